@@ -1,0 +1,4 @@
+//! Sediment stores every byte once: an S3-compatible gateway over content-defined, deduplicated chunks.
+
+pub mod sys;
+pub mod types;

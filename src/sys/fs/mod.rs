@@ -1,0 +1,58 @@
+//! Files, as the storage rooms need them: positioned reads and writes, explicit durability, no cursors.
+//!
+//! All calls block: they belong on dedicated or blocking threads, never on the async ones.
+//! What is written is durable only after `sync_data`; a name created, renamed or removed is durable only after
+//! `sync_dir` on its directory. A simulated file system keeps exactly these promises and no more.
+
+mod real;
+
+pub use real::RealFileSystem;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    pub path: PathBuf,
+    pub is_dir: bool,
+}
+
+/// A tree of files. Paths are given whole.
+pub trait FileSystem: Send + Sync + std::fmt::Debug {
+    /// Creates a new file for reading and writing; fails with `AlreadyExists` when the name is taken.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Replaces `to` atomically.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// The entries of a directory in no order.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that an ordinary user can still write here.
+    fn available_bytes(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// An open file, shared between threads.
+pub trait DiskFile: Send + Sync + std::fmt::Debug {
+    /// Fills the buffer or fails; `UnexpectedEof` past the end.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes everything or fails; on failure any part of it may have been written.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes the contents and length durable.
+    fn sync_data(&self) -> io::Result<()>;
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// The bytes that the file occupies on its device: less than `len` after punching.
+    fn allocated_bytes(&self) -> io::Result<u64>;
+    /// Gives the blocks of a range back to the file system; it reads as zeros. Where holes are not supported
+    /// the range is left as it is: `Ok(false)`.
+    fn punch_hole(&self, offset: u64, len: u64) -> io::Result<bool>;
+}

@@ -1,0 +1,12 @@
+//! The world outside: time, randomness, files. Everything that a simulation must be able to replace comes
+//! through here, and nothing else of the crate asks the operating system for it.
+
+mod clock;
+mod durability;
+mod fs;
+mod random;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use durability::{Barrier, NoBarrier};
+pub use fs::{DirectoryEntry, DiskFile, FileSystem, RealFileSystem};
+pub use random::{OsRandom, Random, SeededRandom};

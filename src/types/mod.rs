@@ -1,0 +1,38 @@
+//! Domain values, and nothing else: no I/O, no clock, no protocol.
+//!
+//! Rules of the room: every field is private or impossible to misuse; text and bytes from outside become
+//! a type through one parsing constructor, and everything behind that trusts the type.
+
+mod attributes;
+mod body;
+mod bucket;
+mod checksum;
+mod chunk;
+mod etag;
+mod id;
+mod key;
+mod manifest;
+mod principal;
+mod range;
+mod seq;
+mod storage_key;
+mod upload;
+mod version;
+
+pub use attributes::Attributes;
+pub use body::{Body, PartLayout, PlainId};
+pub use bucket::{BucketId, BucketName, Versioning};
+pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
+pub use chunk::ChunkId;
+pub use etag::ETag;
+pub use id::ParseError;
+pub use key::{MAX_KEY_BYTES, ObjectKey};
+pub use manifest::{
+    Entry, EntryKind, MAX_NODE_ENTRIES, MAX_ROOT_ENTRIES, Manifest, ManifestError, ManifestId, Node,
+};
+pub use principal::Principal;
+pub use range::{ByteRange, ResolvedRange};
+pub use seq::{CommitSeq, UnixMillis};
+pub use storage_key::{Namespace, decode_row_key, object_prefix, object_prefix_end, row_key, scan_prefix};
+pub use upload::{PartNumber, UploadId};
+pub use version::VersionId;
