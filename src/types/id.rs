@@ -17,6 +17,7 @@ impl ParseError {
 /// Decodes exactly `N` bytes of lower- or upper-case hex.
 pub(crate) fn parse_hex<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], ParseError> {
     let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| ParseError::new(what, "not hex of the right length"))?;
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| ParseError::new(what, "not hex of the right length"))?;
     Ok(bytes)
 }

@@ -5,11 +5,18 @@
 pub enum ByteRange {
     All,
     /// From `first` to the end.
-    From { first: u64 },
+    From {
+        first: u64,
+    },
     /// From `first` to `last`, both included.
-    Span { first: u64, last: u64 },
+    Span {
+        first: u64,
+        last: u64,
+    },
     /// The last `length` bytes.
-    Suffix { length: u64 },
+    Suffix {
+        length: u64,
+    },
 }
 
 /// A range inside a body of known size: `start..end`, half-open, `end` never past the size.

@@ -1,0 +1,34 @@
+//! Why a body could not be stored or read.
+
+use crate::meta::MetaError;
+use crate::types::ChunkId;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("pack I/O: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the chunk index: {0}")]
+    Index(String),
+    /// Bytes did not match their hash or check sum; they were not served (I4).
+    #[error("chunk {id} is corrupt: {why}")]
+    Corrupt { id: ChunkId, why: &'static str },
+    #[error("chunk {0} is missing")]
+    Missing(ChunkId),
+    #[error("manifest: {0}")]
+    Manifest(#[from] crate::types::ManifestError),
+    #[error("the range is outside the body")]
+    Range,
+    #[error("the body is {actual} bytes, {expected} were announced")]
+    Size { expected: u64, actual: u64 },
+    /// Memory or descriptors are used up by other requests; try again.
+    #[error("too busy: {0}")]
+    Busy(&'static str),
+    #[error("no space is left on the device")]
+    Full,
+    #[error(
+        "the store stopped accepting writes after a failed sync; restart it once the disk is healthy: {0}"
+    )]
+    Poisoned(String),
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}

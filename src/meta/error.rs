@@ -1,0 +1,50 @@
+//! Why metadata could not be read or written.
+
+use crate::types::PartNumber;
+
+/// The store itself failed. Nothing was acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    #[error("metadata database: {0}")]
+    Database(String),
+    #[error("metadata row is corrupt: {0}")]
+    Corrupt(String),
+    /// A sync failed earlier: what is on disk is unknown, so no write counts until the store is opened anew.
+    #[error(
+        "the store stopped accepting writes after a failed sync; restart it once the disk is healthy: {0}"
+    )]
+    Poisoned(String),
+    /// The queue of writers is full or closing; try again.
+    #[error("the metadata writer is {0}")]
+    Unavailable(&'static str),
+    #[error("{0}")]
+    Incompatible(String),
+    #[error("metadata I/O: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Why a commit did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    #[error("no such bucket")]
+    NoSuchBucket,
+    #[error("the bucket exists")]
+    BucketExists,
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    #[error("no such key")]
+    NoSuchKey,
+    #[error("no such upload")]
+    NoSuchUpload,
+    #[error("the condition does not hold")]
+    ConditionFailed,
+    #[error("part {} is not the one named", .0.get())]
+    PartGone(PartNumber),
+    /// The shared body was deleted meanwhile: read the source again.
+    #[error("the body to share is gone")]
+    BodyGone,
+    #[error("not allowed from the present state: {0}")]
+    InvalidState(&'static str),
+    #[error(transparent)]
+    Store(#[from] MetaError),
+}

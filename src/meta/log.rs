@@ -1,0 +1,108 @@
+//! The change log: the spine that the chunk index, backup, replication and the rest follow.
+//!
+//! A record says everything needed to repeat its change elsewhere. Records are stored as MessagePack with named
+//! fields: fields are only added, with a default, and never change their meaning.
+
+use super::rows::Bucket;
+use crate::types::{
+    Attributes, Body, BucketId, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, Manifest,
+    ManifestId, ObjectKey, PartLayout, PartNumber, UnixMillis, UploadId, VersionId, Versioning,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    pub seq: CommitSeq,
+    /// Never less than the record's before.
+    pub at: UnixMillis,
+    pub change: Change,
+    /// Manifests that got their first reference with this commit.
+    pub added: Vec<ManifestRow>,
+    /// Manifests that lost their last one. Apply `added` before `dropped`.
+    pub dropped: Vec<ManifestRow>,
+}
+
+/// A distinct manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRow {
+    pub id: ManifestId,
+    pub root: Manifest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    BucketCreated(Bucket),
+    BucketDeleted {
+        bucket: BucketId,
+    },
+    VersioningSet {
+        bucket: BucketId,
+        versioning: Versioning,
+    },
+    VersionPut {
+        bucket: BucketId,
+        key: ObjectKey,
+        version: LoggedVersion,
+        replaced: Option<VersionId>,
+    },
+    VersionDeleted {
+        bucket: BucketId,
+        key: ObjectKey,
+        id: VersionId,
+    },
+    UploadCreated(LoggedUpload),
+    PartPut {
+        upload: UploadId,
+        part: LoggedPart,
+    },
+    UploadCompleted {
+        upload: UploadId,
+        bucket: BucketId,
+        key: ObjectKey,
+        version: LoggedVersion,
+        replaced: Option<VersionId>,
+    },
+    UploadAborted {
+        upload: UploadId,
+    },
+    Mark,
+}
+
+/// A version as logged; `object` is `None` for a delete marker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedVersion {
+    pub id: VersionId,
+    pub object: Option<LoggedObject>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedObject {
+    pub body: Body,
+    pub size: u64,
+    pub etag: ETag,
+    #[serde(default)]
+    pub checksum: Option<Checksum>,
+    #[serde(default)]
+    pub attributes: Attributes,
+    #[serde(default)]
+    pub parts: Vec<PartLayout>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedUpload {
+    pub id: UploadId,
+    pub bucket: BucketId,
+    pub key: ObjectKey,
+    pub attributes: Attributes,
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedPart {
+    pub number: PartNumber,
+    pub body: Body,
+    pub size: u64,
+    pub etag: ETag,
+    #[serde(default)]
+    pub checksum: Option<Checksum>,
+}

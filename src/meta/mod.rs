@@ -1,0 +1,26 @@
+//! Metadata: which versions exist, where their bodies are, and the log of every change.
+//!
+//! Rules of the room: one write verb ([`MetaStore::commit`]) with a closed set of commands, each carrying its own
+//! preconditions, decided inside the transaction; so per key Sediment is linearizable. A commit that returned is
+//! durable (I1), one that failed left nothing (I2). Every logged command appends one record to the change log in
+//! the same transaction: `CommitSeq` is gap-free, the stamp never decreases. Two implementations, one
+//! conformance suite: SQLite, and an in-memory model that is the specification in executable form.
+
+mod commit;
+mod error;
+mod list;
+mod log;
+mod rows;
+mod store;
+
+pub use commit::{
+    Commit, Consumer, DeleteTarget, NewBody, NewObject, NewPart, NewUpload, Outcome, WriteCondition,
+};
+pub use error::{CommitError, MetaError};
+pub use list::{
+    ListEntry, ListFrom, ListPage, ListQuery, ListedObject, ListedVersion, UploadEntry, UploadPage,
+    VersionEntry, VersionPage,
+};
+pub use log::{Change, LogRecord, LoggedObject, LoggedPart, LoggedUpload, LoggedVersion, ManifestRow};
+pub use rows::{Bucket, ObjectData, ObjectVersion, Part, StoredBody, Totals, Upload, VersionKind};
+pub use store::{ChangeLog, MetaStore};

@@ -1,0 +1,94 @@
+//! What readers get.
+
+use crate::types::{
+    Attributes, BucketId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, Manifest,
+    ManifestId, ObjectKey, PartLayout, PartNumber, PlainId, UnixMillis, UploadId, VersionId, Versioning,
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    pub id: BucketId,
+    pub name: BucketName,
+    pub created: UnixMillis,
+    pub versioning: Versioning,
+}
+
+/// A body with what is needed to read it: no second look-up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredBody {
+    Inline(Bytes),
+    Chunked { id: ManifestId, root: Arc<Manifest> },
+    Plain(PlainId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectVersion {
+    pub key: ObjectKey,
+    pub id: VersionId,
+    /// The commit that wrote it; versions of a key are ordered by it.
+    pub seq: CommitSeq,
+    pub modified: UnixMillis,
+    pub is_latest: bool,
+    pub kind: VersionKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VersionKind {
+    DeleteMarker,
+    Object(ObjectData),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectData {
+    pub body: StoredBody,
+    pub size: u64,
+    pub etag: ETag,
+    pub checksum: Option<Checksum>,
+    pub attributes: Attributes,
+    /// Empty for an object put in one piece.
+    pub parts: Vec<PartLayout>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    pub id: UploadId,
+    pub bucket: BucketId,
+    pub key: ObjectKey,
+    pub seq: CommitSeq,
+    pub initiated: UnixMillis,
+    pub attributes: Attributes,
+    /// The checksum that the client announced, if any.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub number: PartNumber,
+    /// The commit that wrote it: a part's revision. A part put again has another.
+    pub seq: CommitSeq,
+    pub modified: UnixMillis,
+    pub body: StoredBody,
+    pub size: u64,
+    pub etag: ETag,
+    pub checksum: Option<Checksum>,
+}
+
+/// Counters kept by the store, exact at some recent commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    pub buckets: u64,
+    /// Object versions, delete markers not counted.
+    pub versions: u64,
+    pub delete_markers: u64,
+    /// The sum of the sizes of all versions and parts, as clients see them.
+    pub logical_bytes: u64,
+    pub uploads: u64,
+    pub parts: u64,
+    pub manifests: u64,
+    /// The sum of the sizes of distinct manifests: logical bytes after whole-body deduplication.
+    pub manifest_bytes: u64,
+    pub inline_bytes: u64,
+}

@@ -1,0 +1,72 @@
+//! The contracts that every metadata store keeps.
+
+use super::{
+    Bucket, Commit, CommitError, Consumer, ListPage, ListQuery, LogRecord, ManifestRow, MetaError,
+    ObjectVersion, Outcome, Part, Totals, Upload, UploadPage, VersionPage,
+};
+use crate::types::{BucketId, BucketName, CommitSeq, ManifestId, ObjectKey, PartNumber, UploadId, VersionId};
+use async_trait::async_trait;
+
+/// Buckets, versions, uploads. A read that begins after a commit returned sees it.
+/// Nothing here blocks the calling thread; every queue inside is bounded.
+#[async_trait]
+pub trait MetaStore: Send + Sync + std::fmt::Debug {
+    /// Returns once the write is durable and visible, or refused, or known to have failed. Dropping the future
+    /// does not take the write back.
+    async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError>;
+
+    async fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError>;
+
+    /// Buckets in name order, behind `after`, at most `limit`.
+    async fn buckets(&self, after: Option<&BucketName>, limit: usize) -> Result<Vec<Bucket>, MetaError>;
+
+    /// The current version (`id` = `None`; it may be a delete marker) or the one named.
+    async fn version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: Option<VersionId>,
+    ) -> Result<Option<ObjectVersion>, MetaError>;
+
+    /// Keys whose current version is an object.
+    async fn list_objects(&self, bucket: BucketId, query: ListQuery) -> Result<ListPage, MetaError>;
+
+    /// All versions and delete markers, newest first under each key.
+    async fn list_versions(&self, bucket: BucketId, query: ListQuery) -> Result<VersionPage, MetaError>;
+
+    async fn upload(&self, id: UploadId) -> Result<Option<Upload>, MetaError>;
+
+    /// Open uploads by key, oldest first under each key.
+    async fn list_uploads(&self, bucket: BucketId, query: ListQuery) -> Result<UploadPage, MetaError>;
+
+    /// Parts in order of number, behind `after`, at most `limit`.
+    async fn parts(
+        &self,
+        upload: UploadId,
+        after: Option<PartNumber>,
+        limit: usize,
+    ) -> Result<Vec<Part>, MetaError>;
+}
+
+/// The change log and what its consumers need beside it.
+#[async_trait]
+pub trait ChangeLog: Send + Sync + std::fmt::Debug {
+    /// The newest record's position; zero for a new store.
+    async fn last_seq(&self) -> Result<CommitSeq, MetaError>;
+
+    /// Records behind `seq`, in order, at most `limit`. A gap at the beginning (the log was trimmed past
+    /// `seq`) is an error, never silently skipped.
+    async fn changes_after(&self, seq: CommitSeq, limit: usize) -> Result<Vec<LogRecord>, MetaError>;
+
+    /// Returns as soon as a record behind `seq` may exist. May return early.
+    async fn wait_after(&self, seq: CommitSeq);
+
+    /// How far the consumer said it got.
+    async fn cursor(&self, consumer: Consumer) -> Result<CommitSeq, MetaError>;
+
+    /// Distinct manifests in order of id, behind `after`, at most `limit`. For a recount.
+    async fn manifests(&self, after: Option<ManifestId>, limit: usize)
+    -> Result<Vec<ManifestRow>, MetaError>;
+
+    async fn totals(&self) -> Result<Totals, MetaError>;
+}
