@@ -48,7 +48,8 @@ pub trait PackStore: Send + Sync + std::fmt::Debug {
     /// may finish after it.
     fn read_at(&self, id: PackId, offset: u64, len: usize) -> io::Result<Bytes>;
     fn truncate(&self, id: PackId, len: u64) -> io::Result<()>;
-    /// Gives whole blocks inside the range back; `false` where that is not supported.
+    /// Gives whole blocks inside the range back: the range reads as zeros, `len` stays. Where that is not
+    /// supported nothing changes: `false`.
     fn punch(&self, id: PackId, offset: u64, len: u64) -> io::Result<bool>;
     /// Removing what is not there succeeds.
     fn remove(&self, id: PackId) -> io::Result<()>;

@@ -8,5 +8,5 @@ mod random;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
-pub use fs::{DirectoryEntry, DiskFile, FileSystem, RealFileSystem};
+pub use fs::{DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem};
 pub use random::{OsRandom, Random, SeededRandom};

@@ -19,6 +19,14 @@ pub struct DirectoryEntry {
     pub is_dir: bool,
 }
 
+/// What a file's directory entry leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    pub len: u64,
+    /// The bytes that the file occupies on its device: less than `len` after punching.
+    pub allocated: u64,
+}
+
 /// A tree of files. Paths are given whole.
 pub trait FileSystem: Send + Sync + std::fmt::Debug {
     /// Creates a new file for reading and writing; fails with `AlreadyExists` when the name is taken.
@@ -31,6 +39,10 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug {
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// The entries of a directory in no order.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        let file = self.open(path)?;
+        Ok(FileStat { len: file.len()?, allocated: file.allocated_bytes()? })
+    }
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Bytes that an ordinary user can still write here.
@@ -41,6 +53,12 @@ pub trait FileSystem: Send + Sync + std::fmt::Debug {
 pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// Fills the buffer or fails; `UnexpectedEof` past the end.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Exactly `len` bytes or an error; `UnexpectedEof` past the end.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; len];
+        self.read_exact_at(&mut buffer, offset)?;
+        Ok(buffer)
+    }
     /// Writes everything or fails; on failure any part of it may have been written.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes the contents and length durable.

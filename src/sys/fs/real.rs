@@ -1,7 +1,9 @@
 //! The operating system's files.
 
-use super::{DirectoryEntry, DiskFile, FileSystem};
+use super::{DirectoryEntry, DiskFile, FileStat, FileSystem};
+use rustix::buffer::spare_capacity;
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -42,6 +44,11 @@ impl FileSystem for RealFileSystem {
             .collect()
     }
 
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(FileStat { len: metadata.len(), allocated: metadata.blocks() * 512 })
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
@@ -58,6 +65,21 @@ struct RealFile(File);
 impl DiskFile for RealFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buffer, offset)
+    }
+
+    /// Reads into memory that was never zeroed.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = offset + bytes.len() as u64;
+            match rustix::io::pread(&self.0, spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -88,7 +110,7 @@ impl DiskFile for RealFile {
             len,
         ) {
             Ok(()) => Ok(true),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(false),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

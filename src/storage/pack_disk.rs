@@ -1,0 +1,190 @@
+//! Packs as files `<16 hex digits>.pack` in one directory.
+
+use super::{PackFile, PackId, PackStore};
+use crate::sys::{DiskFile, FileSystem};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The most handles kept open that have nothing left to sync.
+const MAX_IDLE_HANDLES: usize = 128;
+
+const SUFFIX: &str = ".pack";
+
+/// Packs on a local disk.
+#[derive(Debug)]
+pub struct DiskPackStore {
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    handles: Mutex<Handles>,
+}
+
+/// Open files, the least recently used closed first. One with unsynced writes stays open: an error of the
+/// device is reported to the handle that was open when it happened, and to it once.
+#[derive(Debug, Default)]
+struct Handles {
+    open: HashMap<PackId, Handle>,
+    tick: u64,
+}
+
+#[derive(Debug)]
+struct Handle {
+    file: Arc<dyn DiskFile>,
+    /// Taken for a sync; true once one has failed, and then for ever: a second sync that succeeds would say
+    /// nothing of the bytes that the first one lost.
+    failed: Arc<Mutex<bool>>,
+    /// Writes begun, and how many of them the last good sync covers.
+    writes: u64,
+    synced: u64,
+    used: u64,
+}
+
+impl DiskPackStore {
+    /// Creates the directory when it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be created or made durable.
+    pub fn open(fs: Arc<dyn FileSystem>, dir: impl Into<PathBuf>) -> io::Result<Self> {
+        let dir = dir.into();
+        fs.create_dir_all(&dir)?;
+        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+            fs.sync_dir(parent)?;
+        }
+        Ok(Self { fs, dir, handles: Mutex::default() })
+    }
+
+    fn path(&self, id: PackId) -> PathBuf {
+        self.dir.join(format!("{id}{SUFFIX}"))
+    }
+
+    /// Opening happens under the lock, so that a pack being removed is never put back into the cache.
+    fn with_handle<T>(&self, id: PackId, f: impl FnOnce(&mut Handle) -> T) -> io::Result<T> {
+        let mut handles = self.handles.lock();
+        if !handles.open.contains_key(&id) {
+            let file = self.fs.open(&self.path(id))?;
+            handles.insert(id, file);
+        }
+        Ok(f(handles.touch(id)))
+    }
+
+    fn to_read(&self, id: PackId) -> io::Result<Arc<dyn DiskFile>> {
+        self.with_handle(id, |handle| Arc::clone(&handle.file))
+    }
+
+    fn to_write(&self, id: PackId) -> io::Result<Arc<dyn DiskFile>> {
+        self.with_handle(id, |handle| {
+            handle.writes += 1;
+            Arc::clone(&handle.file)
+        })
+    }
+}
+
+impl Handles {
+    fn insert(&mut self, id: PackId, file: Arc<dyn DiskFile>) {
+        while self.open.len() >= MAX_IDLE_HANDLES {
+            let idle = self.open.iter().filter(|(_, handle)| handle.writes == handle.synced);
+            let Some(oldest) = idle.min_by_key(|(_, handle)| handle.used).map(|(id, _)| *id) else { break };
+            self.open.remove(&oldest);
+        }
+        self.open.insert(id, Handle { file, failed: Arc::default(), writes: 0, synced: 0, used: self.tick });
+    }
+
+    #[expect(clippy::expect_used, reason = "stated invariant: the caller has just found or inserted it")]
+    fn touch(&mut self, id: PackId) -> &mut Handle {
+        self.tick += 1;
+        let handle = self.open.get_mut(&id).expect("an open handle");
+        handle.used = self.tick;
+        handle
+    }
+}
+
+impl PackStore for DiskPackStore {
+    fn list(&self) -> io::Result<Vec<PackFile>> {
+        let mut packs = Vec::new();
+        for entry in self.fs.read_dir(&self.dir)? {
+            let Some(id) = entry.path.file_name().and_then(|name| parse_name(name.to_str()?)) else {
+                continue;
+            };
+            match self.fs.stat(&entry.path) {
+                Ok(stat) => packs.push(PackFile { id, len: stat.len, allocated: stat.allocated }),
+                // Removed since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        packs.sort_unstable_by_key(|pack| pack.id);
+        Ok(packs)
+    }
+
+    fn create(&self, id: PackId) -> io::Result<()> {
+        let file = self.fs.create_new(&self.path(id))?;
+        self.fs.sync_dir(&self.dir)?;
+        self.handles.lock().insert(id, file);
+        Ok(())
+    }
+
+    fn write_at(&self, id: PackId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.to_write(id)?.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self, id: PackId) -> io::Result<()> {
+        let (file, failed) =
+            self.with_handle(id, |handle| (Arc::clone(&handle.file), Arc::clone(&handle.failed)))?;
+        let mut failed = failed.lock();
+        if *failed {
+            return Err(io::Error::other(format!("an earlier sync of pack {id} failed")));
+        }
+        let covered = self.with_handle(id, |handle| handle.writes)?;
+        let result = file.sync_data();
+        *failed = result.is_err();
+        if let Some(handle) = self.handles.lock().open.get_mut(&id) {
+            match &result {
+                Ok(()) => handle.synced = handle.synced.max(covered),
+                // Never equal again: the handle that knows of the failure stays open.
+                Err(_) => handle.writes = u64::MAX / 2,
+            }
+        }
+        result
+    }
+
+    fn read_at(&self, id: PackId, offset: u64, len: usize) -> io::Result<Bytes> {
+        self.to_read(id)?.read_at(offset, len).map(Bytes::from)
+    }
+
+    fn truncate(&self, id: PackId, len: u64) -> io::Result<()> {
+        self.to_write(id)?.set_len(len)
+    }
+
+    fn punch(&self, id: PackId, offset: u64, len: u64) -> io::Result<bool> {
+        if len == 0 {
+            return Ok(true);
+        }
+        self.to_write(id)?.punch_hole(offset, len)
+    }
+
+    fn remove(&self, id: PackId) -> io::Result<()> {
+        {
+            let mut handles = self.handles.lock();
+            handles.open.remove(&id);
+            match self.fs.remove_file(&self.path(id)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.fs.sync_dir(&self.dir)
+    }
+}
+
+/// Only the names that this store makes, in their one spelling.
+fn parse_name(name: &str) -> Option<PackId> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let id = PackId::new(u64::from_str_radix(digits, 16).ok()?);
+    (id.to_string() == digits).then_some(id)
+}
+
+#[cfg(test)]
+#[path = "pack_disk_tests.rs"]
+mod tests;
