@@ -1,6 +1,7 @@
 //! Sediment stores every byte once: an S3-compatible gateway over content-defined, deduplicated chunks.
 
 pub mod engine;
+pub mod http;
 pub mod meta;
 pub mod storage;
 pub mod sys;

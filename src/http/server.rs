@@ -1,0 +1,271 @@
+//! Listening, serving, draining.
+
+use super::activity::{Activity, Verdict};
+use super::body::{OpenRequest, RequestBody, ResponseBody, WatchedBody};
+use super::settings::HttpSettings;
+use super::stream::GuardedStream;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Answers requests. The peer's address stands in the request's extensions as a `SocketAddr`.
+pub type Handler =
+    Arc<dyn Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> + Send + Sync>;
+
+/// Connections that have been idle this long are closed when there are too many.
+const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
+
+/// A listener and its connections. Dropping it does not stop it: `shutdown` does.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    tasks: TaskTracker,
+}
+
+struct Shared {
+    builder: Builder<TokioExecutor>,
+    settings: HttpSettings,
+    handler: Handler,
+    /// The listener's name in metrics.
+    name: &'static str,
+    connections: Arc<Semaphore>,
+    http2_connections: Arc<Semaphore>,
+    /// Tells idle connections to make room.
+    pressure: Notify,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl HttpServer {
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn bind(address: &str) -> io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+
+    /// Serves until [`Self::shutdown`].
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start(
+        name: &'static str,
+        listener: TcpListener,
+        settings: HttpSettings,
+        handler: Handler,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let shared = Arc::new(Shared {
+            builder: builder(&settings),
+            connections: Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS))),
+            http2_connections: Arc::new(Semaphore::new(
+                settings.max_http2_connections.min(Semaphore::MAX_PERMITS),
+            )),
+            settings,
+            handler,
+            name,
+            pressure: Notify::new(),
+            stop: stop.clone(),
+            abort: abort.clone(),
+            tasks: tasks.clone(),
+        });
+        tasks.spawn(accept(listener, shared));
+        Ok(Self { address, stop, abort, tasks })
+    }
+
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets requests under way finish until the deadline, then cuts them off.
+    /// Returns whether all finished.
+    pub async fn shutdown(self, deadline: Duration) -> bool {
+        self.stop.cancel();
+        self.tasks.close();
+        let finished = tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok();
+        self.abort.cancel();
+        self.tasks.wait().await;
+        finished
+    }
+}
+
+fn builder(settings: &HttpSettings) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Idle and slow heads are the watchdog's: hyper's timer does not tell them apart.
+        .header_read_timeout(None)
+        .max_headers(settings.max_headers)
+        .max_buf_size(256 << 10)
+        .writev(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.max_http2_streams)
+        .max_header_list_size(settings.max_header_bytes)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(64)
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20)
+        .max_send_buf_size(256 << 10)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let permit = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            permit = permit(&shared) => permit,
+        };
+        let Some(permit) = permit else { return };
+        let accepted = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                metrics::counter!("sediment_http_connections_total", "listener" => shared.name).increment(1);
+                let activity = Arc::new(Activity::new());
+                // Small answers leave at once instead of waiting for the acknowledgement of earlier ones.
+                let _ = tcp.set_nodelay(true);
+                let http2 = Arc::clone(&shared.http2_connections);
+                let max_head = shared.settings.max_header_bytes;
+                let stream = GuardedStream::new(tcp, Arc::clone(&activity), permit, http2, max_head);
+                shared.tasks.spawn(serve(stream, peer, activity, Arc::clone(&shared)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, listener = shared.name, "cannot accept a connection");
+                // Out of descriptors, most likely: there will be no progress before something closes.
+                shared.pressure.notify_waiters();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn permit(shared: &Shared) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() {
+        return Some(permit);
+    }
+    loop {
+        shared.pressure.notify_waiters();
+        let waiting = Arc::clone(&shared.connections).acquire_owned();
+        match tokio::time::timeout(IDLE_UNDER_PRESSURE, waiting).await {
+            Ok(permit) => return permit.ok(),
+            Err(_) => {
+                metrics::counter!("sediment_http_connection_limit_total", "listener" => shared.name)
+                    .increment(1);
+            }
+        }
+    }
+}
+
+async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>, shared: Arc<Shared>) {
+    let gauge = metrics::gauge!("sediment_http_connections", "listener" => shared.name);
+    gauge.increment(1.0);
+    let service = service_fn(|request| answer(request, peer, Arc::clone(&activity), Arc::clone(&shared)));
+    let connection = shared.builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let mut closing = false;
+    loop {
+        let wait = match activity.verdict(&shared.settings) {
+            Verdict::Wait(wait) => wait,
+            Verdict::Idle if closing => break,
+            Verdict::Idle => {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
+                // An idle connection ends at once; one that does not is not worth waiting for.
+                Duration::from_secs(1)
+            }
+            Verdict::HeadTooSlow | Verdict::ResponseNotTaken => {
+                metrics::counter!("sediment_http_timeouts_total", "listener" => shared.name).increment(1);
+                break;
+            }
+        };
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "connection ended");
+                }
+                break;
+            }
+            () = shared.abort.cancelled() => break,
+            () = shared.stop.cancelled(), if !closing => {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = shared.pressure.notified(), if !closing => {
+                if activity.idle_for().is_some_and(|idle| idle >= IDLE_UNDER_PRESSURE) {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    gauge.decrement(1.0);
+}
+
+async fn answer(
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+    shared: Arc<Shared>,
+) -> Result<Response<WatchedBody>, Infallible> {
+    let mut open = OpenRequest::new(Arc::clone(&activity));
+    if request.method() == Method::CONNECT {
+        open.handled();
+        return Ok(Response::from_parts(refused(), WatchedBody::new(empty(), open)));
+    }
+    if waits_for_continue(&request) && request.body().size_hint().exact() == Some(0) {
+        // hyper says 100 Continue when the body is first read, and there is none to read; but botocore waits for
+        // it all the same, and would take the next response for it.
+        activity.want_interim();
+    }
+    request.extensions_mut().insert(peer);
+    let timeout = shared.settings.body_timeout();
+    let response = (shared.handler)(request.map(|body| RequestBody::new(body, timeout))).await;
+    open.handled();
+    Ok(response.map(|body| WatchedBody::new(body, open)))
+}
+
+fn waits_for_continue(request: &Request<Incoming>) -> bool {
+    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    request.version() == Version::HTTP_11 && request.headers().get(header::EXPECT).is_some_and(expects)
+}
+
+fn refused() -> http::response::Parts {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response.into_parts().0
+}
+
+fn empty() -> ResponseBody {
+    full(Bytes::new())
+}
+
+/// A body that is all there.
+pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}

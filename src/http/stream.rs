@@ -1,0 +1,189 @@
+//! The socket as hyper sees it: checked on the way in, completed on the way out, closed politely.
+
+use super::activity::Activity;
+use super::framing::{Framing, Phase};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// What is still read from a client that has not noticed the end of its connection.
+const LINGER_BYTES: usize = 8 << 20;
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection's socket.
+#[derive(Debug)]
+pub(super) struct GuardedStream {
+    /// Taken on drop only.
+    tcp: Option<TcpStream>,
+    framing: Framing,
+    activity: Arc<Activity>,
+    http2_permits: Arc<Semaphore>,
+    http2: Option<OwnedSemaphorePermit>,
+    /// Held until the peer has been let go of.
+    permit: Option<OwnedSemaphorePermit>,
+    /// Nothing more is read: the peer ended, or broke the rules.
+    ended: bool,
+    peer_ended: bool,
+    interim: &'static [u8],
+}
+
+impl GuardedStream {
+    pub(super) fn new(
+        tcp: TcpStream,
+        activity: Arc<Activity>,
+        permit: OwnedSemaphorePermit,
+        http2_permits: Arc<Semaphore>,
+        max_head_bytes: u32,
+    ) -> Self {
+        Self {
+            tcp: Some(tcp),
+            framing: Framing::new(max_head_bytes),
+            activity,
+            http2_permits,
+            http2: None,
+            permit: Some(permit),
+            ended: false,
+            peer_ended: false,
+            interim: &[],
+        }
+    }
+
+    fn tcp(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.tcp.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Looks at what was just read. A violation becomes a byte that hyper must refuse, and the end: so its 400
+    /// comes after the answers to the requests before.
+    fn check(&mut self, read: &mut [u8]) -> usize {
+        let checked = self.framing.advance(read);
+        let phase = self.framing.phase();
+        self.activity.phase(phase);
+        if phase == Phase::Http2 && self.http2.is_none() {
+            self.http2 = Arc::clone(&self.http2_permits).try_acquire_owned().ok();
+            if self.http2.is_none() {
+                self.ended = true;
+                return 0;
+            }
+        }
+        match checked {
+            Ok(()) => read.len(),
+            Err(violation) => {
+                metrics::counter!("sediment_http_framing_violations_total").increment(1);
+                read[violation.at] = 0;
+                self.ended = true;
+                violation.at + 1
+            }
+        }
+    }
+
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.take_interim() {
+            self.interim = INTERIM;
+        }
+        while !self.interim.is_empty() {
+            let interim = self.interim;
+            let written = ready!(self.tcp()?.poll_write(cx, interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim = &interim[written..];
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for GuardedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        ready!(self.tcp()?.poll_read(cx, buffer))?;
+        let read = &mut buffer.filled_mut()[before..];
+        if read.is_empty() {
+            self.ended = true;
+            self.peer_ended = true;
+            return Poll::Ready(Ok(()));
+        }
+        let believed = self.check(read);
+        buffer.set_filled(before + believed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for GuardedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.activity.wrote();
+        self.tcp()?.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.activity.wrote();
+        self.tcp()?.poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper calls this once its own buffer is empty.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.tcp()?.poll_flush(cx))?;
+        self.activity.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp()?.poll_shutdown(cx)
+    }
+}
+
+/// Closing a socket with unread bytes resets the connection, and the reset may overtake the answer: a client in
+/// the middle of a body that was refused would see "broken pipe" instead of why. So the write side is ended first
+/// and the rest read for a moment.
+impl Drop for GuardedStream {
+    fn drop(&mut self) {
+        let (Some(tcp), Ok(runtime)) = (self.tcp.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        if self.peer_ended {
+            return;
+        }
+        let permit = self.permit.take();
+        runtime.spawn(async move {
+            let _ = tokio::time::timeout(LINGER, linger(tcp)).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn linger(mut tcp: TcpStream) {
+    use tokio::io::AsyncWriteExt;
+    if tcp.shutdown().await.is_err() {
+        return;
+    }
+    let mut scratch = vec![0; 16 << 10];
+    let mut left = LINGER_BYTES;
+    while let Ok(read @ 1..) = tcp.read(&mut scratch).await {
+        left = left.saturating_sub(read);
+        if left == 0 {
+            return;
+        }
+    }
+}
