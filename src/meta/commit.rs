@@ -1,5 +1,6 @@
 //! The closed set of writes, their preconditions and their outcomes.
 
+use super::CommitError;
 use super::rows::Bucket;
 use crate::types::{
     Attributes, BucketId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, Manifest,
@@ -100,6 +101,18 @@ pub enum WriteCondition {
     IfExists,
     /// `If-Match: etag`; without an object: `NoSuchKey`.
     IfMatch(ETag),
+}
+
+impl WriteCondition {
+    /// `current`: the ETag of the key's current version, `None` without one or with a delete marker.
+    pub(super) fn check(&self, current: Option<ETag>) -> Result<(), CommitError> {
+        match (self, current) {
+            (Self::None, _) | (Self::IfAbsent, None) | (Self::IfExists, Some(_)) => Ok(()),
+            (Self::IfExists | Self::IfMatch(_), None) => Err(CommitError::NoSuchKey),
+            (Self::IfMatch(wanted), Some(etag)) if *wanted == etag => Ok(()),
+            (Self::IfAbsent | Self::IfMatch(_), Some(_)) => Err(CommitError::ConditionFailed),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Why metadata could not be read or written.
 
-use crate::types::PartNumber;
+use crate::types::{CommitSeq, PartNumber};
 
 /// The store itself failed. Nothing was acknowledged.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum MetaError {
     /// The queue of writers is full or closing; try again.
     #[error("the metadata writer is {0}")]
     Unavailable(&'static str),
+    /// The consumer fell behind what the log still holds: it has to start over from a recount.
+    #[error("the change log begins behind {0}: older records were trimmed")]
+    Trimmed(CommitSeq),
     #[error("{0}")]
     Incompatible(String),
     #[error("metadata I/O: {0}")]

@@ -8,8 +8,11 @@
 
 mod commit;
 mod error;
+mod inspect;
 mod list;
+mod listing;
 mod log;
+mod memory;
 mod rows;
 mod store;
 
@@ -17,10 +20,12 @@ pub use commit::{
     Commit, Consumer, DeleteTarget, NewBody, NewObject, NewPart, NewUpload, Outcome, WriteCondition,
 };
 pub use error::{CommitError, MetaError};
+pub use inspect::{Duplicate, Inspect, VersionPlace};
 pub use list::{
     ListEntry, ListFrom, ListPage, ListQuery, ListedObject, ListedVersion, UploadEntry, UploadPage,
     VersionEntry, VersionPage,
 };
 pub use log::{Change, LogRecord, LoggedObject, LoggedPart, LoggedUpload, LoggedVersion, ManifestRow};
+pub use memory::MemoryStore;
 pub use rows::{Bucket, ObjectData, ObjectVersion, Part, StoredBody, Totals, Upload, VersionKind};
 pub use store::{ChangeLog, MetaStore};

@@ -36,6 +36,7 @@ pub struct ObjectVersion {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "markers are rare; a box would cost every other read")]
 pub enum VersionKind {
     DeleteMarker,
     Object(ObjectData),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A body stored whole in `plain/`: 16 random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PlainId([u8; 16]);
+pub struct PlainId(#[serde(with = "serde_bytes")] [u8; 16]);
 
 impl PlainId {
     #[must_use]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The SHA-256 of a chunk's raw bytes: its name, its deduplication key and its proof.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ChunkId([u8; 32]);
+pub struct ChunkId(#[serde(with = "serde_bytes")] [u8; 32]);
 
 impl ChunkId {
     #[must_use]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The MD5 of a body, or, for a multipart object, the MD5 of its parts' MD5s and their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ETag {
+    #[serde(with = "serde_bytes")]
     md5: [u8; 16],
     parts: u16,
 }

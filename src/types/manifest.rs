@@ -16,7 +16,7 @@ const FORMAT: u8 = 1;
 
 /// A manifest's identity: the SHA-256 of its encoded root.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ManifestId([u8; 32]);
+pub struct ManifestId(#[serde(with = "serde_bytes")] [u8; 32]);
 
 impl ManifestId {
     #[must_use]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A multipart upload's id: 16 random bytes, shown as hex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct UploadId([u8; 16]);
+pub struct UploadId(#[serde(with = "serde_bytes")] [u8; 16]);
 
 impl UploadId {
     #[must_use]

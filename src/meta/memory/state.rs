@@ -1,0 +1,470 @@
+//! The model's state and what each commit does to it. Every command checks everything first and changes the
+//! state only then: a refused one leaves no trace.
+
+use crate::meta::{
+    Bucket, Change, Commit, CommitError, Consumer, DeleteTarget, LogRecord, LoggedObject, LoggedPart,
+    LoggedUpload, LoggedVersion, ManifestRow, NewBody, NewObject, NewPart, NewUpload, Outcome, Totals,
+    WriteCondition,
+};
+use crate::types::{
+    Body, BucketId, BucketName, CommitSeq, ETag, Manifest, ManifestId, Namespace, ObjectKey, PartNumber,
+    PlainId, UnixMillis, UploadId, VersionId, Versioning, object_prefix, object_prefix_end, row_key,
+    scan_prefix,
+};
+use std::collections::{BTreeMap, HashMap};
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub last_seq: CommitSeq,
+    last_at: UnixMillis,
+    last_bucket: u32,
+    pub buckets: BTreeMap<BucketName, Bucket>,
+    /// By row key.
+    pub versions: BTreeMap<Vec<u8>, Version>,
+    /// By row key.
+    pub uploads: BTreeMap<Vec<u8>, Upload>,
+    pub manifests: BTreeMap<ManifestId, Counted<Manifest>>,
+    pub plains: BTreeMap<PlainId, Counted<()>>,
+    pub log: BTreeMap<CommitSeq, LogRecord>,
+    pub cursors: HashMap<Consumer, CommitSeq>,
+}
+
+#[derive(Debug)]
+pub(super) struct Version {
+    pub seq: CommitSeq,
+    pub modified: UnixMillis,
+    pub logged: LoggedVersion,
+}
+
+impl Version {
+    fn etag(&self) -> Option<ETag> {
+        self.logged.object.as_ref().map(|object| object.etag)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub seq: CommitSeq,
+    pub initiated: UnixMillis,
+    pub logged: LoggedUpload,
+    pub parts: BTreeMap<PartNumber, Part>,
+}
+
+#[derive(Debug)]
+pub(super) struct Part {
+    pub seq: CommitSeq,
+    pub modified: UnixMillis,
+    pub logged: LoggedPart,
+}
+
+#[derive(Debug)]
+pub(super) struct Counted<T> {
+    pub references: u64,
+    pub value: T,
+}
+
+/// The record of the command under way.
+struct Draft {
+    seq: CommitSeq,
+    at: UnixMillis,
+    salt: u64,
+    added: Vec<ManifestRow>,
+    dropped: Vec<ManifestRow>,
+}
+
+impl State {
+    pub(super) fn apply(
+        &mut self,
+        commit: Commit,
+        now: UnixMillis,
+        salt: u64,
+    ) -> Result<Outcome, CommitError> {
+        let at = now.max(self.last_at);
+        let draft = Draft { seq: self.last_seq.next(), at, salt, added: Vec::new(), dropped: Vec::new() };
+        match commit {
+            Commit::CreateBucket { name } => self.create_bucket(name, draft),
+            Commit::DeleteBucket { name } => self.delete_bucket(&name, draft),
+            Commit::SetVersioning { bucket, versioning } => self.set_versioning(bucket, versioning, draft),
+            Commit::PutVersion { bucket, key, object, condition } => {
+                self.put_version(bucket, key, object, condition, draft)
+            }
+            Commit::DeleteVersion { bucket, key, target, condition } => {
+                self.delete_version(bucket, key, target, condition, draft)
+            }
+            Commit::CreateUpload { bucket, key, upload } => self.create_upload(bucket, key, upload, draft),
+            Commit::PutPart { upload, number, part } => self.put_part(upload, number, part, draft),
+            Commit::CompleteUpload { upload, parts, object, condition } => {
+                self.complete_upload(upload, &parts, object, condition, draft)
+            }
+            Commit::AbortUpload { upload } => {
+                let row = self.upload_row(upload).ok_or(CommitError::NoSuchUpload)?;
+                let mut draft = draft;
+                self.drop_upload(&row, &mut draft);
+                self.record(draft, Change::UploadAborted { upload });
+                Ok(Outcome::Done)
+            }
+            Commit::Mark => {
+                let seq = draft.seq;
+                self.record(draft, Change::Mark);
+                Ok(Outcome::Marked { seq })
+            }
+            Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
+            Commit::TrimLog { through } => {
+                let slowest = Consumer::ALL.iter().map(|c| self.cursor(*c)).min().unwrap_or_default();
+                self.log = self.log.split_off(&through.min(slowest).next());
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    fn create_bucket(&mut self, name: BucketName, draft: Draft) -> Result<Outcome, CommitError> {
+        if self.buckets.contains_key(&name) {
+            return Err(CommitError::BucketExists);
+        }
+        self.last_bucket += 1;
+        let bucket = Bucket {
+            id: BucketId::new(self.last_bucket),
+            name: name.clone(),
+            created: draft.at,
+            versioning: Versioning::Unversioned,
+        };
+        self.buckets.insert(name, bucket.clone());
+        self.record(draft, Change::BucketCreated(bucket.clone()));
+        Ok(Outcome::Bucket(bucket))
+    }
+
+    fn delete_bucket(&mut self, name: &BucketName, mut draft: Draft) -> Result<Outcome, CommitError> {
+        let bucket = self.buckets.get(name).ok_or(CommitError::NoSuchBucket)?.id;
+        let within = |namespace| {
+            let start = scan_prefix(namespace, bucket, b"");
+            start.clone()..crate::meta::listing::behind_prefix(&start)
+        };
+        if self.versions.range(within(Namespace::Versions)).next().is_some() {
+            return Err(CommitError::BucketNotEmpty);
+        }
+        let uploads: Vec<_> =
+            self.uploads.range(within(Namespace::Uploads)).map(|(row, _)| row.clone()).collect();
+        for row in uploads {
+            self.drop_upload(&row, &mut draft);
+        }
+        self.buckets.remove(name);
+        self.record(draft, Change::BucketDeleted { bucket });
+        Ok(Outcome::Done)
+    }
+
+    fn set_versioning(
+        &mut self,
+        bucket: BucketId,
+        versioning: Versioning,
+        draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let now = self.versioning(bucket)?;
+        if bucket == BucketId::KEY_VALUE {
+            return Err(CommitError::InvalidState("the key-value bucket has no versioning"));
+        }
+        if versioning == Versioning::Unversioned && now != Versioning::Unversioned {
+            return Err(CommitError::InvalidState("versioning can be suspended, not taken back"));
+        }
+        for row in self.buckets.values_mut().filter(|row| row.id == bucket) {
+            row.versioning = versioning;
+        }
+        self.record(draft, Change::VersioningSet { bucket, versioning });
+        Ok(Outcome::Done)
+    }
+
+    fn put_version(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        object: NewObject,
+        condition: WriteCondition,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let versioning = self.versioning(bucket)?;
+        condition.check(self.current(bucket, &key).and_then(Version::etag))?;
+        self.check_body(&object.body)?;
+        let (version, replaced) = self.write(bucket, &key, versioning, Some(object), &mut draft);
+        let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
+        self.record(draft, Change::VersionPut { bucket, key, version, replaced });
+        Ok(outcome)
+    }
+
+    fn delete_version(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        target: DeleteTarget,
+        condition: WriteCondition,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let versioning = self.versioning(bucket)?;
+        condition.check(self.current(bucket, &key).and_then(Version::etag))?;
+        let id = match target {
+            DeleteTarget::Version(id) => id,
+            DeleteTarget::Current if versioning == Versioning::Unversioned => VersionId::Null,
+            DeleteTarget::Current => {
+                let (version, replaced) = self.write(bucket, &key, versioning, None, &mut draft);
+                let id = Some(version.id);
+                self.record(draft, Change::VersionPut { bucket, key, version, replaced });
+                return Ok(Outcome::Deleted { id, delete_marker: true });
+            }
+        };
+        let Some(removed) = self.remove(bucket, &key, id, &mut draft) else {
+            return Ok(Outcome::Deleted { id: None, delete_marker: false });
+        };
+        self.record(draft, Change::VersionDeleted { bucket, key, id });
+        Ok(Outcome::Deleted { id: Some(id), delete_marker: removed.logged.object.is_none() })
+    }
+
+    fn create_upload(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        upload: NewUpload,
+        draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        self.versioning(bucket)?;
+        if self.upload_row(upload.id).is_some() {
+            return Err(CommitError::InvalidState("the upload id is taken"));
+        }
+        let row = row_key(Namespace::Uploads, bucket, key.as_bytes(), draft.seq.get());
+        let NewUpload { id, attributes, checksum } = upload;
+        let logged = LoggedUpload { id, bucket, key, attributes, checksum };
+        let (seq, initiated) = (draft.seq, draft.at);
+        let upload = Upload { seq, initiated, logged: logged.clone(), parts: BTreeMap::new() };
+        self.uploads.insert(row, upload);
+        self.record(draft, Change::UploadCreated(logged));
+        Ok(Outcome::Upload { seq, initiated })
+    }
+
+    fn put_part(
+        &mut self,
+        id: UploadId,
+        number: PartNumber,
+        part: NewPart,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let row = self.upload_row(id).ok_or(CommitError::NoSuchUpload)?;
+        self.check_body(&part.body)?;
+        let body = self.hold(part.body, &mut draft);
+        let logged = LoggedPart { number, body, size: part.size, etag: part.etag, checksum: part.checksum };
+        let (seq, modified) = (draft.seq, draft.at);
+        let part = Part { seq, modified, logged: logged.clone() };
+        let replaced = self.uploads.get_mut(&row).and_then(|upload| upload.parts.insert(number, part));
+        if let Some(replaced) = replaced {
+            self.release(&replaced.logged.body, &mut draft);
+        }
+        self.record(draft, Change::PartPut { upload: id, part: logged });
+        Ok(Outcome::Part { seq, modified })
+    }
+
+    fn complete_upload(
+        &mut self,
+        id: UploadId,
+        parts: &[(PartNumber, CommitSeq)],
+        object: NewObject,
+        condition: WriteCondition,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let row = self.upload_row(id).ok_or(CommitError::NoSuchUpload)?;
+        let upload = self.uploads.get(&row).ok_or(CommitError::NoSuchUpload)?;
+        for (number, revision) in parts {
+            if upload.parts.get(number).is_none_or(|part| part.seq != *revision) {
+                return Err(CommitError::PartGone(*number));
+            }
+        }
+        let (bucket, key) = (upload.logged.bucket, upload.logged.key.clone());
+        let versioning = self.versioning(bucket)?;
+        condition.check(self.current(bucket, &key).and_then(Version::etag))?;
+        self.check_body(&object.body)?;
+        let (version, replaced) = self.write(bucket, &key, versioning, Some(object), &mut draft);
+        self.drop_upload(&row, &mut draft);
+        let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
+        self.record(draft, Change::UploadCompleted { upload: id, bucket, key, version, replaced });
+        Ok(outcome)
+    }
+
+    fn advance_cursor(&mut self, consumer: Consumer, through: CommitSeq) -> Result<Outcome, CommitError> {
+        if through > self.last_seq {
+            return Err(CommitError::InvalidState("a cursor may not pass the end of the log"));
+        }
+        let furthest = self.cursor(consumer).max(through);
+        self.cursors.insert(consumer, furthest);
+        Ok(Outcome::Done)
+    }
+
+    /// Puts an object, or a delete marker (`None`), on top of a key. Without versioning, or with it suspended,
+    /// it becomes the null version and replaces the one before.
+    fn write(
+        &mut self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        versioning: Versioning,
+        object: Option<NewObject>,
+        draft: &mut Draft,
+    ) -> (LoggedVersion, Option<VersionId>) {
+        let id = match versioning {
+            Versioning::Enabled => VersionId::Id { seq: draft.seq, salt: draft.salt },
+            Versioning::Unversioned | Versioning::Suspended => VersionId::Null,
+        };
+        let object = object.map(|object| LoggedObject {
+            body: self.hold(object.body, draft),
+            size: object.size,
+            etag: object.etag,
+            checksum: object.checksum,
+            attributes: object.attributes,
+            parts: object.parts,
+        });
+        let replaced = match id {
+            VersionId::Null => self.remove(bucket, key, id, draft).map(|_| id),
+            VersionId::Id { .. } => None,
+        };
+        let logged = LoggedVersion { id, object };
+        let row = row_key(Namespace::Versions, bucket, key.as_bytes(), !draft.seq.get());
+        let version = Version { seq: draft.seq, modified: draft.at, logged: logged.clone() };
+        self.versions.insert(row, version);
+        (logged, replaced)
+    }
+
+    fn remove(
+        &mut self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: VersionId,
+        draft: &mut Draft,
+    ) -> Option<Version> {
+        let row = self.find(bucket, key.as_bytes(), id).map(|(row, _)| row.clone())?;
+        let removed = self.versions.remove(&row)?;
+        if let Some(object) = &removed.logged.object {
+            self.release(&object.body, draft);
+        }
+        Some(removed)
+    }
+
+    fn drop_upload(&mut self, row: &[u8], draft: &mut Draft) {
+        let parts = self.uploads.remove(row).map(|upload| upload.parts).unwrap_or_default();
+        for part in parts.into_values() {
+            self.release(&part.logged.body, draft);
+        }
+    }
+
+    fn check_body(&self, body: &NewBody) -> Result<(), CommitError> {
+        let there = match body {
+            NewBody::Inline(_) | NewBody::Manifest(_) | NewBody::Plain(_) => true,
+            NewBody::SharedManifest(id) => self.manifests.contains_key(id),
+            NewBody::SharedPlain(id) => self.plains.contains_key(id),
+        };
+        if there { Ok(()) } else { Err(CommitError::BodyGone) }
+    }
+
+    /// Counts one more reference. Always before the same command's releases, so that a body dropped and taken
+    /// again in one command never counts as new or as gone.
+    fn hold(&mut self, body: NewBody, draft: &mut Draft) -> Body {
+        match body {
+            NewBody::Inline(bytes) => Body::Inline(bytes),
+            NewBody::Manifest(root) => {
+                let id = root.id();
+                let counted = self.manifests.entry(id).or_insert_with(|| {
+                    draft.added.push(ManifestRow { id, root: root.clone() });
+                    Counted { references: 0, value: root }
+                });
+                counted.references += 1;
+                Body::Chunked(id)
+            }
+            NewBody::SharedManifest(id) => {
+                if let Some(counted) = self.manifests.get_mut(&id) {
+                    counted.references += 1;
+                }
+                Body::Chunked(id)
+            }
+            NewBody::Plain(id) | NewBody::SharedPlain(id) => {
+                self.plains.entry(id).or_insert(Counted { references: 0, value: () }).references += 1;
+                Body::Plain(id)
+            }
+        }
+    }
+
+    fn release(&mut self, body: &Body, draft: &mut Draft) {
+        match body {
+            Body::Inline(_) => {}
+            Body::Chunked(id) => {
+                let Some(counted) = self.manifests.get_mut(id) else { return };
+                counted.references -= 1;
+                if counted.references == 0
+                    && let Some(gone) = self.manifests.remove(id)
+                {
+                    draft.dropped.push(ManifestRow { id: *id, root: gone.value });
+                }
+            }
+            Body::Plain(id) => {
+                let Some(counted) = self.plains.get_mut(id) else { return };
+                counted.references -= 1;
+                if counted.references == 0 {
+                    self.plains.remove(id);
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, draft: Draft, change: Change) {
+        let Draft { seq, at, added, dropped, .. } = draft;
+        self.last_seq = seq;
+        self.last_at = at;
+        self.log.insert(seq, LogRecord { seq, at, change, added, dropped });
+    }
+
+    fn versioning(&self, bucket: BucketId) -> Result<Versioning, CommitError> {
+        if bucket == BucketId::KEY_VALUE {
+            return Ok(Versioning::Unversioned);
+        }
+        let row = self.buckets.values().find(|row| row.id == bucket);
+        row.map(|row| row.versioning).ok_or(CommitError::NoSuchBucket)
+    }
+
+    /// All versions of a key, newest first.
+    pub(super) fn of_key(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+    ) -> impl DoubleEndedIterator<Item = (&Vec<u8>, &Version)> {
+        let start = object_prefix(Namespace::Versions, bucket, key);
+        self.versions.range(start..object_prefix_end(Namespace::Versions, bucket, key))
+    }
+
+    pub(super) fn find(&self, bucket: BucketId, key: &[u8], id: VersionId) -> Option<(&Vec<u8>, &Version)> {
+        self.of_key(bucket, key).find(|(_, version)| version.logged.id == id)
+    }
+
+    fn current(&self, bucket: BucketId, key: &ObjectKey) -> Option<&Version> {
+        self.of_key(bucket, key.as_bytes()).next().map(|(_, version)| version)
+    }
+
+    pub(super) fn upload_row(&self, id: UploadId) -> Option<Vec<u8>> {
+        self.uploads.iter().find(|(_, upload)| upload.logged.id == id).map(|(row, _)| row.clone())
+    }
+
+    pub(super) fn cursor(&self, consumer: Consumer) -> CommitSeq {
+        self.cursors.get(&consumer).copied().unwrap_or_default()
+    }
+
+    /// Counted afresh each time.
+    pub(super) fn totals(&self) -> Totals {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let objects = || self.versions.values().filter_map(|version| version.logged.object.as_ref());
+        let parts = || self.uploads.values().flat_map(|upload| upload.parts.values());
+        let inline = |body: &Body| if let Body::Inline(bytes) = body { count(bytes.len()) } else { 0 };
+        Totals {
+            buckets: count(self.buckets.len()),
+            versions: count(objects().count()),
+            delete_markers: count(self.versions.len() - objects().count()),
+            logical_bytes: objects().map(|object| object.size).sum::<u64>()
+                + parts().map(|part| part.logged.size).sum::<u64>(),
+            uploads: count(self.uploads.len()),
+            parts: count(parts().count()),
+            manifests: count(self.manifests.len()),
+            manifest_bytes: self.manifests.values().map(|counted| counted.value.size()).sum(),
+            inline_bytes: objects().map(|object| inline(&object.body)).sum::<u64>()
+                + parts().map(|part| inline(&part.logged.body)).sum::<u64>(),
+        }
+    }
+}
