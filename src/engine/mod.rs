@@ -1,7 +1,9 @@
 //! The body path: streams to deduplicated chunks in packs, and back.
 
 mod body_store;
+mod cache;
 mod error;
 
 pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, StagedBody};
+pub use cache::{Admission, CacheError, CacheSettings, ChunkCache, RedisUrl, read_hot_list};
 pub use error::EngineError;
