@@ -29,6 +29,9 @@ pub enum EngineError {
         "the store stopped accepting writes after a failed sync; restart it once the disk is healthy: {0}"
     )]
     Poisoned(String),
+    /// Written by a newer version, or not of this store: left untouched.
+    #[error("{0}")]
+    Incompatible(String),
     #[error(transparent)]
     Meta(#[from] MetaError),
 }

@@ -3,6 +3,7 @@
 mod body_store;
 mod cache;
 mod error;
+pub mod pack;
 
 pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, StagedBody};
 pub use cache::{Admission, CacheError, CacheSettings, ChunkCache, RedisUrl, read_hot_list};

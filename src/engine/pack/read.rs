@@ -1,0 +1,108 @@
+//! Reading records, neighbours together.
+
+use super::format::{RECORD_HEADER_BYTES, RecordHeader};
+use super::set::PackSet;
+use super::types::{Location, Record};
+use crate::engine::EngineError;
+use crate::types::ChunkId;
+use bytes::Bytes;
+use std::io;
+
+/// Records with no more than this between them are read together.
+const MAX_GAP_BYTES: u64 = 64 << 10;
+/// The most that is read at once, unless a single record is longer.
+const MAX_READ_BYTES: u64 = 1 << 20;
+
+impl PackSet {
+    /// Reads records; results stand in the order of `wanted`. Payloads share the buffer of the read that got
+    /// them. Tombstoned records are readable as long as their bytes are there.
+    #[must_use]
+    pub fn read(&self, wanted: &[(ChunkId, Location)]) -> Vec<Result<Record, EngineError>> {
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_unstable_by_key(|&i| (wanted[i].1.pack, wanted[i].1.offset));
+        let mut results: Vec<Option<Result<Record, EngineError>>> = wanted.iter().map(|_| None).collect();
+        let mut rest = &order[..];
+        while let Some(&first) = rest.first() {
+            let (start, mut end) = (u64::from(wanted[first].1.offset), wanted[first].1.end());
+            let mut taken = 1;
+            for &next in &rest[1..] {
+                let location = &wanted[next].1;
+                let joined = end.max(location.end());
+                if location.pack != wanted[first].1.pack
+                    || u64::from(location.offset) > end + MAX_GAP_BYTES
+                    || joined - start > MAX_READ_BYTES
+                {
+                    break;
+                }
+                end = joined;
+                taken += 1;
+            }
+            let (run, tail) = rest.split_at(taken);
+            self.read_run(wanted, run, start..end, &mut results);
+            rest = tail;
+        }
+        results
+            .into_iter()
+            .zip(wanted)
+            .map(|(r, (id, _))| r.unwrap_or(Err(EngineError::Missing(*id))))
+            .collect()
+    }
+
+    fn read_run(
+        &self,
+        wanted: &[(ChunkId, Location)],
+        run: &[usize],
+        range: std::ops::Range<u64>,
+        results: &mut [Option<Result<Record, EngineError>>],
+    ) {
+        let pack = wanted[run[0]].1.pack;
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        match self.store().read_at(pack, range.start, len) {
+            Ok(bytes) => {
+                for &i in run {
+                    let (id, location) = &wanted[i];
+                    let at = usize::try_from(u64::from(location.offset) - range.start).unwrap_or(usize::MAX);
+                    results[i] = Some(decode(&bytes, at, *id, location));
+                }
+            }
+            // One bad neighbour must not fail the others.
+            Err(_) if run.len() > 1 => {
+                for &i in run {
+                    self.read_run(wanted, &[i], wanted[i].1.range(), results);
+                }
+            }
+            Err(error) => results[run[0]] = Some(Err(read_error(wanted[run[0]].0, error))),
+        }
+    }
+}
+
+fn read_error(id: ChunkId, error: io::Error) -> EngineError {
+    match error.kind() {
+        io::ErrorKind::NotFound => EngineError::Missing(id),
+        io::ErrorKind::UnexpectedEof => EngineError::Corrupt { id, why: "its pack ends before it does" },
+        _ => EngineError::Io(error),
+    }
+}
+
+fn decode(bytes: &Bytes, at: usize, id: ChunkId, location: &Location) -> Result<Record, EngineError> {
+    let corrupt = |why| EngineError::Corrupt { id, why };
+    let payload_at = at + RECORD_HEADER_BYTES;
+    let header = bytes.get(at..payload_at).ok_or(corrupt("the read is short"))?;
+    let header = RecordHeader::decode(header, location.pack, location.offset)
+        .map_err(|_| corrupt("its header is damaged"))?;
+    if header.id != id {
+        return Err(corrupt("another record stands in its place"));
+    }
+    if (header.stored_len, header.raw_len) != (location.stored_len, location.raw_len) {
+        return Err(corrupt("its length is not the one indexed"));
+    }
+    let payload_end = payload_at + header.stored_len as usize;
+    if payload_end > bytes.len() {
+        return Err(corrupt("the read is short"));
+    }
+    let payload = bytes.slice(payload_at..payload_end);
+    if crc32c::crc32c(&payload) != header.payload_crc {
+        return Err(corrupt("its payload does not match its checksum"));
+    }
+    Ok(Record { id, kind: header.kind, codec: header.codec, raw_len: header.raw_len, payload })
+}

@@ -1,0 +1,373 @@
+//! All packs of a store: appending to the open one, knowing where the others end.
+
+use super::flush::Flush;
+use super::format::{
+    FOOTER_ENTRY_BYTES, PACK_HEADER_BYTES, RecordHeader, Trailer, encode_footer_entry, encode_gaps,
+    encode_pack_header,
+};
+use super::recover;
+use super::types::{
+    Location, MAX_PAYLOAD_BYTES, MAX_TARGET_BYTES, NewRecord, PackInfo, PackSettings, RecoveryReport,
+};
+use crate::engine::EngineError;
+use crate::storage::{PackId, PackStore};
+use crate::sys::{Barrier, Clock, Random};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+const MIN_TARGET_BYTES: u64 = 1 << 20;
+
+/// The packs of a store. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct PackSet(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn PackStore>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    target: u64,
+    packs: RwLock<HashMap<PackId, Pack>>,
+    writer: Mutex<Writer>,
+    flush: Flush,
+}
+
+/// What is known of a pack without reading it.
+#[derive(Debug, Clone)]
+pub(super) struct Pack {
+    /// Where its records end.
+    pub(super) end: u32,
+    /// Ranges before `end` that hold no valid record, in order.
+    pub(super) gaps: Arc<[Range<u32>]>,
+    /// Records, or `None` while it is not sealed.
+    pub(super) sealed: Option<u32>,
+}
+
+impl Pack {
+    fn holds(&self, location: &Location) -> bool {
+        let range = location.range();
+        let touches = |gap: &Range<u32>| u64::from(gap.start) < range.end && range.start < u64::from(gap.end);
+        range.start >= PACK_HEADER_BYTES as u64
+            && range.end <= u64::from(self.end)
+            && !self.gaps.iter().any(touches)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    open: Option<OpenPack>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct OpenPack {
+    id: PackId,
+    end: u32,
+    records: u32,
+    /// The footer's entries so far, encoded.
+    footer: Vec<u8>,
+}
+
+impl PackSet {
+    /// Finds all packs and seals those that a crash left open. Appends always begin a new pack.
+    ///
+    /// # Errors
+    /// When packs cannot be read, or are of a format or a store that this version cannot read.
+    pub fn open(
+        store: Arc<dyn PackStore>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        settings: &PackSettings,
+    ) -> Result<(Self, RecoveryReport), EngineError> {
+        let (packs, report) = recover::open_all(store.as_ref())?;
+        let last_id = packs.keys().map(|id| id.get()).max().unwrap_or(0);
+        let shared = Shared {
+            store,
+            clock,
+            random,
+            target: settings.target_bytes.clamp(MIN_TARGET_BYTES, MAX_TARGET_BYTES),
+            packs: RwLock::new(packs),
+            writer: Mutex::new(Writer { open: None, last_id }),
+            flush: Flush::default(),
+        };
+        Ok((Self(Arc::new(shared)), report))
+    }
+
+    /// Appends records in order, in one write for as many as the open pack takes. They are readable at once and
+    /// durable after the next [`Self::sync`]. After an error none of them counts.
+    ///
+    /// # Errors
+    /// When the bytes could not be written, or an earlier sync failed.
+    pub fn append(&self, records: &[NewRecord]) -> Result<Vec<Location>, EngineError> {
+        let headers = records.iter().map(header_of).collect::<Result<Vec<_>, _>>()?;
+        let mut full = Vec::new();
+        let appended = self.append_runs(&mut self.0.writer.lock(), records, &headers, &mut full);
+        for pack in full {
+            self.seal_pack(&pack)?;
+        }
+        appended
+    }
+
+    /// Makes everything appended before the call durable.
+    ///
+    /// # Errors
+    /// When it failed now or earlier: then nothing is written any more until the store is opened anew.
+    pub fn sync(&self) -> Result<(), EngineError> {
+        self.0.flush.sync(|pack| self.sync_one(pack))
+    }
+
+    /// Seals the open pack, so that the next start has nothing to recover.
+    ///
+    /// # Errors
+    /// As [`Self::sync`].
+    pub fn seal(&self) -> Result<(), EngineError> {
+        let open = self.0.writer.lock().open.take();
+        open.map_or(Ok(()), |pack| self.seal_pack(&pack))
+    }
+
+    /// Whether the location is inside what its pack is known to hold. After a crash an index may name bytes that
+    /// never reached the disk.
+    #[must_use]
+    pub fn is_valid(&self, location: &Location) -> bool {
+        self.0.packs.read().get(&location.pack).is_some_and(|pack| pack.holds(location))
+    }
+
+    /// All packs with their sizes, in order of id.
+    ///
+    /// # Errors
+    /// When the store cannot list them.
+    pub fn packs(&self) -> Result<Vec<PackInfo>, EngineError> {
+        let mut files = self.0.store.list()?;
+        files.sort_unstable_by_key(|file| file.id);
+        let packs = self.0.packs.read();
+        let info = |file: crate::storage::PackFile| {
+            let sealed = packs.get(&file.id)?.sealed.is_some();
+            Some(PackInfo { id: file.id, len: file.len, allocated: file.allocated, sealed })
+        };
+        Ok(files.into_iter().filter_map(info).collect())
+    }
+
+    /// The number of records in a sealed pack; `None` for an open or unknown one.
+    #[must_use]
+    pub fn sealed_records(&self, pack: PackId) -> Option<u32> {
+        self.0.packs.read().get(&pack)?.sealed
+    }
+
+    /// The ids of all packs, in order.
+    #[must_use]
+    pub fn ids(&self) -> Vec<PackId> {
+        let mut ids: Vec<_> = self.0.packs.read().keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(super) fn store(&self) -> &dyn PackStore {
+        self.0.store.as_ref()
+    }
+
+    pub(super) fn known(&self, pack: PackId) -> Option<Pack> {
+        self.0.packs.read().get(&pack).cloned()
+    }
+
+    pub(super) fn forget(&self, pack: PackId) {
+        self.0.packs.write().remove(&pack);
+    }
+
+    /// Writes to a pack outside the append path; durable after `sync`.
+    pub(super) fn overwrite(&self, pack: PackId, offset: u64, bytes: &[u8]) -> Result<(), EngineError> {
+        self.0.flush.check()?;
+        self.0.store.write_at(pack, offset, bytes).map_err(from_io)?;
+        self.0.flush.wrote(pack);
+        Ok(())
+    }
+
+    fn sync_one(&self, pack: PackId) -> io::Result<()> {
+        let began = std::time::Instant::now();
+        let synced = self.0.store.sync(pack);
+        metrics::histogram!("sediment_fsync_seconds", "file" => "pack").record(began.elapsed());
+        match synced {
+            // Removed meanwhile: there is nothing left to make durable.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.known(pack).is_none() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn append_runs(
+        &self,
+        writer: &mut Writer,
+        records: &[NewRecord],
+        headers: &[RecordHeader],
+        full: &mut Vec<OpenPack>,
+    ) -> Result<Vec<Location>, EngineError> {
+        let mut locations = Vec::with_capacity(records.len());
+        while locations.len() < records.len() {
+            self.0.flush.check()?;
+            let mut open = match writer.open.take() {
+                Some(open) => open,
+                None => self.create(&mut writer.last_id)?,
+            };
+            let done = locations.len();
+            let run = self.fitting(&open, &headers[done..]);
+            if run == 0 {
+                full.push(open);
+                continue;
+            }
+            let written = self.write_run(&mut open, &records[done..done + run], &headers[done..done + run]);
+            match written {
+                Ok(run) => locations.extend(run),
+                Err(error) => {
+                    // What was half written must not stand in the way. If even that fails, the pack is left
+                    // as it is, readable up to its end, and the next start seals it.
+                    if self.0.store.truncate(open.id, u64::from(open.end)).is_ok() {
+                        writer.open = Some(open);
+                    }
+                    return Err(from_io(error));
+                }
+            }
+            writer.open = Some(open);
+        }
+        Ok(locations)
+    }
+
+    /// How many of the records the pack still takes; an empty pack takes at least one.
+    fn fitting(&self, open: &OpenPack, headers: &[RecordHeader]) -> usize {
+        let mut end = u64::from(open.end);
+        let fits = headers.iter().take_while(|header| {
+            end += header.location(open.id, 0).record_len();
+            end <= self.0.target
+        });
+        let fits = fits.count();
+        if fits == 0 && open.records == 0 { 1 } else { fits }
+    }
+
+    fn write_run(
+        &self,
+        open: &mut OpenPack,
+        records: &[NewRecord],
+        headers: &[RecordHeader],
+    ) -> io::Result<Vec<Location>> {
+        let len = headers.iter().map(|h| h.location(open.id, 0).record_len()).sum::<u64>();
+        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+        let mut footer = Vec::with_capacity(headers.len() * FOOTER_ENTRY_BYTES);
+        let mut locations = Vec::with_capacity(headers.len());
+        for (record, header) in records.iter().zip(headers) {
+            // The target keeps the sum far below 2^32.
+            let offset = open.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            let entry = encode_footer_entry(header, open.id, offset);
+            bytes.extend_from_slice(&entry[4..]);
+            bytes.extend_from_slice(&record.payload);
+            footer.extend_from_slice(&entry);
+            locations.push(header.location(open.id, offset));
+        }
+        self.0.store.write_at(open.id, u64::from(open.end), &bytes)?;
+        open.end = open.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        open.records += u32::try_from(headers.len()).unwrap_or(u32::MAX);
+        open.footer.extend_from_slice(&footer);
+        if let Some(pack) = self.0.packs.write().get_mut(&open.id) {
+            pack.end = open.end;
+        }
+        self.0.flush.wrote(open.id);
+        Ok(locations)
+    }
+
+    fn create(&self, last_id: &mut u64) -> Result<OpenPack, EngineError> {
+        const ATTEMPTS: usize = 16;
+        let mut refused = None;
+        for _ in 0..ATTEMPTS {
+            let millis = u64::try_from(self.0.clock.now().get()).unwrap_or(0);
+            // Should the clock step back, ids still grow: order is that of creation.
+            let millis = millis.max(*last_id >> 22) & ((1 << 42) - 1);
+            let id = PackId::new(millis << 22 | self.0.random.u64() >> 42);
+            match self.0.store.create(id) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    refused = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(from_io(error)),
+            }
+            *last_id = id.get().max(*last_id);
+            if let Err(error) = self.0.store.write_at(id, 0, &encode_pack_header(id)) {
+                let _ = self.0.store.remove(id);
+                return Err(from_io(error));
+            }
+            const END: u32 = PACK_HEADER_BYTES as u32;
+            let pack = Pack { end: END, gaps: Arc::new([]), sealed: None };
+            self.0.packs.write().insert(id, pack);
+            self.0.flush.wrote(id);
+            return Ok(OpenPack { id, end: END, records: 0, footer: Vec::new() });
+        }
+        Err(refused.map_or(EngineError::Busy("no free pack id"), from_io))
+    }
+
+    /// Writes the footer and makes the pack durable. A full device leaves it to the next start: its records are
+    /// complete without a footer.
+    fn seal_pack(&self, open: &OpenPack) -> Result<(), EngineError> {
+        let mut footer = open.footer.clone();
+        let trailer = append_trailer(&mut footer, open.id, open.end, open.records, &[]);
+        match self.overwrite(open.id, u64::from(open.end), &footer) {
+            Ok(()) => {}
+            Err(EngineError::Poisoned(why)) => return Err(EngineError::Poisoned(why)),
+            Err(error) => {
+                tracing::warn!(pack = %open.id, %error, "a pack could not be sealed; the next start will");
+                return Ok(());
+            }
+        }
+        self.sync()?;
+        if let Some(pack) = self.0.packs.write().get_mut(&open.id) {
+            pack.sealed = Some(trailer.records);
+        }
+        Ok(())
+    }
+}
+
+impl Barrier for PackSet {
+    fn sync(&self) -> io::Result<()> {
+        Self::sync(self).map_err(|error| match error {
+            EngineError::Io(error) => error,
+            other => io::Error::other(other.to_string()),
+        })
+    }
+}
+
+/// Completes a footer of encoded entries.
+pub(super) fn append_trailer(
+    footer: &mut Vec<u8>,
+    pack: PackId,
+    end: u32,
+    records: u32,
+    gaps: &[Range<u32>],
+) -> Trailer {
+    let (encoded, gaps_crc) = encode_gaps(gaps);
+    let gaps = u32::try_from(gaps.len()).unwrap_or(u32::MAX);
+    let trailer = Trailer { records_end: end, records, gaps, gaps_crc };
+    footer.extend_from_slice(&encoded);
+    footer.extend_from_slice(&trailer.encode(pack));
+    trailer
+}
+
+pub(super) fn from_io(error: io::Error) -> EngineError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::Full,
+        _ => EngineError::Io(error),
+    }
+}
+
+fn header_of(record: &NewRecord) -> Result<RecordHeader, EngineError> {
+    let stored_len = u32::try_from(record.payload.len()).ok().filter(|len| *len <= MAX_PAYLOAD_BYTES);
+    let Some(stored_len) = stored_len else {
+        return Err(EngineError::Io(io::Error::new(io::ErrorKind::InvalidInput, "a record is too large")));
+    };
+    Ok(RecordHeader {
+        id: record.id,
+        kind: record.kind,
+        codec: record.codec,
+        stored_len,
+        raw_len: record.raw_len,
+        payload_crc: crc32c::crc32c(&record.payload),
+        dead: false,
+    })
+}
