@@ -269,3 +269,7 @@ fn empty() -> ResponseBody {
 pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Not part of any request, and an end of head: hyper looks at a head only once that has come.
+const REFUSED: &[u8] = b"\0\r\n\r\n";
 /// What is still read from a client that has not noticed the end of its connection.
 const LINGER_BYTES: usize = 8 << 20;
 const LINGER: Duration = Duration::from_secs(2);
@@ -30,6 +32,8 @@ pub(super) struct GuardedStream {
     /// Nothing more is read: the peer ended, or broke the rules.
     ended: bool,
     peer_ended: bool,
+    /// What is still to be read in place of a violation.
+    refused: &'static [u8],
     interim: &'static [u8],
 }
 
@@ -50,6 +54,7 @@ impl GuardedStream {
             permit: Some(permit),
             ended: false,
             peer_ended: false,
+            refused: &[],
             interim: &[],
         }
     }
@@ -58,9 +63,9 @@ impl GuardedStream {
         self.tcp.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Looks at what was just read. A violation becomes a byte that hyper must refuse, and the end: so its 400
-    /// comes after the answers to the requests before.
-    fn check(&mut self, read: &mut [u8]) -> usize {
+    /// Looks at what was just read and returns how much of it may be believed. A violation becomes bytes that
+    /// hyper must refuse, and the end: so its 400 comes after the answers to the requests before.
+    fn check(&mut self, read: &[u8]) -> usize {
         let checked = self.framing.advance(read);
         let phase = self.framing.phase();
         self.activity.phase(phase);
@@ -75,11 +80,17 @@ impl GuardedStream {
             Ok(()) => read.len(),
             Err(violation) => {
                 metrics::counter!("sediment_http_framing_violations_total").increment(1);
-                read[violation.at] = 0;
                 self.ended = true;
-                violation.at + 1
+                self.refused = REFUSED;
+                violation.at
             }
         }
+    }
+
+    fn put_refused(&mut self, buffer: &mut ReadBuf<'_>) {
+        let (now, later) = self.refused.split_at(self.refused.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.refused = later;
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -105,11 +116,12 @@ impl AsyncRead for GuardedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ended {
+            self.put_refused(buffer);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
         ready!(self.tcp()?.poll_read(cx, buffer))?;
-        let read = &mut buffer.filled_mut()[before..];
+        let read = &buffer.filled()[before..];
         if read.is_empty() {
             self.ended = true;
             self.peer_ended = true;
@@ -117,6 +129,7 @@ impl AsyncRead for GuardedStream {
         }
         let believed = self.check(read);
         buffer.set_filled(before + believed);
+        self.put_refused(buffer);
         Poll::Ready(Ok(()))
     }
 }
