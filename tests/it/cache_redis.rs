@@ -1,0 +1,199 @@
+//! The chunk cache over a real Redis: whatever Redis does, every read returns the right bytes in bounded time.
+
+use crate::support::redis::RedisServer;
+use bytes::Bytes;
+use sediment::engine::{Admission, CacheSettings, ChunkCache, EngineError, RedisUrl};
+use sediment::sys::{Clock, ManualClock};
+use sediment::types::{ChunkId, Node, UnixMillis};
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const CHUNKS: usize = 40;
+const CHUNK_BYTES: usize = 16 << 10;
+
+fn chunk(n: usize) -> (ChunkId, Bytes) {
+    let bytes = Bytes::from(n.to_le_bytes().repeat(CHUNK_BYTES / 8));
+    // Every fourth is a manifest node: named by the complement of its hash, and cached like the others.
+    let id = if n % 4 == 3 { Node::id_of(&bytes) } else { ChunkId::new(Sha256::digest(&bytes).into()) };
+    (id, bytes)
+}
+
+/// A gateway without memory tier, so that every read asks Redis; its packs count what is loaded from them.
+struct Gateway {
+    cache: ChunkCache,
+    clock: Arc<ManualClock>,
+    loaded: Arc<AtomicUsize>,
+}
+
+impl Gateway {
+    fn new(url: &str) -> Self {
+        let settings = CacheSettings {
+            memory_bytes: 0,
+            redis_url: Some(RedisUrl::new(url)),
+            ..CacheSettings::default()
+        };
+        let clock = Arc::new(ManualClock::at(UnixMillis::new(1_000_000)));
+        let cache = ChunkCache::new(&settings, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        Self { cache, clock, loaded: Arc::default() }
+    }
+
+    /// Reads all chunks in windows of ten, checks their bytes, and says how many came from the packs.
+    async fn read_all(&self) -> usize {
+        let before = self.loaded.load(Ordering::SeqCst);
+        let loaded = Arc::clone(&self.loaded);
+        let load = move |ids: Vec<ChunkId>| {
+            loaded.fetch_add(ids.len(), Ordering::SeqCst);
+            async move {
+                let find = |id: &ChunkId| (0..CHUNKS).map(chunk).find(|(known, _)| known == id);
+                ids.iter().map(|id| find(id).map(|c| c.1).ok_or(EngineError::Missing(*id))).collect()
+            }
+        };
+        let all: Vec<(ChunkId, Bytes)> = (0..CHUNKS).map(chunk).collect();
+        for window in all.chunks(10) {
+            let ids: Vec<ChunkId> = window.iter().map(|c| c.0).collect();
+            let got = self.cache.get_or_load(&ids, Admission::Admit, load.clone()).await.unwrap();
+            assert!(got.iter().eq(window.iter().map(|c| &c.1)), "wrong bytes");
+        }
+        self.loaded.load(Ordering::SeqCst) - before
+    }
+
+    /// Reads until everything comes from Redis again, letting the breaker's time pass.
+    async fn read_until_cached(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.read_all().await > 0 {
+            assert!(Instant::now() < deadline, "Redis is not used again");
+            self.clock.advance_millis(60_000);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Twenty reads of everything, each right, all together far under what as many timeouts would take.
+    async fn read_in_bounded_time(&self) {
+        let started = Instant::now();
+        for _ in 0..20 {
+            self.read_all().await;
+        }
+        assert!(started.elapsed() < Duration::from_secs(4), "20 reads took {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_gateway_loaded_another_finds_in_redis() {
+    let server = RedisServer::start(&[]);
+    let first = Gateway::new(&server.url());
+    assert_eq!(first.read_all().await, CHUNKS);
+    first.read_until_cached().await;
+    assert_eq!(Gateway::new(&server.url()).read_all().await, 0);
+    let ttl: i64 = redis::cmd("TTL").arg(redis_key(0)).query(&mut server.connect()).unwrap();
+    assert!((1..=3600).contains(&ttl), "the entry's time to live is {ttl}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_killed_redis_is_a_miss_and_is_used_again_after_its_restart() {
+    let mut server = RedisServer::start(&[]);
+    let gateway = Gateway::new(&server.url());
+    gateway.read_until_cached().await;
+    server.kill();
+    gateway.read_in_bounded_time().await;
+    server.restart();
+    gateway.read_until_cached().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_frozen_redis_is_a_miss_and_is_used_again_after_it_thaws() {
+    let server = RedisServer::start(&[]);
+    let gateway = Gateway::new(&server.url());
+    gateway.read_until_cached().await;
+    server.freeze();
+    gateway.read_in_bounded_time().await;
+    assert_eq!(gateway.read_all().await, CHUNKS, "with the circuit open, nothing is asked");
+    server.thaw();
+    gateway.read_until_cached().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_wrong_bytes_from_redis_are_never_served_and_are_replaced() {
+    let server = RedisServer::start(&[]);
+    let gateway = Gateway::new(&server.url());
+    gateway.read_until_cached().await;
+    let mut admin = server.connect();
+    let others_bytes = chunk(CHUNKS).1.to_vec();
+    let lies = [others_bytes, vec![0; CHUNK_BYTES], b"short".to_vec(), vec![7; 4 << 20]];
+    for lie in lies {
+        for n in 0..CHUNKS {
+            let _: () = redis::cmd("SET").arg(redis_key(n)).arg(&lie).query(&mut admin).unwrap();
+        }
+        gateway.read_in_bounded_time().await;
+        gateway.read_until_cached().await;
+        let healed: Vec<u8> = redis::cmd("GET").arg(redis_key(0)).query(&mut admin).unwrap();
+        assert!(healed == chunk(0).1, "the lie is still there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_values_of_another_type_are_misses() {
+    let server = RedisServer::start(&[]);
+    let gateway = Gateway::new(&server.url());
+    gateway.read_until_cached().await;
+    let mut admin = server.connect();
+    for n in 0..CHUNKS {
+        let _: () = redis::cmd("DEL").arg(redis_key(n)).query(&mut admin).unwrap();
+        let _: () = redis::cmd("RPUSH").arg(redis_key(n)).arg("x").query(&mut admin).unwrap();
+    }
+    gateway.read_in_bounded_time().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_full_redis_refuses_chunks_and_still_answers_with_those_it_has() {
+    let server = RedisServer::start(&["--maxmemory", "1500kb", "--maxmemory-policy", "noeviction"]);
+    let gateway = Gateway::new(&server.url());
+    gateway.read_in_bounded_time().await;
+    let stored: usize = redis::cmd("DBSIZE").query(&mut server.connect()).unwrap();
+    assert!(stored < CHUNKS, "the server was meant to be too small");
+    assert_eq!(gateway.read_all().await, CHUNKS - stored);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_something_that_is_no_redis_is_a_miss() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).is_ok_and(|n| n > 0) {
+                    if stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n$99999999999\r\n").is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    Gateway::new(&url).read_in_bounded_time().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_redis_that_is_not_there_is_a_miss() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    Gateway::new(&format!("redis://127.0.0.1:{port}/")).read_in_bounded_time().await;
+}
+
+#[tokio::test]
+async fn i6_a_malformed_url_is_refused_without_repeating_its_password() {
+    let settings = CacheSettings {
+        redis_url: Some(RedisUrl::new("reddis://:hunter2@localhost")),
+        ..CacheSettings::default()
+    };
+    let error = ChunkCache::new(&settings, Arc::new(ManualClock::default())).unwrap_err();
+    assert!(error.to_string().contains("cache.redis_url"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+}
+
+fn redis_key(n: usize) -> Vec<u8> {
+    [b"sediment:chunk:".as_slice(), chunk(n).0.as_bytes()].concat()
+}
