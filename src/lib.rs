@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod http;
 pub mod meta;
+pub mod service;
 pub mod storage;
 pub mod sys;
 pub mod types;

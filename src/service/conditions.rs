@@ -1,0 +1,104 @@
+//! Conditional requests, with the precedence of RFC 9110 §13.2.2.
+
+use super::ServiceError;
+use crate::meta::WriteCondition;
+use crate::types::{ETag, UnixMillis};
+
+/// The value of `If-Match` or `If-None-Match`. Tags that no object here can have are left out of the list: an
+/// empty list matches nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ETagCondition {
+    Any,
+    OneOf(Vec<ETag>),
+}
+
+impl ETagCondition {
+    /// Reads a header: `*`, or tags between commas. A weak tag compares as its strong one, as S3 does.
+    #[must_use]
+    pub fn parse(header: &str) -> Self {
+        if header.trim() == "*" {
+            return Self::Any;
+        }
+        let tag = |text: &str| {
+            let text = text.trim();
+            ETag::parse(text.strip_prefix("W/").unwrap_or(text)).ok()
+        };
+        Self::OneOf(header.split(',').filter_map(tag).collect())
+    }
+
+    fn matches(&self, etag: ETag) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(tags) => tags.contains(&etag),
+        }
+    }
+}
+
+/// The conditions of a read, or of a copy on its source. Dates compare in whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadConditions {
+    pub if_match: Option<ETagCondition>,
+    pub if_none_match: Option<ETagCondition>,
+    pub if_modified_since: Option<UnixMillis>,
+    pub if_unmodified_since: Option<UnixMillis>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Proceed,
+    NotModified(&'static str),
+    Failed(&'static str),
+}
+
+impl ReadConditions {
+    pub(super) fn evaluate(&self, etag: ETag, modified: UnixMillis) -> Verdict {
+        let changed_after = |date: UnixMillis| modified.seconds() > date.seconds();
+        if let Some(condition) = &self.if_match {
+            if !condition.matches(etag) {
+                return Verdict::Failed("If-Match");
+            }
+        } else if self.if_unmodified_since.is_some_and(changed_after) {
+            return Verdict::Failed("If-Unmodified-Since");
+        }
+        if let Some(condition) = &self.if_none_match {
+            if condition.matches(etag) {
+                return Verdict::NotModified("If-None-Match");
+            }
+        } else if self.if_modified_since.is_some_and(|date| !changed_after(date)) {
+            return Verdict::NotModified("If-Modified-Since");
+        }
+        Verdict::Proceed
+    }
+}
+
+/// The conditions of a write on the key's current version.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WriteConditions {
+    pub if_match: Option<ETagCondition>,
+    pub if_none_match: Option<ETagCondition>,
+}
+
+impl WriteConditions {
+    /// What the commit requires. S3 knows `If-None-Match: *` and `If-Match` with one tag, one of them at a time.
+    pub(super) fn for_commit(&self) -> Result<WriteCondition, ServiceError> {
+        let refuse = |what| Err(ServiceError::NotImplemented { what });
+        match (&self.if_match, &self.if_none_match) {
+            (None, None) => Ok(WriteCondition::None),
+            (None, Some(ETagCondition::Any)) => Ok(WriteCondition::IfAbsent),
+            (None, Some(ETagCondition::OneOf(_))) => refuse("If-None-Match of a write with a tag"),
+            (Some(ETagCondition::Any), None) => Ok(WriteCondition::IfExists),
+            (Some(ETagCondition::OneOf(tags)), None) => match tags[..] {
+                // No object has this tag, so that the condition fails as it should.
+                [] => Ok(WriteCondition::IfMatch(ETag::of_parts([0; 16], u16::MAX))),
+                [tag] => Ok(WriteCondition::IfMatch(tag)),
+                _ => refuse("If-Match of a write with several tags"),
+            },
+            (Some(_), Some(_)) => refuse("If-Match and If-None-Match of one write"),
+        }
+    }
+
+    /// The header to name when the commit found that its condition does not hold.
+    pub(super) const fn header(&self) -> &'static str {
+        if self.if_none_match.is_some() { "If-None-Match" } else { "If-Match" }
+    }
+}

@@ -1,0 +1,125 @@
+//! The service itself, and the steps that every operation shares.
+
+use super::settings::MAX_PARTS;
+use super::{ServiceError, ServiceSettings};
+use crate::engine::{BodyStore, StagedBody};
+use crate::meta::{Bucket, Commit, CommitError, MetaStore, NewBody, Outcome};
+use crate::sys::Random;
+use crate::types::{BucketName, ObjectKey};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Buckets and objects as S3 means them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ObjectService {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) meta: Arc<dyn MetaStore>,
+    pub(super) bodies: Arc<dyn BodyStore>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) settings: ServiceSettings,
+    /// One permit for each part whose manifest is in memory.
+    pub(super) completions: Semaphore,
+}
+
+/// Parts of uploads being completed at once: twice the largest upload. A part's manifest is at most 10 KiB.
+const COMPLETION_PARTS: usize = 2 * MAX_PARTS;
+
+/// Who owns every bucket and object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub id: String,
+    pub name: String,
+}
+
+impl ObjectService {
+    #[must_use]
+    pub fn new(
+        meta: Arc<dyn MetaStore>,
+        bodies: Arc<dyn BodyStore>,
+        random: Arc<dyn Random>,
+        settings: ServiceSettings,
+    ) -> Self {
+        let completions = Semaphore::new(COMPLETION_PARTS);
+        Self { inner: Arc::new(Inner { meta, bodies, random, settings, completions }) }
+    }
+
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { id: self.inner.settings.owner_id.clone(), name: self.inner.settings.owner_name.clone() }
+    }
+
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.inner.settings.region
+    }
+}
+
+impl Inner {
+    pub(super) async fn bucket(&self, name: &BucketName) -> Result<Bucket, ServiceError> {
+        let bucket = self.meta.bucket(name).await?;
+        bucket.ok_or_else(|| ServiceError::NoSuchBucket { bucket: name.clone() })
+    }
+
+    /// Commits a staged body. Runs to the end even when the caller goes away: the write may still happen then,
+    /// so the body's hold has to outlive it, or collection could take chunks that the row is about to name (I3).
+    pub(super) async fn commit_staged(
+        &self,
+        staged: StagedBody,
+        commit: impl FnOnce(NewBody) -> Commit,
+    ) -> Result<Outcome, CommitError> {
+        let StagedBody { body, hold, .. } = staged;
+        let commit = commit(body);
+        let meta = Arc::clone(&self.meta);
+        let held = tokio::spawn(async move {
+            let outcome = meta.commit(commit).await;
+            drop(hold);
+            outcome
+        });
+        held.await.unwrap_or(Err(CommitError::Store(crate::meta::MetaError::Unavailable("stopping"))))
+    }
+}
+
+/// What an operation worked on, for the errors of a commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) bucket: &'a BucketName,
+    pub(super) key: &'a ObjectKey,
+    /// The header of the write's condition.
+    pub(super) condition: &'static str,
+}
+
+impl Target<'_> {
+    pub(super) fn error(self, error: CommitError) -> ServiceError {
+        match error {
+            CommitError::NoSuchBucket => ServiceError::NoSuchBucket { bucket: self.bucket.clone() },
+            CommitError::NoSuchKey => {
+                ServiceError::NoSuchKey { bucket: self.bucket.clone(), key: self.key.clone() }
+            }
+            CommitError::ConditionFailed => ServiceError::PreconditionFailed { condition: self.condition },
+            other => unexpected(self.bucket, other),
+        }
+    }
+}
+
+/// The errors that no commit of the operation at hand should give, or that mean the same for every one.
+pub(super) fn unexpected(bucket: &BucketName, error: CommitError) -> ServiceError {
+    match error {
+        CommitError::Store(error) => error.into(),
+        CommitError::NoSuchBucket => ServiceError::NoSuchBucket { bucket: bucket.clone() },
+        CommitError::BucketExists => ServiceError::BucketAlreadyOwnedByYou { bucket: bucket.clone() },
+        CommitError::BucketNotEmpty => ServiceError::BucketNotEmpty { bucket: bucket.clone() },
+        CommitError::InvalidState(why) => ServiceError::InvalidBucketState { bucket: bucket.clone(), why },
+        CommitError::NoSuchKey => ServiceError::Internal("the commit missed a key it did not need"),
+        CommitError::NoSuchUpload => ServiceError::Internal("the commit missed an upload it did not need"),
+        CommitError::ConditionFailed => ServiceError::Internal("a condition failed that was not set"),
+        CommitError::PartGone(_) => ServiceError::Internal("a part is gone that was not named"),
+        // Copies retry; whoever still sees this met deletes of one body again and again.
+        CommitError::BodyGone => ServiceError::Busy("the source is being replaced"),
+    }
+}
+
+pub(super) const WRONG_OUTCOME: ServiceError = ServiceError::Internal("the commit answered something else");

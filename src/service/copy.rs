@@ -1,0 +1,229 @@
+//! Copying objects: a new row for the same body.
+
+use super::authorize::authorize;
+use super::checksums::computed;
+use super::conditions::Verdict;
+use super::context::{Target, WRONG_OUTCOME};
+use super::object::shown;
+use super::put::check_metadata;
+use super::{Action, Caller, Inner, ObjectService, ReadConditions, Resource, ServiceError, WriteConditions};
+use crate::engine::{BodySpec, Digests, EngineError, StagedBody};
+use crate::meta::{
+    Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
+};
+use crate::types::{
+    Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, PartLayout, ResolvedRange,
+    UnixMillis, VersionId,
+};
+use futures::StreamExt;
+
+/// How many times a copy looks at its source again when the body went away meanwhile.
+pub(super) const COPY_ATTEMPTS: usize = 4;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopySource {
+    pub bucket: BucketName,
+    pub key: ObjectKey,
+    pub version: Option<VersionId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MetadataDirective {
+    /// The source's attributes.
+    #[default]
+    Copy,
+    /// Those of the request.
+    Replace,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyRequest {
+    pub source: CopySource,
+    pub directive: MetadataDirective,
+    /// Storage class and website redirect are always taken from here, the rest as the directive says.
+    pub attributes: Attributes,
+    /// The algorithm to have a checksum of; the source's is kept when absent.
+    pub checksum: Option<ChecksumAlgorithm>,
+    pub source_conditions: ReadConditions,
+    pub conditions: WriteConditions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOutcome {
+    pub etag: ETag,
+    pub modified: UnixMillis,
+    pub version_id: Option<VersionId>,
+    pub source_version_id: Option<VersionId>,
+    pub checksum: Option<Checksum>,
+}
+
+impl ObjectService {
+    /// Copies an object. No bytes move; only for a checksum that the source lacks are they read.
+    ///
+    /// # Errors
+    /// What reading the source and writing the target can give; `InvalidRequest` for a copy onto itself that
+    /// changes nothing; `EntityTooLarge` past 5 GiB.
+    pub async fn copy(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        request: &CopyRequest,
+    ) -> Result<CopyOutcome, ServiceError> {
+        let CopySource { bucket: source_bucket, key: source_key, version } = &request.source;
+        authorize(caller, Action::get(*version), Resource::Object(source_bucket, source_key))?;
+        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
+        check_metadata(&request.attributes)?;
+        let condition = request.conditions.for_commit()?;
+        let target = Target { bucket, key, condition: request.conditions.header() };
+        let source_home = self.inner.bucket(source_bucket).await?;
+        let home = self.inner.bucket(bucket).await?;
+        let onto_itself = source_home.id == home.id && source_key == key && version.is_none();
+
+        for _ in 0..COPY_ATTEMPTS {
+            let (source, data) =
+                self.inner.copy_source(&source_home, &request.source, &request.source_conditions).await?;
+            let maximum = self.inner.settings.maximum_put_bytes;
+            if data.size > maximum {
+                return Err(ServiceError::EntityTooLarge { size: data.size, maximum });
+            }
+            let attributes = attributes_of_copy(request, &data, onto_itself)?;
+            let copied = match self.inner.copied(&data, request.checksum).await {
+                Err(ServiceError::Body(EngineError::Missing(_))) => continue,
+                copied => copied?,
+            };
+            let Copied { staged, etag, checksum, parts } = copied;
+            let (size, stored_checksum) = (data.size, checksum.clone());
+            let commit = self.inner.commit_staged(staged, |body| Commit::PutVersion {
+                bucket: home.id,
+                key: key.clone(),
+                object: NewObject { body, size, etag, checksum: stored_checksum, attributes, parts },
+                condition,
+            });
+            return match commit.await {
+                Ok(Outcome::Written { id, modified, .. }) => Ok(CopyOutcome {
+                    etag,
+                    modified,
+                    version_id: shown(home.versioning, id),
+                    source_version_id: shown(source_home.versioning, source.id),
+                    checksum,
+                }),
+                Ok(_) => Err(WRONG_OUTCOME),
+                Err(CommitError::BodyGone) => continue,
+                Err(error) => Err(target.error(error)),
+            };
+        }
+        Err(ServiceError::Busy("the source of the copy is being replaced"))
+    }
+}
+
+/// A body for the copy, and what follows from how it was got.
+struct Copied {
+    staged: StagedBody,
+    etag: ETag,
+    checksum: Option<Checksum>,
+    parts: Vec<PartLayout>,
+}
+
+impl Inner {
+    /// Finds the source of a copy and tests the conditions on it. All that fail are `PreconditionFailed`.
+    pub(super) async fn copy_source(
+        &self,
+        bucket: &Bucket,
+        source: &CopySource,
+        conditions: &ReadConditions,
+    ) -> Result<(ObjectVersion, ObjectData), ServiceError> {
+        let (version, data) = match self.find(bucket, &source.key, source.version).await {
+            Err(ServiceError::IsDeleteMarker { .. }) => {
+                let reason = "The source of a copy request may not specifically refer to a delete marker by version id.";
+                return Err(ServiceError::InvalidRequest { reason: reason.into() });
+            }
+            // The marker's headers belong to the object asked for, not to the source of another.
+            Err(ServiceError::Deleted { bucket, key, .. }) => {
+                return Err(ServiceError::NoSuchKey { bucket, key });
+            }
+            found => found?,
+        };
+        match conditions.evaluate(data.etag, version.modified) {
+            Verdict::Proceed => Ok((version, data)),
+            Verdict::NotModified(condition) | Verdict::Failed(condition) => {
+                Err(ServiceError::PreconditionFailed { condition })
+            }
+        }
+    }
+
+    /// The source's body under another row; read again only for a checksum that it lacks. What is read again is
+    /// one piece: its tag is its MD5.
+    async fn copied(
+        &self,
+        data: &ObjectData,
+        asked: Option<ChecksumAlgorithm>,
+    ) -> Result<Copied, ServiceError> {
+        let present = data.checksum.as_ref().map(Checksum::algorithm);
+        let Some(algorithm) = asked.filter(|asked| Some(*asked) != present) else {
+            return Ok(Copied {
+                staged: shared(data),
+                etag: data.etag,
+                checksum: data.checksum.clone(),
+                parts: data.parts.clone(),
+            });
+        };
+        let whole = ResolvedRange { start: 0, end: data.size };
+        let staged = self.restage(data, whole, vec![algorithm]).await?;
+        let checksum = Some(computed(&staged.digests, algorithm)?.clone());
+        Ok(Copied { etag: ETag::of_body(staged.digests.md5), staged, checksum, parts: Vec::new() })
+    }
+
+    /// Reads bytes that are stored and stages them as a new body. Deduplication keeps them from being stored
+    /// twice.
+    pub(super) async fn restage(
+        &self,
+        data: &ObjectData,
+        range: ResolvedRange,
+        checksums: Vec<ChecksumAlgorithm>,
+    ) -> Result<StagedBody, ServiceError> {
+        let mut writer = self.bodies.writer(BodySpec { size: Some(range.len()), checksums }).await?;
+        if !range.is_empty() {
+            let mut bytes = self.bodies.read(&data.body, data.size, range).await?;
+            while let Some(bytes) = bytes.next().await {
+                writer.write(bytes?).await?;
+            }
+        }
+        Ok(writer.finish().await?)
+    }
+}
+
+/// The stored body itself. The commit makes sure that it is still there.
+pub(super) fn shared(data: &ObjectData) -> StagedBody {
+    let body = match &data.body {
+        StoredBody::Inline(bytes) => NewBody::Inline(bytes.clone()),
+        StoredBody::Chunked { id, .. } => NewBody::SharedManifest(*id),
+        StoredBody::Plain(id) => NewBody::SharedPlain(*id),
+    };
+    StagedBody { body, size: data.size, digests: Digests::default(), hold: Box::new(()) }
+}
+
+fn attributes_of_copy(
+    request: &CopyRequest,
+    data: &ObjectData,
+    onto_itself: bool,
+) -> Result<Attributes, ServiceError> {
+    let asked = &request.attributes;
+    if request.directive == MetadataDirective::Replace {
+        return Ok(asked.clone());
+    }
+    let storage_class_changes =
+        asked.storage_class.is_some() && asked.storage_class != data.attributes.storage_class;
+    let redirect_changes = asked.website_redirect_location.is_some();
+    if onto_itself && !storage_class_changes && !redirect_changes && request.checksum.is_none() {
+        let reason = "This copy request is illegal because it is trying to copy an object to itself without \
+                      changing the object's metadata, storage class, website redirect location or encryption \
+                      attributes.";
+        return Err(ServiceError::InvalidRequest { reason: reason.into() });
+    }
+    Ok(Attributes {
+        storage_class: asked.storage_class.clone(),
+        website_redirect_location: asked.website_redirect_location.clone(),
+        ..data.attributes.clone()
+    })
+}

@@ -1,0 +1,116 @@
+//! Deleting objects and versions.
+
+use super::authorize::authorize;
+use super::context::{Target, WRONG_OUTCOME};
+use super::settings::MAX_KEYS;
+use super::{Action, Caller, ObjectService, Resource, ServiceError, WriteConditions};
+use crate::meta::{Bucket, Commit, DeleteTarget, Outcome};
+use crate::types::{BucketName, ObjectKey, VersionId};
+use futures::StreamExt;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeleteRequest {
+    pub version: Option<VersionId>,
+    pub conditions: WriteConditions,
+}
+
+/// What a delete did. Deleting what does not exist is a success that did nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeleteOutcome {
+    /// The version named, or the delete marker that was written.
+    pub version_id: Option<VersionId>,
+    /// A delete marker was written, or the version removed was one.
+    pub delete_marker: bool,
+}
+
+/// One key of a multi-object delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteItem {
+    pub key: ObjectKey,
+    pub request: DeleteRequest,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct DeletedItem {
+    pub key: ObjectKey,
+    /// The version that was named.
+    pub requested: Option<VersionId>,
+    pub result: Result<DeleteOutcome, ServiceError>,
+}
+
+impl ObjectService {
+    /// # Errors
+    /// `NoSuchBucket`, `PreconditionFailed`; `NoSuchKey` only under a condition.
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        request: &DeleteRequest,
+    ) -> Result<DeleteOutcome, ServiceError> {
+        authorize(caller, Action::delete(request.version), Resource::Object(bucket, key))?;
+        let home = self.inner.bucket(bucket).await?;
+        self.delete_in(&home, key, request).await
+    }
+
+    /// Deletes up to 1,000 keys, each decided, authorised and answered for itself, in the order given.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `TooManyKeys`. All else stands beside its key.
+    pub async fn delete_many(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        items: Vec<DeleteItem>,
+    ) -> Result<Vec<DeletedItem>, ServiceError> {
+        if items.len() > MAX_KEYS {
+            return Err(ServiceError::TooManyKeys { count: items.len(), maximum: MAX_KEYS });
+        }
+        let allowed = |item: &DeleteItem| {
+            let action = Action::delete(item.request.version);
+            authorize(caller, action, Resource::Object(bucket, &item.key))
+        };
+        let decided: Vec<_> = items.into_iter().map(|item| (allowed(&item), item)).collect();
+        // Whoever may delete nothing learns nothing, not even whether the bucket exists.
+        let home = if decided.iter().any(|(allowed, _)| allowed.is_ok()) {
+            Some(self.inner.bucket(bucket).await?)
+        } else {
+            None
+        };
+        let home = home.as_ref();
+        let deletes = decided.into_iter().map(|(allowed, item)| async move {
+            let DeleteItem { key, request } = item;
+            let result = match (allowed, home) {
+                (Ok(()), Some(home)) => self.delete_in(home, &key, &request).await,
+                (Ok(()), None) => Err(ServiceError::NoSuchBucket { bucket: bucket.clone() }),
+                (Err(denied), _) => Err(denied),
+            };
+            DeletedItem { key, requested: request.version, result }
+        });
+        let concurrency = self.inner.settings.delete_concurrency.max(1);
+        Ok(futures::stream::iter(deletes).buffered(concurrency).collect().await)
+    }
+
+    async fn delete_in(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        request: &DeleteRequest,
+    ) -> Result<DeleteOutcome, ServiceError> {
+        let commit = Commit::DeleteVersion {
+            bucket: bucket.id,
+            key: key.clone(),
+            target: request.version.map_or(DeleteTarget::Current, DeleteTarget::Version),
+            condition: request.conditions.for_commit()?,
+        };
+        let target = Target { bucket: &bucket.name, key, condition: request.conditions.header() };
+        match self.inner.meta.commit(commit).await.map_err(|e| target.error(e))? {
+            Outcome::Deleted { id, delete_marker } => Ok(DeleteOutcome {
+                version_id: request.version.or(if delete_marker { id } else { None }),
+                delete_marker,
+            }),
+            _ => Err(WRONG_OUTCOME),
+        }
+    }
+}

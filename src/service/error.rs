@@ -1,0 +1,144 @@
+//! Why an operation was refused or failed, in the words of the domain. The protocol's codes are another room's.
+
+use super::{Action, InputError, ObjectInfo};
+use crate::engine::EngineError;
+use crate::meta::MetaError;
+use crate::types::{BucketName, ChecksumAlgorithm, ObjectKey, PartNumber, UnixMillis, UploadId, VersionId};
+
+/// Every refusal and failure of this room.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("{action:?} is not allowed")]
+    AccessDenied { action: Action },
+
+    #[error("the bucket {bucket} does not exist")]
+    NoSuchBucket { bucket: BucketName },
+    #[error("the name {name:?} is not a bucket name: {why}")]
+    InvalidBucketName { name: String, why: &'static str },
+    /// The one owner asked to create it again.
+    #[error("the bucket {bucket} exists and is yours")]
+    BucketAlreadyOwnedByYou { bucket: BucketName },
+    #[error("the bucket {bucket} is not empty")]
+    BucketNotEmpty { bucket: BucketName },
+    #[error("the bucket {bucket} does not allow this now: {why}")]
+    InvalidBucketState { bucket: BucketName, why: &'static str },
+    /// A bucket was to be created in a region that is not this store's.
+    #[error("the location {location:?} is not this store's region")]
+    WrongLocation { location: String },
+
+    #[error("the key does not exist")]
+    NoSuchKey { bucket: BucketName, key: ObjectKey },
+    #[error("the version does not exist")]
+    NoSuchVersion { bucket: BucketName, key: ObjectKey, version: VersionId },
+    /// The current version is a delete marker: for readers the key does not exist.
+    #[error("the key is deleted")]
+    Deleted { bucket: BucketName, key: ObjectKey, marker: VersionId },
+    /// The version named is a delete marker, which cannot be read.
+    #[error("the version is a delete marker")]
+    IsDeleteMarker { key: ObjectKey, marker: VersionId, modified: UnixMillis },
+    #[error("the upload {upload} does not exist")]
+    NoSuchUpload { upload: String },
+
+    /// `condition` names the header that does not hold.
+    #[error("the condition {condition} does not hold")]
+    PreconditionFailed { condition: &'static str },
+    /// The reader has this version already. The info is for the headers of the answer.
+    #[error("not modified")]
+    NotModified { info: Box<ObjectInfo> },
+    #[error("the range is outside the {size} bytes")]
+    InvalidRange { size: u64 },
+    #[error("the object has no part {}; it has {parts}", .requested.get())]
+    NoSuchPart { requested: PartNumber, parts: u16 },
+
+    #[error("the key is {length} bytes, {maximum} are allowed")]
+    KeyTooLong { length: usize, maximum: usize },
+    #[error("the user metadata is {size} bytes, {maximum} are allowed")]
+    MetadataTooLarge { size: usize, maximum: usize },
+    #[error("{size} bytes are more than the {maximum} allowed")]
+    EntityTooLarge { size: u64, maximum: u64 },
+    #[error("part {} has {size} bytes, less than the {minimum} required", .number.get())]
+    EntityTooSmall { number: PartNumber, size: u64, minimum: u64 },
+    #[error("{count} keys in one request are more than the {maximum} allowed")]
+    TooManyKeys { count: usize, maximum: usize },
+    #[error("{count} parts are more than the {maximum} allowed")]
+    TooManyParts { count: usize, maximum: usize },
+
+    /// The body ended early or went on too long.
+    #[error("the body has {actual} bytes, {announced} were announced")]
+    IncompleteBody { announced: u64, actual: u64 },
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error("Content-MD5 {expected} was sent, the body has {computed}")]
+    ContentMd5Mismatch { expected: String, computed: String },
+    #[error("x-amz-content-sha256 is not that of the body")]
+    ContentSha256Mismatch,
+    #[error("the {} sent is not that of the body", .algorithm.name())]
+    ChecksumMismatch { algorithm: ChecksumAlgorithm, expected: String, computed: String },
+    /// The value sent is no checksum of its algorithm at all.
+    #[error("the value sent for {} is not valid", .algorithm.name())]
+    InvalidChecksum { algorithm: ChecksumAlgorithm },
+    /// A trailer was announced and did not come.
+    #[error("the announced trailer with the {} did not come", .algorithm.name())]
+    MissingTrailer { algorithm: ChecksumAlgorithm },
+
+    #[error("{name}: {reason}")]
+    InvalidArgument { name: &'static str, value: String, reason: &'static str },
+    #[error("{reason}")]
+    InvalidRequest { reason: String },
+    #[error("not implemented: {what}")]
+    NotImplemented { what: &'static str },
+
+    /// A part named for completion is missing, or its `ETag` or checksum is another.
+    #[error("part {} of upload {upload} is not the one named", .number.get())]
+    InvalidPart { upload: UploadId, number: PartNumber },
+    #[error("the parts are not in ascending order")]
+    InvalidPartOrder { upload: UploadId },
+    #[error("no part is named")]
+    NoParts { upload: UploadId },
+
+    /// Try again later.
+    #[error("too busy: {0}")]
+    Busy(&'static str),
+    #[error("no space is left to store this")]
+    StorageFull,
+    /// Writes are refused until the operator acts; reads go on.
+    #[error("the store refuses writes: {0}")]
+    WritesRefused(String),
+    #[error("metadata: {0}")]
+    Meta(#[source] MetaError),
+    #[error("body: {0}")]
+    Body(#[source] EngineError),
+    /// The store broke a promise to this room.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+impl From<MetaError> for ServiceError {
+    fn from(error: MetaError) -> Self {
+        match error {
+            MetaError::Unavailable(why) => Self::Busy(why),
+            MetaError::Poisoned(why) => Self::WritesRefused(why),
+            MetaError::Io(ref io) if is_full(io) => Self::StorageFull,
+            other => Self::Meta(other),
+        }
+    }
+}
+
+impl From<EngineError> for ServiceError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Busy(why) => Self::Busy(why),
+            EngineError::Full => Self::StorageFull,
+            EngineError::Poisoned(why) => Self::WritesRefused(why),
+            EngineError::Io(ref io) if is_full(io) => Self::StorageFull,
+            EngineError::Size { expected, actual } => Self::IncompleteBody { announced: expected, actual },
+            EngineError::Meta(meta) => meta.into(),
+            other => Self::Body(other),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading objects and what is known of them.
+
+use super::authorize::authorize;
+use super::conditions::Verdict;
+use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, Resource, ServiceError};
+use crate::engine::{BodyStream, EngineError};
+use crate::meta::{Bucket, ObjectData, ObjectVersion, VersionKind};
+use crate::types::{BucketName, ByteRange, Checksum, ObjectKey, PartNumber, ResolvedRange, VersionId};
+
+/// How many times a read looks again when its body went away between the look-up and the read.
+const READ_ATTEMPTS: usize = 3;
+
+/// What to read of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Selection {
+    #[default]
+    Whole,
+    Range(ByteRange),
+    Part(PartNumber),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GetRequest {
+    pub version: Option<VersionId>,
+    pub conditions: ReadConditions,
+    pub selection: Selection,
+}
+
+/// What GET and HEAD say alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadOutcome {
+    pub info: ObjectInfo,
+    /// The bytes that a GET sends.
+    pub range: ResolvedRange,
+    /// Only some of the bytes were asked for: the answer is 206 with a `Content-Range`.
+    pub partial: bool,
+    /// Of exactly the bytes sent: the object's for all of it, the part's for a part, none for other ranges.
+    pub checksum: Option<Checksum>,
+    /// The number of parts, when a part of a multipart object was asked for.
+    pub parts_count: Option<u16>,
+}
+
+pub struct GetOutcome {
+    pub head: HeadOutcome,
+    pub body: BodyStream,
+}
+
+impl std::fmt::Debug for GetOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GetOutcome").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+impl ObjectService {
+    /// Reads an object or some of it. The body streams as fast as it is taken.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `NoSuchVersion`, `Deleted`, `IsDeleteMarker`, `NotModified`, `PreconditionFailed`,
+    /// `InvalidRange`, `NoSuchPart`.
+    pub async fn get(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        request: &GetRequest,
+    ) -> Result<GetOutcome, ServiceError> {
+        authorize(caller, Action::get(request.version), Resource::Object(bucket, key))?;
+        let home = self.inner.bucket(bucket).await?;
+        let mut attempt = 1;
+        loop {
+            let (version, data) = self.inner.find(&home, key, request.version).await?;
+            let head = describe(&home, &version, &data, request)?;
+            match self.inner.bodies.read(&data.body, data.size, head.range).await {
+                Ok(body) => return Ok(GetOutcome { head, body }),
+                // The version may have been deleted and its chunks collected since it was found.
+                Err(EngineError::Missing(_)) if attempt < READ_ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What [`Self::get`] would say, without the body.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn head(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        request: &GetRequest,
+    ) -> Result<HeadOutcome, ServiceError> {
+        authorize(caller, Action::get(request.version), Resource::Object(bucket, key))?;
+        let home = self.inner.bucket(bucket).await?;
+        let (version, data) = self.inner.find(&home, key, request.version).await?;
+        describe(&home, &version, &data, request)
+    }
+}
+
+impl Inner {
+    /// The version meant, which is an object and no delete marker.
+    pub(super) async fn find(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: Option<VersionId>,
+    ) -> Result<(ObjectVersion, ObjectData), ServiceError> {
+        let found = self.meta.version(bucket.id, key, id).await?;
+        let Some(version) = found else {
+            let (bucket, key) = (bucket.name.clone(), key.clone());
+            return Err(match id {
+                Some(version) => ServiceError::NoSuchVersion { bucket, key, version },
+                None => ServiceError::NoSuchKey { bucket, key },
+            });
+        };
+        match version.kind.clone() {
+            VersionKind::Object(data) => Ok((version, data)),
+            VersionKind::DeleteMarker if id.is_some() => Err(ServiceError::IsDeleteMarker {
+                key: key.clone(),
+                marker: version.id,
+                modified: version.modified,
+            }),
+            VersionKind::DeleteMarker => Err(ServiceError::Deleted {
+                bucket: bucket.name.clone(),
+                key: key.clone(),
+                marker: version.id,
+            }),
+        }
+    }
+}
+
+fn describe(
+    bucket: &Bucket,
+    version: &ObjectVersion,
+    data: &ObjectData,
+    request: &GetRequest,
+) -> Result<HeadOutcome, ServiceError> {
+    let info = ObjectInfo::new(bucket.versioning, version.key.clone(), version.id, version.modified, data);
+    match request.conditions.evaluate(data.etag, version.modified) {
+        Verdict::Proceed => {}
+        Verdict::NotModified(_) => return Err(ServiceError::NotModified { info: Box::new(info) }),
+        Verdict::Failed(condition) => return Err(ServiceError::PreconditionFailed { condition }),
+    }
+    let whole = ResolvedRange { start: 0, end: data.size };
+    let checksum = data.checksum.clone();
+    match request.selection {
+        Selection::Whole | Selection::Range(ByteRange::All) => {
+            Ok(HeadOutcome { info, range: whole, partial: false, checksum, parts_count: None })
+        }
+        Selection::Range(range) => {
+            let range = range.resolve(data.size).ok_or(ServiceError::InvalidRange { size: data.size })?;
+            let checksum = checksum.filter(|_| range == whole);
+            Ok(HeadOutcome { info, range, partial: true, checksum, parts_count: None })
+        }
+        Selection::Part(number) => {
+            let (range, checksum) = part_range(data, number)?;
+            let parts_count = info.parts;
+            Ok(HeadOutcome { info, range, partial: true, checksum, parts_count })
+        }
+    }
+}
+
+/// Where a part lies. An object put in one piece is its own part 1.
+fn part_range(
+    data: &ObjectData,
+    number: PartNumber,
+) -> Result<(ResolvedRange, Option<Checksum>), ServiceError> {
+    if data.parts.is_empty() && number.get() == 1 {
+        return Ok((ResolvedRange { start: 0, end: data.size }, data.checksum.clone()));
+    }
+    let mut start = 0;
+    for part in &data.parts {
+        let end = start + part.size;
+        if part.number == number {
+            return Ok((ResolvedRange { start, end }, part.checksum.clone()));
+        }
+        start = end;
+    }
+    let parts = u16::try_from(data.parts.len()).unwrap_or(u16::MAX).max(1);
+    Err(ServiceError::NoSuchPart { requested: number, parts })
+}

@@ -1,0 +1,75 @@
+//! Listing all versions and delete markers.
+
+use super::super::authorize::authorize;
+use super::super::names::invalid;
+use super::super::tokens::text;
+use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
+use super::{after_marker, delimiter, page_size};
+use crate::meta::{ListFrom, ListQuery, ListedVersion, VersionEntry};
+use crate::types::{BucketName, VersionId};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListVersionsRequest {
+    pub prefix: String,
+    pub delimiter: Option<String>,
+    pub key_marker: Option<String>,
+    /// Only beside a key marker.
+    pub version_marker: Option<VersionId>,
+    pub maximum: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionsPage {
+    /// Newest first under each key.
+    pub versions: Vec<ListedVersion>,
+    pub common_prefixes: Vec<String>,
+    /// `None`: this was the last page.
+    pub next_key_marker: Option<String>,
+    pub next_version_marker: Option<VersionId>,
+    pub maximum: usize,
+}
+
+impl ObjectService {
+    /// # Errors
+    /// `NoSuchBucket`, `InvalidArgument`.
+    pub async fn list_versions(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        request: ListVersionsRequest,
+    ) -> Result<VersionsPage, ServiceError> {
+        authorize(caller, Action::ListBucketVersions, Resource::Bucket(bucket))?;
+        let limit = page_size("max-keys", request.maximum)?;
+        let home = self.inner.bucket(bucket).await?;
+        let delimiter = delimiter(request.delimiter.as_deref());
+        let key_marker = request.key_marker.unwrap_or_default();
+        let mut from = after_marker(&request.prefix, delimiter.as_deref(), &key_marker);
+        if let Some(version) = request.version_marker {
+            if key_marker.is_empty() {
+                let reason = "A version-id marker cannot be specified without a key marker.";
+                return Err(invalid("version-id-marker", &version.to_string(), reason));
+            }
+            if let ListFrom::AfterKey(key) = from {
+                from = ListFrom::AfterVersion(key, version);
+            }
+        }
+        let query = ListQuery { prefix: request.prefix.into_bytes(), delimiter, from, limit };
+        let page = self.inner.meta.list_versions(home.id, query).await?;
+
+        let (mut versions, mut common_prefixes) = (Vec::new(), Vec::new());
+        for entry in page.entries {
+            match entry {
+                VersionEntry::Version(version) => versions.push(version),
+                VersionEntry::CommonPrefix(prefix) => common_prefixes.push(text(&prefix)),
+            }
+        }
+        let (next_key_marker, next_version_marker) = match page.next {
+            None | Some(ListFrom::Start) => (None, None),
+            Some(ListFrom::AfterVersion(key, id)) => (Some(text(&key)), Some(id)),
+            Some(ListFrom::AfterKey(name) | ListFrom::AfterPrefix(name) | ListFrom::AfterUpload(name, _)) => {
+                (Some(text(&name)), None)
+            }
+        };
+        Ok(VersionsPage { versions, common_prefixes, next_key_marker, next_version_marker, maximum: limit })
+    }
+}

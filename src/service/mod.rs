@@ -1,0 +1,50 @@
+//! Bucket and object semantics: what S3 means, without its protocol.
+//!
+//! Rules of the room: no HTTP, no SQL, no engine internals. Names and headers arrive as types; refusals leave as
+//! [`ServiceError`]. Each operation first asks [`decide`], then reads, then does its one commit, which carries the
+//! preconditions: nothing that was read before is trusted at the moment of writing. Bodies stream; listings and
+//! batches are bounded by the limits of S3.
+
+mod authorize;
+mod buckets;
+mod checksums;
+mod conditions;
+mod context;
+mod copy;
+mod delete;
+mod error;
+mod get;
+mod input;
+mod list;
+mod multipart;
+mod names;
+mod object;
+mod put;
+mod settings;
+mod tokens;
+
+pub use authorize::{Action, Caller, Decision, Resource, decide};
+pub use buckets::{BucketPage, ListBucketsRequest};
+pub use checksums::{ExpectedChecksum, TrailerValue};
+pub use conditions::{ETagCondition, ReadConditions, WriteConditions};
+pub use context::{ObjectService, Owner};
+pub use copy::{CopyOutcome, CopyRequest, CopySource, MetadataDirective};
+pub use delete::{DeleteItem, DeleteOutcome, DeleteRequest, DeletedItem};
+pub use error::ServiceError;
+pub use get::{GetOutcome, GetRequest, HeadOutcome, Selection};
+pub use input::{InputError, InputStream};
+pub use list::{
+    ListObjectsRequest, ListUploadsRequest, ListVersionsRequest, ListedUpload, ObjectsPage, ObjectsStart,
+    UploadsPage, VersionsPage,
+};
+pub use multipart::{
+    CompleteOutcome, CompleteRequest, CompletedPart, CopyPartOutcome, CopyPartRequest, CreateUploadRequest,
+    CreatedUpload, ListPartsRequest, ListedPart, PartsPage, PutPartOutcome, PutPartRequest,
+};
+pub use names::{parse_bucket_name, parse_key, parse_part_number, parse_upload_id, parse_version_id};
+pub use object::ObjectInfo;
+pub use put::{PutOutcome, PutRequest};
+pub use settings::{MAX_BUCKETS, MAX_KEYS, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS, ServiceSettings};
+pub use tokens::ListToken;
+
+use context::Inner;

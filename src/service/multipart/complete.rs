@@ -1,0 +1,281 @@
+//! Completing uploads.
+
+use super::super::authorize::authorize;
+use super::super::checksums::{combine, compare};
+use super::super::context::{Inner, Target, WRONG_OUTCOME};
+use super::super::object::shown;
+use super::super::settings::{MAX_OBJECT_BYTES, MAX_PARTS};
+use super::super::{Action, Caller, ObjectService, Resource, ServiceError, WriteConditions};
+use super::upload::{no_such_upload, upload_error};
+use crate::meta::{Bucket, Commit, CommitError, NewObject, Outcome, Part, Upload, VersionKind};
+use crate::types::{
+    BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartLayout, PartNumber,
+    UnixMillis, UploadId, VersionId,
+};
+use md5::{Digest as _, Md5};
+
+/// How many times a completion looks again at parts that were replaced meanwhile.
+const ATTEMPTS: usize = 3;
+/// Parts are read from the metadata in pages of this many.
+const PARTS_PER_READ: usize = 1000;
+
+/// One part as the client names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletedPart {
+    pub number: PartNumber,
+    /// `None` when the client sent something that is no tag of a part: it matches none.
+    pub etag: Option<ETag>,
+    pub checksums: Vec<Checksum>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompleteRequest {
+    pub upload: UploadId,
+    pub parts: Vec<CompletedPart>,
+    /// The checksum of the whole object, when the client sends one.
+    pub checksum: Option<Checksum>,
+    pub kind: Option<ChecksumKind>,
+    /// The size of the whole object, when the client sends one.
+    pub size: Option<u64>,
+    pub conditions: WriteConditions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompleteOutcome {
+    pub etag: ETag,
+    pub size: u64,
+    pub modified: UnixMillis,
+    pub version_id: Option<VersionId>,
+    pub checksum: Option<Checksum>,
+}
+
+/// The object that the parts named make.
+struct Assembly {
+    parts: Vec<Part>,
+    size: u64,
+    etag: ETag,
+    checksum: Option<Checksum>,
+}
+
+impl ObjectService {
+    /// Makes one object of the parts named. Parts not named are dropped with the upload. Repeating a completion
+    /// that succeeded gives its answer again, as long as the object is the current one.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `NoSuchUpload`, `NoParts`, `TooManyParts`, `InvalidPartOrder`, `InvalidPart`,
+    /// `EntityTooSmall`, `EntityTooLarge`, `InvalidRequest`, `ChecksumMismatch`, `PreconditionFailed`.
+    pub async fn complete_upload(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        request: &CompleteRequest,
+    ) -> Result<CompleteOutcome, ServiceError> {
+        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
+        let condition = request.conditions.for_commit()?;
+        let target = Target { bucket, key, condition: request.conditions.header() };
+        check_order(request)?;
+        let home = self.inner.bucket(bucket).await?;
+        // The manifests of all parts are in memory at once.
+        let parts = u32::try_from(request.parts.len()).unwrap_or(u32::MAX);
+        let _permit = self.inner.completions.acquire_many(parts).await;
+
+        for _ in 0..ATTEMPTS {
+            let upload = match self.inner.upload(&home, key, request.upload).await {
+                Err(ServiceError::NoSuchUpload { .. }) => {
+                    return self.inner.repeat(&home, key, request).await;
+                }
+                upload => upload?,
+            };
+            let assembly = self.inner.assemble(&upload, request).await?;
+            let Assembly { parts, size, etag, checksum } = assembly;
+            let named = parts.iter().map(|p| (p.number, p.seq)).collect();
+            let layout = parts
+                .iter()
+                .map(|p| PartLayout { number: p.number, size: p.size, checksum: p.checksum.clone() })
+                .collect();
+            let bodies = parts.into_iter().map(|p| (p.body, p.size)).collect();
+            let staged = self.inner.bodies.join(bodies).await?;
+            let object_checksum = checksum.clone();
+            let commit = self.inner.commit_staged(staged, |body| Commit::CompleteUpload {
+                upload: upload.id,
+                parts: named,
+                object: NewObject {
+                    body,
+                    size,
+                    etag,
+                    checksum: object_checksum,
+                    attributes: upload.attributes,
+                    parts: layout,
+                },
+                condition,
+            });
+            return match commit.await {
+                Ok(Outcome::Written { id, modified, .. }) => {
+                    let version_id = shown(home.versioning, id);
+                    Ok(CompleteOutcome { etag, size, modified, version_id, checksum })
+                }
+                Ok(_) => Err(WRONG_OUTCOME),
+                // Another part came, or another completion was first: look again.
+                Err(CommitError::PartGone(_) | CommitError::NoSuchUpload) => continue,
+                Err(error @ (CommitError::NoSuchKey | CommitError::ConditionFailed)) => {
+                    Err(target.error(error))
+                }
+                Err(error) => Err(upload_error(bucket, request.upload, error)),
+            };
+        }
+        Err(ServiceError::Busy("the parts of the upload are being replaced"))
+    }
+}
+
+fn check_order(request: &CompleteRequest) -> Result<(), ServiceError> {
+    let upload = request.upload;
+    if request.parts.is_empty() {
+        return Err(ServiceError::NoParts { upload });
+    }
+    if request.parts.len() > MAX_PARTS {
+        return Err(ServiceError::TooManyParts { count: request.parts.len(), maximum: MAX_PARTS });
+    }
+    if request.parts.windows(2).any(|w| w[0].number >= w[1].number) {
+        return Err(ServiceError::InvalidPartOrder { upload });
+    }
+    Ok(())
+}
+
+impl Inner {
+    /// Finds the parts named and checks all that can be wrong with them.
+    async fn assemble(&self, upload: &Upload, request: &CompleteRequest) -> Result<Assembly, ServiceError> {
+        let parts = self.named_parts(upload.id, &request.parts).await?;
+        let minimum = self.settings.minimum_part_bytes;
+        let all_but_last = parts.iter().take(parts.len() - 1);
+        if let Some(small) = all_but_last.into_iter().find(|p| p.size < minimum) {
+            return Err(ServiceError::EntityTooSmall { number: small.number, size: small.size, minimum });
+        }
+        let size = parts.iter().fold(0u64, |sum, p| sum.saturating_add(p.size));
+        if size > MAX_OBJECT_BYTES {
+            return Err(ServiceError::EntityTooLarge { size, maximum: MAX_OBJECT_BYTES });
+        }
+        if let Some(expected) = request.size.filter(|e| *e != size) {
+            let reason = format!(
+                "The provided 'x-amz-mp-object-size' header value {expected} does not match what was computed: {size}"
+            );
+            return Err(ServiceError::InvalidRequest { reason });
+        }
+        let etag = etag_of(parts.iter().map(|p| &p.etag), parts.len());
+        let checksum = object_checksum(upload, request, &parts)?;
+        Ok(Assembly { parts, size, etag, checksum })
+    }
+
+    async fn named_parts(
+        &self,
+        upload: UploadId,
+        named: &[CompletedPart],
+    ) -> Result<Vec<Part>, ServiceError> {
+        let mut found = Vec::with_capacity(named.len());
+        let mut wanted = named.iter().peekable();
+        let mut after = None;
+        while wanted.peek().is_some() {
+            let page = self.meta.parts(upload, after, PARTS_PER_READ).await?;
+            let last_page = page.len() < PARTS_PER_READ;
+            after = page.last().map(|p| p.number);
+            for part in page {
+                let Some(name) = wanted.next_if(|n| n.number <= part.number) else { continue };
+                if !names(name, &part) {
+                    return Err(ServiceError::InvalidPart { upload, number: name.number });
+                }
+                found.push(part);
+            }
+            if last_page && let Some(missing) = wanted.peek() {
+                return Err(ServiceError::InvalidPart { upload, number: missing.number });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The answer to a completion whose upload is gone: when the key's current object is what these parts make,
+    /// the client only missed the first answer.
+    async fn repeat(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        request: &CompleteRequest,
+    ) -> Result<CompleteOutcome, ServiceError> {
+        let gone = || no_such_upload(request.upload);
+        let tags: Option<Vec<ETag>> = request.parts.iter().map(|p| p.etag).collect();
+        let etag = tags.map(|tags| etag_of(tags.iter(), tags.len())).ok_or_else(gone)?;
+        let current = self.meta.version(bucket.id, key, None).await?.ok_or_else(gone)?;
+        let VersionKind::Object(data) = current.kind else { return Err(gone()) };
+        let same_parts = data.parts.iter().map(|p| p.number).eq(request.parts.iter().map(|p| p.number));
+        if data.etag != etag || !same_parts || request.size.is_some_and(|size| size != data.size) {
+            return Err(gone());
+        }
+        Ok(CompleteOutcome {
+            etag,
+            size: data.size,
+            modified: current.modified,
+            version_id: shown(bucket.versioning, current.id),
+            checksum: data.checksum,
+        })
+    }
+}
+
+/// Whether the client's name for a part is this one's.
+fn names(name: &CompletedPart, part: &Part) -> bool {
+    name.number == part.number
+        && name.etag == Some(part.etag)
+        && name.checksums.iter().all(|c| part.checksum.as_ref() == Some(c))
+}
+
+/// The MD5 of the parts' MD5s.
+fn etag_of<'a>(tags: impl Iterator<Item = &'a ETag>, count: usize) -> ETag {
+    let mut md5 = Md5::new();
+    for tag in tags {
+        md5.update(tag.md5());
+    }
+    ETag::of_parts(md5.finalize().into(), u16::try_from(count).unwrap_or(u16::MAX))
+}
+
+/// The object's checksum: as announced, or what the parts allow; and equal to what the client sends with the
+/// completion.
+fn object_checksum(
+    upload: &Upload,
+    request: &CompleteRequest,
+    parts: &[Part],
+) -> Result<Option<Checksum>, ServiceError> {
+    let first = parts.first().and_then(|p| p.checksum.as_ref()).map(Checksum::algorithm);
+    let Some((algorithm, kind)) = upload.checksum.or_else(|| first.map(|a| (a, implied_kind(a)))) else {
+        return Ok(None);
+    };
+    if upload.checksum.is_some() && request.kind.is_some_and(|asked| asked != kind) {
+        let reason = "The upload was created using another checksum type than the complete request has.";
+        return Err(ServiceError::InvalidRequest { reason: reason.into() });
+    }
+    let summary: Vec<_> = parts.iter().map(|p| (p.checksum.as_ref(), p.size)).collect();
+    let checksum = combine(algorithm, kind, &summary);
+    if let Some(expected) = &request.checksum {
+        match &checksum {
+            // Some clients leave out the number of parts.
+            Some(c) if expected.parts() == 0 && same_digest(expected, c) => {}
+            Some(c) if expected.algorithm() == c.algorithm() => compare(expected, c)?,
+            _ => {
+                let reason = "The checksum sent is not of the algorithm that the upload has.";
+                return Err(ServiceError::InvalidRequest { reason: reason.into() });
+            }
+        }
+    }
+    Ok(checksum)
+}
+
+fn same_digest(a: &Checksum, b: &Checksum) -> bool {
+    a.algorithm() == b.algorithm() && a.digest() == b.digest()
+}
+
+/// What an upload's checksum covers when nothing was announced: all of the object where parts' ones combine.
+const fn implied_kind(algorithm: ChecksumAlgorithm) -> ChecksumKind {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c | ChecksumAlgorithm::Crc64Nvme => {
+            ChecksumKind::FullObject
+        }
+        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => ChecksumKind::Composite,
+    }
+}

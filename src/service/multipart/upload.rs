@@ -1,0 +1,106 @@
+//! Beginning and aborting uploads.
+
+use super::super::authorize::authorize;
+use super::super::checksums::kind_for;
+use super::super::context::{Inner, WRONG_OUTCOME, unexpected};
+use super::super::names::invalid;
+use super::super::put::check_metadata;
+use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
+use crate::meta::{Bucket, Commit, CommitError, NewUpload, Outcome, Upload};
+use crate::types::{
+    Attributes, BucketName, ChecksumAlgorithm, ChecksumKind, ObjectKey, UnixMillis, UploadId,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CreateUploadRequest {
+    pub attributes: Attributes,
+    /// The checksum that every part will have.
+    pub checksum: Option<ChecksumAlgorithm>,
+    /// What the object's checksum shall cover. Only beside an algorithm.
+    pub kind: Option<ChecksumKind>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedUpload {
+    pub id: UploadId,
+    pub initiated: UnixMillis,
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+impl ObjectService {
+    /// # Errors
+    /// `NoSuchBucket`, `MetadataTooLarge`, `InvalidRequest`.
+    pub async fn create_upload(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        request: CreateUploadRequest,
+    ) -> Result<CreatedUpload, ServiceError> {
+        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
+        check_metadata(&request.attributes)?;
+        let checksum = match (request.checksum, request.kind) {
+            (Some(algorithm), kind) => Some((algorithm, kind_for(algorithm, kind)?)),
+            (None, None) => None,
+            (None, Some(_)) => {
+                let reason = "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.";
+                return Err(invalid("x-amz-checksum-type", "", reason));
+            }
+        };
+        let home = self.inner.bucket(bucket).await?;
+        let id = UploadId::new(self.inner.random.id128());
+        let upload = NewUpload { id, attributes: request.attributes, checksum };
+        let commit = Commit::CreateUpload { bucket: home.id, key: key.clone(), upload };
+        match self.inner.meta.commit(commit).await {
+            Ok(Outcome::Upload { initiated, .. }) => Ok(CreatedUpload { id, initiated, checksum }),
+            Ok(_) => Err(WRONG_OUTCOME),
+            Err(error) => Err(unexpected(bucket, error)),
+        }
+    }
+
+    /// Drops an upload and its parts.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `NoSuchUpload`.
+    pub async fn abort_upload(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<(), ServiceError> {
+        authorize(caller, Action::AbortMultipartUpload, Resource::Object(bucket, key))?;
+        let home = self.inner.bucket(bucket).await?;
+        self.inner.upload(&home, key, upload).await?;
+        match self.inner.meta.commit(Commit::AbortUpload { upload }).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(upload_error(bucket, upload, error)),
+        }
+    }
+}
+
+impl Inner {
+    /// The upload, which must be of this bucket and key: an id alone gives no access.
+    pub(super) async fn upload(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        id: UploadId,
+    ) -> Result<Upload, ServiceError> {
+        let upload = self.meta.upload(id).await?;
+        upload.filter(|u| u.bucket == bucket.id && u.key == *key).ok_or_else(|| no_such_upload(id))
+    }
+}
+
+pub(super) fn no_such_upload(id: UploadId) -> ServiceError {
+    ServiceError::NoSuchUpload { upload: id.to_string() }
+}
+
+/// The errors of a commit on an upload.
+pub(super) fn upload_error(bucket: &BucketName, upload: UploadId, error: CommitError) -> ServiceError {
+    match error {
+        CommitError::NoSuchUpload => no_such_upload(upload),
+        CommitError::PartGone(number) => ServiceError::InvalidPart { upload, number },
+        other => unexpected(bucket, other),
+    }
+}

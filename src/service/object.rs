@@ -1,0 +1,49 @@
+//! What operations tell of an object.
+
+use crate::meta::ObjectData;
+use crate::types::{Attributes, Checksum, ETag, ObjectKey, UnixMillis, VersionId, Versioning};
+
+/// A version's metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    pub key: ObjectKey,
+    /// `None` in a bucket that never had versioning.
+    pub version_id: Option<VersionId>,
+    pub etag: ETag,
+    /// Of the whole object, whatever range was asked for.
+    pub size: u64,
+    pub modified: UnixMillis,
+    pub checksum: Option<Checksum>,
+    pub attributes: Attributes,
+    /// The number of parts of a multipart object.
+    pub parts: Option<u16>,
+}
+
+impl ObjectInfo {
+    pub(super) fn new(
+        versioning: Versioning,
+        key: ObjectKey,
+        id: VersionId,
+        modified: UnixMillis,
+        data: &ObjectData,
+    ) -> Self {
+        Self {
+            key,
+            version_id: shown(versioning, id),
+            etag: data.etag,
+            size: data.size,
+            modified,
+            checksum: data.checksum.clone(),
+            attributes: data.attributes.clone(),
+            parts: u16::try_from(data.parts.len()).ok().filter(|n| *n > 0),
+        }
+    }
+}
+
+/// Version ids are shown once a bucket has or had versioning.
+pub(super) const fn shown(versioning: Versioning, id: VersionId) -> Option<VersionId> {
+    match versioning {
+        Versioning::Unversioned => None,
+        Versioning::Enabled | Versioning::Suspended => Some(id),
+    }
+}

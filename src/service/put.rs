@@ -1,0 +1,96 @@
+//! Storing an object.
+
+use super::authorize::authorize;
+use super::checksums::{Expectations, computed};
+use super::context::{Target, WRONG_OUTCOME};
+use super::object::shown;
+use super::settings::MAX_METADATA_BYTES;
+use super::{
+    Action, Caller, ExpectedChecksum, InputStream, ObjectService, Resource, ServiceError, WriteConditions,
+};
+use crate::meta::{Commit, NewObject, Outcome};
+use crate::types::{
+    Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, UnixMillis, VersionId,
+};
+
+/// An object to store.
+pub struct PutRequest {
+    pub attributes: Attributes,
+    pub body: InputStream,
+    /// The decoded length, when the client announced one.
+    pub size: Option<u64>,
+    pub content_md5: Option<[u8; 16]>,
+    /// The payload's SHA-256, when the request signs one and nobody checked it before.
+    pub content_sha256: Option<[u8; 32]>,
+    pub checksum: ExpectedChecksum,
+    pub conditions: WriteConditions,
+}
+
+impl std::fmt::Debug for PutRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PutRequest").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutOutcome {
+    pub etag: ETag,
+    pub size: u64,
+    pub modified: UnixMillis,
+    /// `None` in a bucket that never had versioning.
+    pub version_id: Option<VersionId>,
+    pub checksum: Checksum,
+}
+
+impl ObjectService {
+    /// Stores an object. What the client sent to check its bytes is checked before anything becomes visible.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `PreconditionFailed`, and all that can be wrong with a body.
+    pub async fn put(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        request: PutRequest,
+    ) -> Result<PutOutcome, ServiceError> {
+        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
+        check_metadata(&request.attributes)?;
+        let condition = request.conditions.for_commit()?;
+        let target = Target { bucket, key, condition: request.conditions.header() };
+        let home = self.inner.bucket(bucket).await?;
+
+        let PutRequest { attributes, body, size, content_md5, content_sha256, checksum, .. } = request;
+        let stored = checksum.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+        let expected = Expectations { content_md5, content_sha256, checksum };
+        let maximum = self.inner.settings.maximum_put_bytes;
+        let staged = self.inner.stage(body, size, expected.algorithms(stored), maximum).await?;
+        expected.verify(&staged.digests)?;
+        let checksum = computed(&staged.digests, stored)?.clone();
+
+        let (etag, size) = (ETag::of_body(staged.digests.md5), staged.size);
+        let object_checksum = Some(checksum.clone());
+        let commit = self.inner.commit_staged(staged, |body| Commit::PutVersion {
+            bucket: home.id,
+            key: key.clone(),
+            object: NewObject { body, size, etag, checksum: object_checksum, attributes, parts: Vec::new() },
+            condition,
+        });
+        match commit.await {
+            Ok(Outcome::Written { id, modified, .. }) => {
+                Ok(PutOutcome { etag, size, modified, version_id: shown(home.versioning, id), checksum })
+            }
+            Ok(_) => Err(WRONG_OUTCOME),
+            Err(error) => Err(target.error(error)),
+        }
+    }
+}
+
+/// User metadata may have 2 KiB, names and values together.
+pub(super) fn check_metadata(attributes: &Attributes) -> Result<(), ServiceError> {
+    let size = attributes.user.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if size > MAX_METADATA_BYTES {
+        return Err(ServiceError::MetadataTooLarge { size, maximum: MAX_METADATA_BYTES });
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! The room's settings, and the limits of S3 that are not settings.
+
+use serde::{Deserialize, Serialize};
+
+/// The most bytes of user metadata, names and values together.
+pub const MAX_METADATA_BYTES: usize = 2 * 1024;
+/// The most keys in one delete request and the most entries on a page.
+pub const MAX_KEYS: usize = 1000;
+/// The most buckets on a page.
+pub const MAX_BUCKETS: usize = 10_000;
+/// The most parts of an upload.
+pub const MAX_PARTS: usize = 10_000;
+/// The largest object, in bytes: 5 TiB.
+pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
+
+/// How the S3 semantics behave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceSettings {
+    /// The region that buckets are in and that requests are signed for.
+    pub region: String,
+    /// The owner's id, as listings show it.
+    pub owner_id: String,
+    /// The owner's name, as listings show it.
+    pub owner_name: String,
+    /// The smallest part of a multipart upload but the last, in bytes.
+    pub minimum_part_bytes: u64,
+    /// The largest body of one put, part or copy, in bytes.
+    pub maximum_put_bytes: u64,
+    /// Deletes of one multi-object request that are under way at once.
+    pub delete_concurrency: usize,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".into(),
+            owner_id: "sediment".into(),
+            owner_name: "sediment".into(),
+            minimum_part_bytes: 5 << 20,
+            maximum_put_bytes: 5 << 30,
+            delete_concurrency: 32,
+        }
+    }
+}
