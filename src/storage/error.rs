@@ -1,6 +1,15 @@
 //! The library's error.
 
 /// Why a storage layer could not do what was asked.
+///
+/// ```
+/// use sediment::storage::StorageError;
+///
+/// let error: StorageError = std::io::Error::other("the disk is gone").into();
+/// assert!(matches!(error, StorageError::Io(_)));
+/// assert_eq!(error.to_string(), "IO error: the disk is gone");
+/// assert_eq!(StorageError::Cache("no answer".into()).to_string(), "Cache error: no answer");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     #[error("IO error: {0}")]
