@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::{HttpServer, full};
 use crate::http::{BoxError, HttpSettings, RequestBody, ResponseBody};
 use bytes::Bytes;

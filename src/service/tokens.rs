@@ -93,7 +93,6 @@ pub(super) fn text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::ListToken;
     use proptest::prelude::*;
 

@@ -106,7 +106,6 @@ impl<L: StorageLayer> StorageLayer for Faulty<L> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::Faulty;
     use crate::storage::{MemoryStorage, StorageLayer, StorageLayerExt, conformance};
     use crate::sys::SeededRandom;

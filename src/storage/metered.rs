@@ -79,7 +79,6 @@ impl<L: StorageLayer> StorageLayer for Metered<L> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::Metered;
     use crate::storage::{Faulty, MemoryStorage, StorageLayer, StorageLayerExt, conformance};
     use metrics_exporter_prometheus::PrometheusBuilder;

@@ -70,7 +70,6 @@ async fn next_of(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::Mirrored;
     use crate::storage::{Faulty, MemoryStorage, StorageLayer, StorageLayerExt, conformance};
 

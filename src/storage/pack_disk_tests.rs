@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use super::{DiskPackStore, MAX_IDLE_HANDLES, parse_name};
 use crate::storage::{PackId, PackStore, pack_conformance};
 use crate::sys::{DirectoryEntry, DiskFile, FileSystem, RealFileSystem};

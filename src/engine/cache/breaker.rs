@@ -131,8 +131,6 @@ fn publish(state: State) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
     use super::{Breaker, FAILURES_TO_OPEN, FIRST_WAIT_MILLIS, LONGEST_WAIT_MILLIS};
     use crate::sys::ManualClock;
     use crate::types::UnixMillis;

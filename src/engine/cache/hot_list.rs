@@ -61,8 +61,6 @@ pub fn read_hot_list(fs: &dyn FileSystem, path: &Path) -> Vec<ChunkId> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
     use super::{decode, encode, read_hot_list, write};
     use crate::sys::RealFileSystem;
     use crate::types::ChunkId;

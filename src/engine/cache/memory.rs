@@ -43,8 +43,6 @@ impl MemoryTier {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
     use super::MemoryTier;
     use crate::types::ChunkId;
     use bytes::Bytes;

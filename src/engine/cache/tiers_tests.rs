@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use super::{Admission, ChunkCache};
 use crate::engine::EngineError;
 use crate::engine::cache::CacheSettings;

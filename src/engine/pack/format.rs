@@ -283,7 +283,6 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::{
         RecordHeader, STATE_DEAD, STATE_OFFSET, Trailer, decode_footer_entry, decode_gaps,
         decode_pack_header, encode_footer_entry, encode_gaps, encode_pack_header,

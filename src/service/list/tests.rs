@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::{after_marker, page_size};
 use crate::meta::ListFrom;
 use crate::service::MAX_KEYS;

@@ -84,7 +84,6 @@ impl Name {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::{HASHED_BELOW_DIGITS, Name, of_key};
     use proptest::prelude::*;
     use std::collections::BTreeSet;

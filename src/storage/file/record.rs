@@ -76,7 +76,6 @@ pub(super) fn decode_for(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::{decode, decode_for, encode};
     use proptest::prelude::*;
     use std::path::Path;

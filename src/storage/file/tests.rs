@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use super::{FileStorage, TEMPORARY};
 use crate::storage::{StorageError, StorageLayer, StorageLayerExt, conformance};
 use crate::sys::{ManualClock, RealFileSystem, SeededRandom};
