@@ -1,7 +1,7 @@
 //! Why a body could not be stored or read.
 
 use crate::meta::MetaError;
-use crate::types::ChunkId;
+use crate::types::{ChunkId, PlainId};
 
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -14,6 +14,11 @@ pub enum EngineError {
     Corrupt { id: ChunkId, why: &'static str },
     #[error("chunk {0} is missing")]
     Missing(ChunkId),
+    /// As `Corrupt`, for a body stored whole.
+    #[error("body {id} is corrupt: {why}")]
+    CorruptPlain { id: PlainId, why: &'static str },
+    #[error("body {0} is missing")]
+    MissingPlain(PlainId),
     #[error("manifest: {0}")]
     Manifest(#[from] crate::types::ManifestError),
     #[error("the range is outside the body")]
@@ -34,4 +39,12 @@ pub enum EngineError {
     Incompatible(String),
     #[error(transparent)]
     Meta(#[from] MetaError),
+}
+
+impl EngineError {
+    /// The bytes are not there: removed since the metadata was read, or lost.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::MissingPlain(_))
+    }
 }

@@ -2,9 +2,12 @@
 
 mod body_store;
 mod cache;
+pub mod codec;
 mod error;
 pub mod pack;
+mod plain;
 
 pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, StagedBody};
 pub use cache::{Admission, CacheError, CacheSettings, ChunkCache, RedisUrl, read_hot_list};
 pub use error::EngineError;
+pub use plain::{PlainReader, PlainStore, PlainWriter};

@@ -7,7 +7,7 @@ use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
 use super::put::check_metadata;
 use super::{Action, Caller, Inner, ObjectService, ReadConditions, Resource, ServiceError, WriteConditions};
-use crate::engine::{BodySpec, Digests, EngineError, StagedBody};
+use crate::engine::{BodySpec, Digests, StagedBody};
 use crate::meta::{
     Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
 };
@@ -89,7 +89,7 @@ impl ObjectService {
             }
             let attributes = attributes_of_copy(request, &data, onto_itself)?;
             let copied = match self.inner.copied(&data, request.checksum).await {
-                Err(ServiceError::Body(EngineError::Missing(_))) => continue,
+                Err(ServiceError::Body(error)) if error.is_missing() => continue,
                 copied => copied?,
             };
             let Copied { staged, etag, checksum, parts } = copied;

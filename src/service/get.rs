@@ -3,7 +3,7 @@
 use super::authorize::authorize;
 use super::conditions::Verdict;
 use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, Resource, ServiceError};
-use crate::engine::{BodyStream, EngineError};
+use crate::engine::BodyStream;
 use crate::meta::{Bucket, ObjectData, ObjectVersion, VersionKind};
 use crate::types::{BucketName, ByteRange, Checksum, ObjectKey, PartNumber, ResolvedRange, VersionId};
 
@@ -73,7 +73,7 @@ impl ObjectService {
             match self.inner.bodies.read(&data.body, data.size, head.range).await {
                 Ok(body) => return Ok(GetOutcome { head, body }),
                 // The version may have been deleted and its chunks collected since it was found.
-                Err(EngineError::Missing(_)) if attempt < READ_ATTEMPTS => attempt += 1,
+                Err(error) if error.is_missing() && attempt < READ_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error.into()),
             }
         }

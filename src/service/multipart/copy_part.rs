@@ -10,7 +10,7 @@ use super::super::{
 };
 use super::part::{PartDigests, PutPartOutcome, part_algorithm};
 use super::upload::upload_error;
-use crate::engine::{EngineError, StagedBody};
+use crate::engine::StagedBody;
 use crate::meta::{CommitError, ObjectData};
 use crate::types::{
     BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartNumber,
@@ -62,7 +62,7 @@ impl ObjectService {
                 return Err(ServiceError::EntityTooLarge { size: range.len(), maximum });
             }
             let (staged, digests) = match self.inner.part_of(&data, range, algorithm).await {
-                Err(ServiceError::Body(EngineError::Missing(_))) => continue,
+                Err(ServiceError::Body(error)) if error.is_missing() => continue,
                 part => part?,
             };
             match self.inner.commit_part(request.upload, request.number, staged, digests).await {
