@@ -6,8 +6,10 @@ pub mod codec;
 mod error;
 pub mod pack;
 mod plain;
+mod settings;
 
 pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, StagedBody};
 pub use cache::{Admission, CacheError, CacheSettings, ChunkCache, RedisUrl, read_hot_list};
 pub use error::EngineError;
 pub use plain::{PlainReader, PlainStore, PlainWriter};
+pub use settings::EngineSettings;
