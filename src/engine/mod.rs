@@ -6,6 +6,7 @@ pub mod codec;
 mod error;
 pub mod pack;
 mod plain;
+pub mod read;
 mod settings;
 
 pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, StagedBody};

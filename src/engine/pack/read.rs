@@ -15,7 +15,7 @@ const MAX_READ_BYTES: u64 = 1 << 20;
 
 impl PackSet {
     /// Reads records; results stand in the order of `wanted`. Payloads share the buffer of the read that got
-    /// them. Tombstoned records are readable as long as their bytes are there.
+    /// them, unless more than a fifth of it is of no use. Tombstoned records are readable as long as their bytes are there.
     #[must_use]
     pub fn read(&self, wanted: &[(ChunkId, Location)]) -> Vec<Result<Record, EngineError>> {
         let mut order: Vec<usize> = (0..wanted.len()).collect();
@@ -59,10 +59,17 @@ impl PackSet {
         let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         match self.store().read_at(pack, range.start, len) {
             Ok(bytes) => {
+                let useful: u64 = run.iter().map(|&i| wanted[i].1.record_len()).sum();
+                let is_wasteful = len as u64 - useful.min(len as u64) > useful / 4;
                 for &i in run {
                     let (id, location) = &wanted[i];
                     let at = usize::try_from(u64::from(location.offset) - range.start).unwrap_or(usize::MAX);
-                    results[i] = Some(decode(&bytes, at, *id, location));
+                    let mut record = decode(&bytes, at, *id, location);
+                    // Small records far apart must not keep sixteen times their size alive.
+                    if let (Ok(record), true) = (&mut record, is_wasteful) {
+                        record.payload = Bytes::copy_from_slice(&record.payload);
+                    }
+                    results[i] = Some(record);
                 }
             }
             // One bad neighbour must not fail the others.

@@ -1,0 +1,130 @@
+//! Chunks and nodes by id: from the cache, or resolved, read, verified and decoded on a blocking thread.
+
+use crate::engine::codec::{decode_node, decode_record};
+use crate::engine::pack::{Location, PackSet, Record, RecordKind};
+use crate::engine::{Admission, ChunkCache, EngineError};
+use crate::types::{ChunkId, Entry, Node};
+use bytes::Bytes;
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The most reads that block at once in this process: enough to keep a disk busy, few enough to leave the
+/// blocking threads to others.
+const MAX_BLOCKING: usize = 32;
+static BLOCKING: Semaphore = Semaphore::const_new(MAX_BLOCKING);
+
+/// What keeps chunks from collection, or memory from being given away, until the last clone is dropped.
+pub(super) type Guard = Arc<dyn Any + Send + Sync>;
+
+/// Where chunks are: the index, as far as reading needs it.
+pub trait Locate: Send + Sync + std::fmt::Debug {
+    /// Blocks. `None` for what is nowhere.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError>;
+
+    /// While the hold lives nothing that is referenced now is collected. Does not block.
+    fn hold(&self) -> Box<dyn Any + Send + Sync>;
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Chunks {
+    pub(super) packs: PackSet,
+    pub(super) locate: Arc<dyn Locate>,
+    pub(super) cache: ChunkCache,
+}
+
+impl Chunks {
+    /// Whole chunks, decoded, in the order asked for. The guard lives until the work is done, which may be after
+    /// the caller went away.
+    pub(super) async fn get(
+        &self,
+        ids: &[ChunkId],
+        kind: RecordKind,
+        admission: Admission,
+        guard: &Guard,
+    ) -> Result<Vec<Bytes>, EngineError> {
+        let (chunks, guard) = (self.clone(), Arc::clone(guard));
+        let load = move |ids: Vec<ChunkId>| {
+            let (chunks, guard) = (chunks.clone(), Arc::clone(&guard));
+            blocking(move || {
+                let _guard = guard;
+                chunks.load(&ids, kind)
+            })
+        };
+        self.cache.get_or_load(ids, admission, load).await
+    }
+
+    /// A manifest node. Nodes are few and shared by similar bodies: always admitted.
+    pub(super) async fn node(&self, entry: &Entry, guard: &Guard) -> Result<Node, EngineError> {
+        let bytes = self.get(&[entry.id], RecordKind::Node, Admission::Admit, guard).await?;
+        let bytes = bytes.first().ok_or(EngineError::Missing(entry.id))?;
+        Ok(Node::decode(bytes)?)
+    }
+
+    /// Blocks. Neighbours are read together.
+    fn load(&self, ids: &[ChunkId], kind: RecordKind) -> Result<Vec<Bytes>, EngineError> {
+        let wanted = self.resolve(ids)?;
+        let read = self.packs.read(&wanted).into_iter().zip(&wanted);
+        let decoded = read.map(|(record, wanted)| {
+            record.and_then(|record| decode(&record, kind)).or_else(|error| self.again(wanted, kind, error))
+        });
+        decoded.collect::<Result<_, _>>().inspect_err(count_corrupt)
+    }
+
+    /// A collection may have moved the chunk between the look-up and the read, and removed or punched what stood
+    /// there before.
+    fn again(
+        &self,
+        read: &(ChunkId, Location),
+        kind: RecordKind,
+        error: EngineError,
+    ) -> Result<Bytes, EngineError> {
+        let now = self.resolve(&[read.0])?;
+        if now.first() == Some(read) {
+            return Err(error);
+        }
+        let record = self.packs.read(&now).pop().unwrap_or(Err(error))?;
+        decode(&record, kind)
+    }
+
+    fn resolve(&self, ids: &[ChunkId]) -> Result<Vec<(ChunkId, Location)>, EngineError> {
+        let found = self.locate.locate(ids)?.into_iter().zip(ids);
+        found.map(|(at, id)| at.map(|at| (*id, at)).ok_or(EngineError::Missing(*id))).collect()
+    }
+}
+
+fn decode(record: &Record, kind: RecordKind) -> Result<Bytes, EngineError> {
+    match kind {
+        RecordKind::Node => {
+            decode_node(record)?;
+        }
+        RecordKind::Chunk if record.kind != kind => {
+            return Err(EngineError::Corrupt { id: record.id, why: "a node stands where a chunk should" });
+        }
+        RecordKind::Chunk => {}
+    }
+    decode_record(record)
+}
+
+pub(super) fn count_corrupt(error: &EngineError) {
+    if matches!(error, EngineError::Corrupt { .. } | EngineError::CorruptPlain { .. }) {
+        metrics::counter!("sediment_corrupt_chunks_total").increment(1);
+        tracing::error!(%error, "stored bytes are damaged; they were not served");
+    }
+}
+
+/// Runs `f` on a blocking thread, to its end even when the caller goes away.
+pub(super) async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    let permit = BLOCKING.acquire().await.map_err(io::Error::other)?;
+    let work = move || {
+        let _permit = permit;
+        f()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,117 @@
+//! The way out: from a manifest and a range to verified bytes, in order, in bounded memory.
+//!
+//! Rules of the module: only nodes and chunks that the range touches are read; nothing is yielded that did not
+//! pass its checks, the first failure ends the stream (I4); all memory is taken from the engine's budget before
+//! it is used and given back when the bytes are handed on or the stream is dropped (I5); blocking work runs on a
+//! bounded number of threads, never on the async ones. The first bytes are loaded before a stream is returned, so
+//! that what is missing or corrupt there is still an answer and not a broken one.
+
+mod chunks;
+mod reading;
+mod walk;
+
+pub use chunks::Locate;
+
+use super::{BodyStream, EngineError, PlainStore};
+use crate::engine::ChunkCache;
+use crate::engine::pack::PackSet;
+use crate::meta::StoredBody;
+use crate::types::{ManifestError, ResolvedRange};
+use bytes::Bytes;
+use chunks::Chunks;
+use futures::stream::{self, StreamExt};
+use reading::{Reading, Source};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use walk::Walk;
+
+/// The most bytes in one frame of a stream.
+const FRAME_BYTES: usize = 256 << 10;
+
+/// The memory that readers share with everybody who moves bodies.
+#[derive(Debug, Clone)]
+pub struct ReadBudget {
+    /// One permit is a KiB.
+    pub memory: Arc<Semaphore>,
+    /// How many permits there are when nobody has any, in KiB.
+    pub total_kib: u32,
+    /// How long a stream waits for memory before it is refused as busy.
+    pub wait: Duration,
+}
+
+/// Opens bodies for reading. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct BodyReader {
+    chunks: Chunks,
+    plain: PlainStore,
+    budget: ReadBudget,
+}
+
+impl BodyReader {
+    #[must_use]
+    pub fn new(
+        packs: PackSet,
+        locate: Arc<dyn Locate>,
+        cache: ChunkCache,
+        plain: PlainStore,
+        budget: ReadBudget,
+    ) -> Self {
+        Self { chunks: Chunks { packs, locate, cache }, plain, budget }
+    }
+
+    /// The bytes of a range of a body of `size` bytes, its first ones loaded and verified already. Everything
+    /// that the stream holds is released when it ends or is dropped.
+    ///
+    /// # Errors
+    /// `Missing`, `Corrupt` and the like for the first bytes; `Range` for a range outside the body; `Busy` when
+    /// the memory of all streams is used up. Later ones come from the stream and end it.
+    pub async fn open(
+        &self,
+        body: &StoredBody,
+        size: u64,
+        range: ResolvedRange,
+    ) -> Result<BodyStream, EngineError> {
+        if range.start > range.end || range.end > size {
+            return Err(EngineError::Range);
+        }
+        let source = match body {
+            StoredBody::Inline(bytes) => return inline(bytes, size, range),
+            _ if range.is_empty() => return Ok(stream::empty().boxed()),
+            StoredBody::Chunked { root, .. } if root.size() != size => {
+                return Err(EngineError::Manifest(ManifestError::Length));
+            }
+            StoredBody::Chunked { root, .. } => {
+                // From here on nothing that a reader can reach is collected.
+                Source::chunked(self.chunks.clone(), Walk::new(Arc::clone(root), range))
+            }
+            StoredBody::Plain(id) => {
+                let (store, id) = (self.plain.clone(), *id);
+                let reader = chunks::blocking(move || store.reader(id)).await;
+                let reader = reader.inspect_err(chunks::count_corrupt)?;
+                if reader.size() != size {
+                    return Err(EngineError::CorruptPlain { id, why: "it is not as long as recorded" });
+                }
+                Source::plain(reader, range)
+            }
+        };
+        let mut reading = Reading::new(source, self.budget.clone(), range.len());
+        reading.begin().await?;
+        Ok(reading.into_stream())
+    }
+}
+
+fn inline(bytes: &Bytes, size: u64, range: ResolvedRange) -> Result<BodyStream, EngineError> {
+    if bytes.len() as u64 != size {
+        return Err(EngineError::Manifest(ManifestError::Length));
+    }
+    let at = |place: u64| usize::try_from(place).map_err(|_| EngineError::Range);
+    let mut rest = bytes.slice(at(range.start)?..at(range.end)?);
+    let frames = std::iter::from_fn(move || {
+        (!rest.is_empty()).then(|| Ok(rest.split_to(rest.len().min(FRAME_BYTES))))
+    });
+    Ok(stream::iter(frames).boxed())
+}
+
+#[cfg(test)]
+mod tests;
