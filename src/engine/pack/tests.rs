@@ -52,6 +52,21 @@ fn records_are_read_back_whole_and_in_the_order_asked() {
 }
 
 #[test]
+fn i5_small_records_far_apart_do_not_keep_what_stands_between() {
+    let store = Arc::new(TestPacks::default());
+    let (packs, _) = open(&store);
+    let records: Vec<_> = (0..16).map(|n| chunk(n, if n % 2 == 0 { 4096 } else { 60_000 })).collect();
+    let places: Vec<_> = append(&packs, &records).into_iter().step_by(2).collect();
+    let read = packs.read(&places);
+    assert_eq!(*store.reads.lock(), 1, "gaps below 64 KiB are read over");
+    for (read, record) in read.into_iter().zip(records.iter().step_by(2)) {
+        let payload = read.unwrap().payload;
+        assert_eq!(payload, record.payload);
+        assert!(payload.is_unique(), "the payload shares the buffer of the whole read");
+    }
+}
+
+#[test]
 fn i1_synced_records_survive_a_power_cut_and_others_leave_no_trace() {
     let store = Arc::new(TestPacks::default());
     let (packs, _) = open(&store);

@@ -369,6 +369,7 @@ async fn i5_a_slow_reader_uses_bounded_memory_and_a_dropped_one_none() {
         stream.next().await.unwrap().unwrap();
         let used = total as usize - world.memory.available_permits();
         assert!(used <= 9 << 10, "{used} KiB for one stream");
+        assert_eq!(world.index.holds.load(Ordering::SeqCst), 1, "the hold ends before the stream");
     }
     drop(stream);
     world.assert_all_released().await;
