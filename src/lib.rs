@@ -1,5 +1,8 @@
 //! Sediment stores every byte once: an S3-compatible gateway over content-defined, deduplicated chunks.
 
+pub mod admin;
+pub mod app;
+pub mod config;
 pub mod engine;
 pub mod http;
 pub mod meta;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `sediment` command.
+
+fn main() -> std::process::ExitCode {
+    sediment::app::main()
+}

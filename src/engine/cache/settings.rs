@@ -1,9 +1,9 @@
 //! What an operator can set.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The `cache` section.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
     /// Memory for hot chunks, in bytes. 0 turns the memory tier off.
@@ -39,7 +39,7 @@ impl Default for CacheSettings {
     }
 }
 
-/// A URL that may hold a password: `Debug` shows none of it (I6).
+/// A URL that may hold a password: neither `Debug` nor what is serialised shows any of it (I6).
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct RedisUrl(String);
@@ -58,6 +58,12 @@ impl RedisUrl {
 impl std::fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("RedisUrl(…)")
+    }
+}
+
+impl Serialize for RedisUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(secret)")
     }
 }
 

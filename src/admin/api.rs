@@ -1,0 +1,125 @@
+//! Routes, and what guards them.
+
+use super::health::Health;
+use super::host;
+use super::operations::Operations;
+use axum::Router;
+use axum::extract::{RawQuery, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, StatusCode, header};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use std::sync::{Arc, OnceLock};
+use subtle::ConstantTimeEq;
+
+/// What the routes answer from.
+pub struct AdminApi {
+    pub health: Arc<Health>,
+    pub metrics: PrometheusHandle,
+    /// Set once the store is open.
+    pub operations: OnceLock<Arc<dyn Operations>>,
+    /// What the owner's verbs need, as `Authorization: Bearer …`.
+    pub token: String,
+    pub allowed_hosts: Vec<String>,
+}
+
+impl std::fmt::Debug for AdminApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminApi").field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+type Api = State<Arc<AdminApi>>;
+
+/// `/healthz`, `/readyz`, `/metrics`, `/admin/v1/stats`, `/admin/v1/gc`.
+pub fn router(api: Arc<AdminApi>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/admin/v1/stats", get(stats))
+        .route("/admin/v1/gc", post(gc))
+        .layer(from_fn_with_state(Arc::clone(&api), guard_host))
+        .with_state(api)
+}
+
+async fn guard_host(State(api): Api, request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        // HTTP/2 names it in the URI.
+        (None, None) => request.uri().authority().map(http::uri::Authority::as_str),
+        _ => None,
+    };
+    if host.is_some_and(|host| host::is_allowed(host, &api.allowed_hosts)) {
+        return next.run(request).await;
+    }
+    let why = "this Host is not served here; use an address, localhost or a name of admin.allowed_hosts\n";
+    (StatusCode::MISDIRECTED_REQUEST, why).into_response()
+}
+
+async fn ready(State(api): Api) -> Response {
+    let problems = api.health.problems();
+    if problems.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n").into_response()
+}
+
+async fn metrics(State(api): Api) -> Response {
+    let text = api.metrics.render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn stats(State(api): Api, headers: HeaderMap) -> Response {
+    match api.operations(&headers) {
+        Ok(operations) => answer(operations.stats().await),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn gc(State(api): Api, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let dry_run = match query.as_deref() {
+        None | Some("" | "dry_run=false") => false,
+        Some("dry_run=true") => true,
+        Some(_) => return refuse(StatusCode::BAD_REQUEST, "the only parameter is dry_run=true|false"),
+    };
+    match api.operations(&headers) {
+        Ok(operations) => answer(operations.gc(dry_run).await),
+        Err(refusal) => refusal,
+    }
+}
+
+impl AdminApi {
+    #[expect(clippy::result_large_err, reason = "the error is the answer")]
+    fn operations(&self, headers: &HeaderMap) -> Result<Arc<dyn Operations>, Response> {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        if self.token.is_empty() || !bool::from(given.as_bytes().ct_eq(self.token.as_bytes())) {
+            return Err(refuse(StatusCode::UNAUTHORIZED, "the token of run.json is needed"));
+        }
+        let operations = self.operations.get().map(Arc::clone);
+        operations.ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "starting"))
+    }
+}
+
+fn answer(result: Result<impl serde::Serialize, String>) -> Response {
+    match result {
+        Ok(value) => respond(StatusCode::OK, &json!(value)),
+        Err(why) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &why),
+    }
+}
+
+fn refuse(status: StatusCode, why: &str) -> Response {
+    respond(status, &json!({ "error": why }))
+}
+
+fn respond(status: StatusCode, value: &serde_json::Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;

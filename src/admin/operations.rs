@@ -1,0 +1,43 @@
+//! What the owner can ask of a running store.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+/// The verbs behind the token. Errors are one line for a person.
+#[async_trait]
+pub trait Operations: Send + Sync + std::fmt::Debug {
+    async fn stats(&self) -> Result<StoreStats, String>;
+
+    /// Collects garbage once, or says what a collection would do. The report as JSON.
+    async fn gc(&self, dry_run: bool) -> Result<serde_json::Value, String>;
+}
+
+/// What a store holds and what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct StoreStats {
+    pub buckets: u64,
+    pub versions: u64,
+    pub delete_markers: u64,
+    pub uploads: u64,
+    /// The sizes of all versions and parts, as clients see them.
+    pub logical_bytes: u64,
+    /// Distinct bytes, before compression: chunks, manifest nodes and inline bodies.
+    pub unique_bytes: u64,
+    /// Bytes that packs occupy on their device, and inline bodies.
+    pub stored_bytes: u64,
+    pub inline_bytes: u64,
+    /// `logical_bytes` for each byte of `unique_bytes`.
+    pub deduplication_ratio: f64,
+    /// `unique_bytes` for each byte of it as stored, compressed.
+    pub compression_ratio: f64,
+    /// `logical_bytes` for each byte of `stored_bytes`.
+    pub total_ratio: f64,
+    pub chunks: u64,
+    pub nodes: u64,
+    pub manifests: u64,
+    pub packs: u64,
+    pub pack_bytes: u64,
+    /// Chunks and nodes that nothing refers to, not yet collected.
+    pub garbage_records: u64,
+    pub garbage_bytes: u64,
+}

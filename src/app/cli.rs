@@ -1,0 +1,119 @@
+//! The command line.
+
+use super::error::{AppError, Exit};
+use super::logging;
+use crate::config::{Overrides, Settings, load};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "sediment", version, about = "An S3-compatible gateway that stores every byte once", long_about = None)]
+#[command(after_help = "Exit codes: 0 done, 1 failure, 2 usage or settings, 3 data directory in use, \
+4 wrong format, 5 damage found, 6 data directory not writable or full, 7 address not available.")]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// A TOML file with settings.
+    #[arg(long, global = true, env = "SEDIMENT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data directory (storage.data_dir).
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// One setting, as cache.memory_bytes=1000000. May be repeated.
+    #[arg(long = "set", global = true, value_name = "SECTION.NAME=VALUE")]
+    sets: Vec<String>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the effective settings, secrets left out.
+    Config,
+    /// Print the version.
+    Version,
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refused) => {
+            let _ = refused.print();
+            return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sediment: {error}");
+            ExitCode::from(error.exit as u8)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), AppError> {
+    if matches!(cli.verb, Verb::Version) {
+        return print_version(cli.common.json);
+    }
+    let settings = settings(&cli.common, &[])?;
+    logging::start(&settings.log)?;
+    match cli.verb {
+        Verb::Config => print_config(&settings, cli.common.json),
+        Verb::Version => Ok(()),
+    }
+}
+
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// `more` are flags of the verb, in the form `section.name=value`.
+fn settings(common: &Common, more: &[String]) -> Result<Settings, AppError> {
+    let mut sets = common.sets.clone();
+    sets.extend_from_slice(more);
+    let overrides = Overrides { file: common.config.clone(), environment: environment(), sets };
+    let mut settings = load(&overrides)?;
+    if let Some(dir) = &common.data {
+        settings.storage.data_dir.clone_from(dir);
+    }
+    Ok(settings)
+}
+
+fn print_config(settings: &Settings, json: bool) -> Result<(), AppError> {
+    let failed = |error: &dyn std::fmt::Display| AppError::failure("cannot print the settings", error);
+    let text = if json {
+        serde_json::to_string(settings).map_err(|error| failed(&error))?
+    } else {
+        toml::to_string(settings).map_err(|error| failed(&error))?
+    };
+    print(text.trim_end())
+}
+
+fn print_version(json: bool) -> Result<(), AppError> {
+    let version = env!("CARGO_PKG_VERSION");
+    let format = super::STORE_FORMAT;
+    if json {
+        return print(&serde_json::json!({ "version": version, "store_format": format }).to_string());
+    }
+    print(&format!("sediment {version} (store format {format})"))
+}
+
+/// A closed pipe is an error, not a panic.
+pub(super) fn print(text: &str) -> Result<(), AppError> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{text}")
+        .map_err(|error| AppError::new(Exit::Failure, format!("cannot print: {error}")))
+}

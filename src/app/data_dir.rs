@@ -1,0 +1,184 @@
+//! The data directory: whose it is, who uses it, and of which format it is.
+
+use super::error::{AppError, Exit};
+use super::private_file;
+use crate::sys::Random;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The format of the whole directory. A store of a higher number is refused untouched.
+pub const STORE_FORMAT: u32 = 1;
+
+/// The content of `STORE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct StoreFile {
+    format: u32,
+    /// 32 hex digits, made at the first start.
+    store_id: String,
+}
+
+/// A data directory that this process alone uses, until it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    store_id: String,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Locks the directory, checks its format, and creates what is missing when `create` is set.
+    ///
+    /// # Errors
+    /// With the exit code for: in use, of another format, not writable, missing.
+    pub fn open(path: &Path, create: bool, random: &dyn Random) -> Result<Self, AppError> {
+        if create {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|error| unusable(path, &error))?;
+            if !path.join("STORE").exists() {
+                refuse_foreign(path)?;
+            }
+        } else if !path.join("STORE").exists() {
+            let message = format!("{} holds no store; name one with --data", path.display());
+            return Err(AppError::new(Exit::Usage, message));
+        }
+        let lock = lock(path)?;
+        let store = match read_store(path)? {
+            Some(store) => store,
+            None => create_store(path, random)?,
+        };
+        for name in ["meta", "packs", "index", "plain", "tmp"] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path.join(name));
+            made.map_err(|error| unusable(path, &error))?;
+        }
+        probe(path)?;
+        Ok(Self { path: path.to_owned(), store_id: store.store_id, _lock: lock })
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[must_use]
+    pub fn store_id(&self) -> &str {
+        &self.store_id
+    }
+
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// A directory of something else must not be mixed with a store.
+fn refuse_foreign(path: &Path) -> Result<(), AppError> {
+    let ours = ["LOCK", "STORE.tmp", "lost+found"];
+    let entries = std::fs::read_dir(path).map_err(|error| unusable(path, &error))?;
+    for entry in entries {
+        let name = entry.map_err(|error| unusable(path, &error))?.file_name();
+        if !ours.iter().any(|own| name == *own) {
+            let message = format!(
+                "{} is not empty and holds no STORE file (found {}); name an empty directory with --data, or put STORE back from a backup",
+                path.display(),
+                name.display()
+            );
+            return Err(AppError::new(Exit::Format, message));
+        }
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, AppError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(path.join("LOCK")).map_err(|error| unusable(path, &error))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let who = if pid.trim().is_empty() {
+                "another process".into()
+            } else {
+                format!("process {}", pid.trim())
+            };
+            let message = format!("{} is in use by {who}; stop it first", path.display());
+            return Err(AppError::new(Exit::InUse, message));
+        }
+        Err(error) => return Err(AppError::failure("cannot lock the data directory", error)),
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+    written.map_err(|error| unusable(path, &error))?;
+    Ok(file)
+}
+
+fn read_store(path: &Path) -> Result<Option<StoreFile>, AppError> {
+    let file = path.join("STORE");
+    let bytes = match std::fs::read(&file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(path, &error)),
+    };
+    // The number alone first: a later format may have any other fields.
+    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let format = value.get("format").and_then(serde_json::Value::as_u64);
+    match format {
+        Some(format) if format == u64::from(STORE_FORMAT) => {}
+        Some(format) => {
+            let message = format!(
+                "{} is of format {format}, this version reads format {STORE_FORMAT}; nothing was touched; use the version that wrote it, or a newer one",
+                path.display()
+            );
+            return Err(AppError::new(Exit::Format, message));
+        }
+        None => return Err(AppError::new(Exit::Format, format!("{} is not a STORE file", file.display()))),
+    }
+    let store = serde_json::from_value(value)
+        .map_err(|error| AppError::new(Exit::Format, format!("{} is damaged: {error}", file.display())))?;
+    Ok(Some(store))
+}
+
+fn create_store(path: &Path, random: &dyn Random) -> Result<StoreFile, AppError> {
+    let store = StoreFile { format: STORE_FORMAT, store_id: hex::encode(random.id128()) };
+    let text = serde_json::json!(store).to_string() + "\n";
+    private_file::write(&path.join("STORE"), text.as_bytes()).map_err(|error| unusable(path, &error))?;
+    Ok(store)
+}
+
+/// Finds out now, not at the first request, that nothing can be written.
+fn probe(path: &Path) -> Result<(), AppError> {
+    let file = path.join("tmp").join("probe");
+    let written = std::fs::write(&file, [0; 4096]).and_then(|()| std::fs::remove_file(&file));
+    written.map_err(|error| unusable(path, &error))
+}
+
+pub(super) fn unusable(path: &Path, error: &io::Error) -> AppError {
+    let path = path.display();
+    let message = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("the device of {path} is full; free some space and start again, nothing was lost")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            format!(
+                "{path} cannot be written ({error}); give this user write access, or name another directory with --data"
+            )
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            format!("{path} is not a directory; name one with --data")
+        }
+        _ => format!("{path} cannot be used: {error}"),
+    };
+    AppError::new(Exit::Storage, message)
+}
+
+#[cfg(test)]
+#[path = "data_dir_tests.rs"]
+mod tests;

@@ -1,0 +1,69 @@
+use super::{DataDir, STORE_FORMAT};
+use crate::app::Exit;
+use crate::sys::SeededRandom;
+use std::fs;
+use std::path::Path;
+
+fn open(path: &Path) -> Result<DataDir, super::AppError> {
+    DataDir::open(path, true, &SeededRandom::new(1))
+}
+
+fn listing(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.display().to_string(), fs::read(&path).unwrap_or_default()))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_store_keeps_its_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a/b");
+    let first = open(&path).unwrap().store_id().to_owned();
+    let second = DataDir::open(&path, true, &SeededRandom::new(2)).unwrap();
+    assert_eq!(second.store_id(), first);
+    assert_eq!(first.len(), 32);
+}
+
+#[test]
+fn two_processes_never_share_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = open(dir.path()).unwrap();
+    let refused = open(dir.path()).unwrap_err();
+    assert_eq!(refused.exit, Exit::InUse);
+    assert!(refused.message.contains(&std::process::id().to_string()), "{refused}");
+    drop(held);
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let newer = format!("{{\"format\":{},\"other\":1}}", STORE_FORMAT + 1);
+    fs::write(dir.path().join("STORE"), &newer).unwrap();
+    fs::remove_dir(dir.path().join("index")).unwrap();
+    let before = listing(dir.path());
+    let refused = open(dir.path()).unwrap_err();
+    assert_eq!(refused.exit, Exit::Format);
+    assert!(refused.message.contains("format 2"), "{refused}");
+    assert_eq!(listing(dir.path()), before);
+    fs::write(dir.path().join("STORE"), "rubbish").unwrap();
+    assert_eq!(open(dir.path()).unwrap_err().exit, Exit::Format);
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("thesis.tex"), "x").unwrap();
+    let refused = open(dir.path()).unwrap_err();
+    assert_eq!(refused.exit, Exit::Format);
+    assert_eq!(listing(dir.path()).len(), 1);
+    let file = dir.path().join("thesis.tex");
+    assert_eq!(open(&file).unwrap_err().exit, Exit::Storage);
+    let missing = DataDir::open(&dir.path().join("none"), false, &SeededRandom::new(1)).unwrap_err();
+    assert_eq!(missing.exit, Exit::Usage);
+}

@@ -1,0 +1,31 @@
+//! Structured logs on standard error.
+
+use super::error::{AppError, Exit};
+use crate::config::{LogFormat, LogSettings};
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+/// Starts logging; a second call in one process changes nothing.
+pub(super) fn start(settings: &LogSettings) -> Result<(), AppError> {
+    let filter = EnvFilter::builder().parse(&settings.level).map_err(|error| {
+        let message =
+            format!("log.level `{}`: {error}; use error, warn, info, debug or trace", settings.level);
+        AppError::new(Exit::Usage, message)
+    })?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let is_json = match settings.format {
+        LogFormat::Auto => !is_terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    let started = if is_json {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        builder.try_init()
+    };
+    // Only a test starts more than one server in one process.
+    let _ = started;
+    Ok(())
+}

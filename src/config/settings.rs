@@ -1,0 +1,115 @@
+//! All sections, and the ones that belong to no room of their own.
+
+use crate::admin::AdminSettings;
+use crate::engine::CacheSettings;
+use crate::engine::pack::{MAX_TARGET_BYTES, PackSettings};
+use crate::http::HttpSettings;
+use crate::service::{MAX_OBJECT_BYTES, ServiceSettings};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Everything that an operator can set. Root credentials are not among it: see `RootCredentials`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub server: ServerSettings,
+    pub storage: StorageSettings,
+    pub log: LogSettings,
+    pub admin: AdminSettings,
+    pub http: HttpSettings,
+    pub service: ServiceSettings,
+    pub packs: PackSettings,
+    pub cache: CacheSettings,
+}
+
+/// The `server` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Where S3 is served: `address:port`. Port 0 takes a free one.
+    pub listen: String,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9000".into() }
+    }
+}
+
+/// The `storage` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageSettings {
+    /// The data directory. Created on the first start.
+    pub data_dir: PathBuf,
+    /// Below this many free bytes on its device, new bodies are refused; reading and deleting go on.
+    pub min_free_bytes: u64,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self { data_dir: "sediment-data".into(), min_free_bytes: 256 << 20 }
+    }
+}
+
+/// The `log` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives as `sediment=debug,hyper=info`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Auto }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// # Errors
+    /// The first value that cannot work, named, with what would.
+    pub fn validate(&self) -> Result<(), String> {
+        self.http.validate()?;
+        for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]
+        {
+            check_address(name, address)?;
+        }
+        let target = self.packs.target_bytes;
+        let service = &self.service;
+        let wrong = [
+            (self.storage.data_dir.as_os_str().is_empty(), "storage.data_dir must not be empty"),
+            (!(1 << 20..=MAX_TARGET_BYTES).contains(&target), "packs.target_bytes must be 1 MiB to 1 GiB"),
+            (service.region.is_empty(), "service.region must not be empty"),
+            (service.delete_concurrency == 0, "service.delete_concurrency must be at least 1"),
+            (
+                service.maximum_put_bytes == 0 || service.maximum_put_bytes > MAX_OBJECT_BYTES,
+                "service.maximum_put_bytes must be 1 byte to 5 TiB",
+            ),
+            (
+                self.cache.redis_timeout_milliseconds == 0,
+                "cache.redis_timeout_milliseconds must be at least 1",
+            ),
+            (self.cache.redis_max_in_flight == 0, "cache.redis_max_in_flight must be at least 1"),
+        ];
+        wrong.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err((*why).to_owned()))
+    }
+}
+
+fn check_address(name: &str, address: &str) -> Result<(), String> {
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    match port.map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(format!("{name} must be address:port, as 127.0.0.1:9000; not `{address}`")),
+    }
+}
