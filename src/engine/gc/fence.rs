@@ -1,0 +1,79 @@
+//! The fence between what is under way and what may go.
+
+use super::Collector;
+use crate::engine::EngineError;
+use crate::meta::{Commit, CommitError, Outcome};
+use crate::storage::PackId;
+use crate::types::CommitSeq;
+use std::collections::HashMap;
+use tokio_util::sync::CancellationToken;
+
+/// What waiting has proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fence {
+    /// The index has applied it; whoever took a hold before it was asked for has an older epoch.
+    pub(super) mark: CommitSeq,
+    /// Entries without references whose stamp is older are of no use to any request under way.
+    pub(super) bound: CommitSeq,
+}
+
+/// What is remembered of packs between runs. Lost at a restart, which only costs work.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The first mark taken after the pack was seen sealed.
+    sealed_before: HashMap<PackId, CommitSeq>,
+    /// Live bytes, and whether the pack was settled, when its holes were last punched.
+    punched: HashMap<PackId, (u64, bool)>,
+}
+
+impl Notes {
+    /// `sealed` must have been listed before `mark` was asked for.
+    pub(super) fn saw_sealed(&mut self, sealed: &[PackId], mark: CommitSeq) {
+        for pack in sealed {
+            self.sealed_before.entry(*pack).or_insert(mark);
+        }
+    }
+
+    /// Whether everyone who may have appended to the pack is done: then no record of it that the index does not
+    /// name will ever be named. An appender holds from before its first append until after its commit.
+    pub(super) fn is_settled(&self, pack: PackId, oldest_hold: Option<CommitSeq>) -> bool {
+        let Some(mark) = self.sealed_before.get(&pack) else { return false };
+        oldest_hold.is_none_or(|hold| hold >= *mark)
+    }
+
+    /// Whether punching may find more than it did last time.
+    pub(super) fn is_worth_punching(&self, pack: PackId, live: u64, settled: bool) -> bool {
+        self.punched.get(&pack).is_none_or(|last| *last != (live, settled))
+    }
+
+    pub(super) fn punched(&mut self, pack: PackId, live: u64, settled: bool) {
+        self.punched.insert(pack, (live, settled));
+    }
+
+    pub(super) fn forget(&mut self, pack: PackId) {
+        self.sealed_before.remove(&pack);
+        self.punched.remove(&pack);
+    }
+}
+
+impl Collector {
+    /// Marks the log, waits for the index to get there, and finds how far collection may go. The end of the log
+    /// is read after the holds, and waited for too: whoever let go of a hold before had committed by then, so its
+    /// references are counted. `None` when stopped while waiting.
+    pub(super) async fn fence(&self, stop: &CancellationToken) -> Result<Option<Fence>, EngineError> {
+        let mark = match self.0.meta.commit(Commit::Mark).await {
+            Ok(Outcome::Marked { seq }) => seq,
+            Ok(_) => return Err(EngineError::Index("a mark was answered with something else".into())),
+            Err(CommitError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(EngineError::Index(format!("a mark was refused: {error}"))),
+        };
+        let index = &self.0.index;
+        if stop.run_until_cancelled(index.wait_applied(mark)).await.is_none() {
+            return Ok(None);
+        }
+        let bound = index.oldest_hold().map_or(mark, |hold| hold.min(mark));
+        let last = self.0.log.last_seq().await?;
+        let waited = stop.run_until_cancelled(index.wait_applied(last)).await;
+        Ok(waited.map(|()| Fence { mark, bound }))
+    }
+}

@@ -1,0 +1,211 @@
+//! Garbage collection: giving back what no version needs.
+//!
+//! Rules of the module: chunks die only here; a dry run ([`Collector::plan`]) changes nothing; at every moment a
+//! crash leaves only garbage, which a later run finds; nothing in a pack is marked, punched or removed before the
+//! index that no longer names it is durable.
+//!
+//! # How it is safe
+//! Every request that writes or reads takes a *hold* before it looks at the index: the position that the index
+//! had applied. Every entry without references carries a *stamp*: the position at which it became unused, was
+//! inserted, or was last hit. A run puts a *mark* into the log, waits until the index has applied it, and takes the
+//! *bound*: the oldest hold or the mark, whichever is less. Then it waits for the end of the log, and collects
+//! entries without references whose stamp is below the bound, checking each again under the index's lock.
+//! - A write under way that hit an entry: its hold is at most the stamp, so the bound is not above it.
+//! - A write that let go of its hold has committed before; waiting for the end of the log counts its references.
+//! - A write that comes later hits the entry first, which stamps it anew, or finds it gone and stores the chunk again.
+//!
+//! A record that no index entry names may be one whose appender has not told the index yet. A pack is *settled*
+//! when it was sealed before a mark and no hold is older than that mark: then all its appenders are done. Only
+//! settled packs are removed or written anew, and only in them unnamed records count as garbage.
+//!
+//! # What may meet what
+//! | | put | complete | abort | delete | copy | read | gc | compact | fsck | rebuild | restart |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|
+//! | put | H1 | C | C | C | C | – | H2 | S | X | X | D |
+//! | complete | | P | P | C | C | – | P H2 | S | X | X | D |
+//! | abort | | | C | C | C | H3 | L | L | X | X | D |
+//! | delete | | | | C | B | H3 | L | L | X | X | D |
+//! | copy | | | | | C | – | B L | – | X | X | D |
+//! | read | | | | | | – | H3 | R | X | X | – |
+//! | gc | | | | | | | O | O | X | X | G |
+//! | compact | | | | | | | | O | X | X | G |
+//! | fsck | | | | | | | | | X | X | – |
+//! | rebuild | | | | | | | | | | X | V |
+//! | restart | | | | | | | | | | | V |
+//!
+//! - **H1** Both may append the same chunk. The index keeps the first place; the other copy is garbage at once. The
+//!   first committer's barrier syncs all packs, so the place kept is durable whoever wrote it.
+//! - **H2** The hold keeps everything hit or inserted above the bound, and its packs unsettled, until the commit.
+//! - **H3** The reader's hold is at most the stamp that the deletion will give; its chunks outlive the reader.
+//! - **C** One metadata writer: commits come one after the other, each checks its conditions inside.
+//! - **P** The parts' rows hold every chunk until the commit that turns them into a version; a part replaced or
+//!   aborted meanwhile is `PartGone` or `NoSuchUpload`, and nothing changes.
+//! - **B** A copy names a manifest that must still have a row: `BodyGone` otherwise, and the source is read again.
+//! - **L** References fall only when the index applies the commit; the run waits for the end of the log.
+//! - **S** A hit names an id, never a place. A place moved before the commit is as good; its pack is settled, so
+//!   nothing of this write is in it without the index knowing.
+//! - **R** A reader whose pack is gone asks the index again; an open file stays readable.
+//! - **O** One run at a time; a second is told that the first is at work.
+//! - **X** Never together: both demand the data directory's lock. Each finds what the other left whole.
+//! - **D** Packs are synced before the row commits: after a crash the row is there with its bytes, or neither.
+//! - **G** Each step leaves only garbage: unnamed records, or two copies of one. The next run finds them.
+//! - **V** The index is a derived view: half built it is built again, from packs and log.
+//! - **–** They share nothing that changes.
+
+mod collect;
+mod fence;
+mod plain;
+mod plan;
+mod rate;
+mod reclaim;
+mod report;
+mod schedule;
+mod settings;
+
+#[cfg(test)]
+mod matrix_tests;
+#[cfg(test)]
+mod run_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use plain::PlainFiles;
+pub use report::{GcAction, GcPhase, GcPlan, GcProgress, GcReport, OnProgress, PackPlan};
+pub use schedule::Schedule;
+pub use settings::GcSettings;
+
+use super::EngineError;
+use super::index::ChunkIndex;
+use super::pack::PackSet;
+use crate::meta::{ChangeLog, MetaStore};
+use fence::Notes;
+use parking_lot::Mutex;
+use rate::Rate;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Collects garbage. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Collector(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    packs: PackSet,
+    index: ChunkIndex,
+    meta: Arc<dyn MetaStore>,
+    log: Arc<dyn ChangeLog>,
+    plain: Option<PlainFiles>,
+    settings: GcSettings,
+    notes: Mutex<Notes>,
+    running: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Collector {
+    /// Somebody must apply the log to the index meanwhile: a run waits for it.
+    #[must_use]
+    pub fn new(
+        packs: PackSet,
+        index: ChunkIndex,
+        meta: Arc<dyn MetaStore>,
+        log: Arc<dyn ChangeLog>,
+        plain: Option<PlainFiles>,
+        settings: GcSettings,
+    ) -> Self {
+        let (notes, running) = (Mutex::default(), Arc::default());
+        Self(Arc::new(Shared { packs, index, meta, log, plain, settings, notes, running }))
+    }
+
+    /// What a run would do now; changes nothing.
+    ///
+    /// # Errors
+    /// When the index or the packs cannot be read.
+    pub async fn plan(&self) -> Result<GcPlan, EngineError> {
+        let shared = Arc::clone(&self.0);
+        blocking(move || plan::plan(&shared.packs, &shared.index, &shared.settings)).await
+    }
+
+    /// Collects and gives space back. Stopping it between two steps is always safe; the next run goes on.
+    ///
+    /// # Errors
+    /// `Busy` when a run is at work already; else what stopped it. What was done until then stays done.
+    pub async fn run(
+        &self,
+        stop: &CancellationToken,
+        progress: Option<OnProgress>,
+    ) -> Result<GcReport, EngineError> {
+        let Ok(_running) = self.0.running.try_lock() else {
+            return Err(EngineError::Busy("garbage collection is at work already"));
+        };
+        let begun = Instant::now();
+        let rate = Rate::new(self.0.settings.rate_bytes_per_second, begun);
+        let mut run = Run { stop, progress, rate };
+        let result = self.run_phases(&mut run).await;
+        let seconds = begun.elapsed().as_secs_f64();
+        let outcome = if result.is_ok() { "ok" } else { "error" };
+        metrics::counter!("sediment_gc_runs_total", "result" => outcome).increment(1);
+        metrics::histogram!("sediment_gc_seconds").record(seconds);
+        let mut report = result?;
+        report.seconds = seconds;
+        report.stopped = stop.is_cancelled();
+        metrics::counter!("sediment_gc_collected_total").increment(report.collected);
+        metrics::counter!("sediment_gc_freed_bytes_total").increment(report.freed_bytes);
+        metrics::counter!("sediment_gc_moved_bytes_total").increment(report.moved_bytes);
+        Ok(report)
+    }
+
+    async fn run_phases(&self, run: &mut Run<'_>) -> Result<GcReport, EngineError> {
+        let mut report = GcReport::default();
+        run.progress(GcPhase::Waiting, 0, 0);
+        let before = self.allocated().await?;
+        if let Some(fence) = self.fence(run.stop).await? {
+            self.collect(fence.bound, run, &mut report).await?;
+            if !run.stop.is_cancelled() {
+                self.reclaim(run, &mut report).await?;
+            }
+            if !run.stop.is_cancelled() {
+                self.sweep_plain(run, &mut report).await?;
+            }
+        }
+        report.freed_bytes = before.saturating_sub(self.allocated().await?);
+        Ok(report)
+    }
+
+    async fn allocated(&self) -> Result<u64, EngineError> {
+        let packs = self.0.packs.clone();
+        blocking(move || Ok(packs.packs()?.iter().map(|info| info.allocated).sum())).await
+    }
+}
+
+/// What the phases of one run share.
+struct Run<'a> {
+    stop: &'a CancellationToken,
+    progress: Option<OnProgress>,
+    rate: Rate,
+}
+
+impl Run<'_> {
+    fn progress(&self, phase: GcPhase, done: u64, total: u64) {
+        if let Some(progress) = &self.progress {
+            progress(GcProgress { phase, done, total });
+        }
+    }
+
+    async fn throttle(&mut self, bytes: u64, now: Instant) {
+        let pause = self.rate.take(bytes, now);
+        if !pause.is_zero() {
+            // Stopped early: the caller looks.
+            let _ = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+    }
+}
+
+/// Index and packs block: off the async threads with them.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(EngineError::Io(std::io::Error::other(error))),
+    }
+}
