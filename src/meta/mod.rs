@@ -7,6 +7,7 @@
 //! conformance suite: SQLite, and an in-memory model that is the specification in executable form.
 
 mod commit;
+pub mod conformance;
 mod error;
 mod inspect;
 mod list;
@@ -14,6 +15,7 @@ mod listing;
 mod log;
 mod memory;
 mod rows;
+mod sqlite;
 mod store;
 
 pub use commit::{
@@ -28,4 +30,9 @@ pub use list::{
 pub use log::{Change, LogRecord, LoggedObject, LoggedPart, LoggedUpload, LoggedVersion, ManifestRow};
 pub use memory::MemoryStore;
 pub use rows::{Bucket, ObjectData, ObjectVersion, Part, StoredBody, Totals, Upload, VersionKind};
+pub use sqlite::{OpenMode, SqliteSettings, SqliteStore};
 pub use store::{ChangeLog, MetaStore};
+
+#[cfg(test)]
+#[path = "conformance_tests.rs"]
+mod tests;

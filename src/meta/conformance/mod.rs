@@ -1,0 +1,168 @@
+//! What every metadata store must do, as checks that panic with what went wrong. Each check gets an empty store.
+
+#![expect(clippy::unwrap_used, reason = "a test suite: its verdict is a panic")]
+
+mod buckets;
+mod inspect;
+mod listing;
+mod log;
+mod uploads;
+mod versions;
+
+use super::{
+    ChangeLog, Commit, CommitError, DeleteTarget, Inspect, MetaStore, NewBody, NewObject, Outcome,
+    WriteCondition,
+};
+use crate::sys::ManualClock;
+use crate::types::{
+    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, ObjectKey,
+    UnixMillis, VersionId, Versioning,
+};
+use std::future::Future;
+use std::sync::Arc;
+
+/// An empty store, and the clock that it reads.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub meta: Arc<dyn MetaStore>,
+    pub log: Arc<dyn ChangeLog>,
+    pub inspect: Arc<dyn Inspect>,
+    pub clock: Arc<ManualClock>,
+}
+
+impl Subject {
+    /// `store` as all three contracts.
+    pub fn new<S: MetaStore + ChangeLog + Inspect + 'static>(store: Arc<S>, clock: Arc<ManualClock>) -> Self {
+        Self { meta: store.clone(), log: store.clone(), inspect: store, clock }
+    }
+
+    async fn commit(&self, commit: Commit) -> Outcome {
+        self.meta.commit(commit).await.unwrap()
+    }
+
+    async fn refuse(&self, commit: Commit) -> CommitError {
+        let before = (self.log.last_seq().await.unwrap(), self.log.totals().await.unwrap());
+        let error = self.meta.commit(commit).await.unwrap_err();
+        let after = (self.log.last_seq().await.unwrap(), self.log.totals().await.unwrap());
+        assert_eq!(before, after, "a refused command leaves nothing");
+        error
+    }
+
+    async fn bucket(&self, name: &str) -> BucketId {
+        let name = BucketName::parse(name).unwrap();
+        match self.commit(Commit::CreateBucket { name }).await {
+            Outcome::Bucket(bucket) => bucket.id,
+            other => panic!("a bucket was created, not {other:?}"),
+        }
+    }
+
+    async fn versioning(&self, bucket: BucketId, versioning: Versioning) {
+        self.commit(Commit::SetVersioning { bucket, versioning }).await;
+    }
+
+    async fn put(&self, bucket: BucketId, name: &str, body: NewBody) -> (VersionId, CommitSeq) {
+        let condition = WriteCondition::None;
+        match self.commit(put(bucket, name, body, condition)).await {
+            Outcome::Written { id, seq, .. } => (id, seq),
+            other => panic!("a version was written, not {other:?}"),
+        }
+    }
+
+    async fn delete(&self, bucket: BucketId, name: &str, target: DeleteTarget) -> (Option<VersionId>, bool) {
+        match self.commit(delete(bucket, name, target)).await {
+            Outcome::Deleted { id, delete_marker } => (id, delete_marker),
+            other => panic!("a version was deleted, not {other:?}"),
+        }
+    }
+
+    async fn current(&self, bucket: BucketId, name: &str) -> Option<super::ObjectVersion> {
+        self.meta.version(bucket, &key(name), None).await.unwrap()
+    }
+}
+
+/// Runs every check; `empty` gives a new store each time.
+///
+/// # Panics
+/// When a store breaks its contract.
+pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
+    buckets::names_and_states(&empty().await).await;
+    buckets::deleting(&empty().await).await;
+    versions::unversioned(&empty().await).await;
+    versions::enabled(&empty().await).await;
+    versions::suspended(&empty().await).await;
+    versions::null_versions_deep_in_a_history(&empty().await).await;
+    versions::conditions(&empty().await).await;
+    versions::fields_come_back(&empty().await).await;
+    versions::reads_see_what_was_committed(&empty().await).await;
+    versions::one_winner(&empty().await).await;
+    versions::the_key_value_bucket(&empty().await).await;
+    uploads::parts(&empty().await).await;
+    uploads::completing(&empty().await).await;
+    uploads::aborting(&empty().await).await;
+    listing::objects(&empty().await).await;
+    listing::versions(&empty().await).await;
+    listing::uploads(&empty().await).await;
+    log::positions_and_stamps(&empty().await).await;
+    log::manifests_added_and_dropped(&empty().await).await;
+    log::shared_bodies(&empty().await).await;
+    log::trimming(&empty().await).await;
+    log::waiting(&empty().await).await;
+    inspect::bodies(&empty().await).await;
+    inspect::ages(&empty().await).await;
+    inspect::totals(&empty().await).await;
+}
+
+/// The key of checks that need only one.
+static KEY: std::sync::OnceLock<ObjectKey> = std::sync::OnceLock::new();
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::opaque(name.as_bytes().to_vec())
+}
+
+fn inline(text: &str) -> NewBody {
+    NewBody::Inline(text.as_bytes().to_vec().into())
+}
+
+/// A manifest of one chunk; equal seeds give equal manifests.
+fn manifest(seed: u8, len: u64) -> Manifest {
+    let entry = Entry { kind: EntryKind::Chunk, id: ChunkId::new([seed; 32]), len };
+    Manifest::new(vec![entry]).unwrap()
+}
+
+fn chunked(seed: u8, len: u64) -> NewBody {
+    NewBody::Manifest(manifest(seed, len))
+}
+
+fn object(body: NewBody) -> NewObject {
+    let (size, tag) = match &body {
+        NewBody::Inline(bytes) => (bytes.len() as u64, bytes.first().copied().unwrap_or(0)),
+        NewBody::Manifest(root) => (root.size(), root.entries()[0].id.as_bytes()[0]),
+        NewBody::SharedManifest(id) => (10, id.as_bytes()[0]),
+        NewBody::Plain(id) | NewBody::SharedPlain(id) => (10, id.as_bytes()[0]),
+    };
+    let etag = ETag::of_body([tag; 16]);
+    NewObject { body, size, etag, checksum: None, attributes: Attributes::default(), parts: Vec::new() }
+}
+
+fn put(bucket: BucketId, name: &str, body: NewBody, condition: WriteCondition) -> Commit {
+    Commit::PutVersion { bucket, key: key(name), object: object(body), condition }
+}
+
+fn delete(bucket: BucketId, name: &str, target: DeleteTarget) -> Commit {
+    Commit::DeleteVersion { bucket, key: key(name), target, condition: WriteCondition::None }
+}
+
+fn at(millis: i64) -> UnixMillis {
+    UnixMillis::new(millis)
+}
+
+/// Asserts that an expression matches a pattern, and says what it was instead.
+macro_rules! expects {
+    ($value:expr, $pattern:pat $(if $guard:expr)?) => {
+        match $value {
+            $pattern $(if $guard)? => {}
+            other => panic!("expected {}, got {other:?}", stringify!($pattern)),
+        }
+    };
+}
+use expects;

@@ -1,0 +1,285 @@
+//! Both stores keep the contracts, and random commands have the same effect on both.
+
+use super::conformance::{self, Subject};
+use super::{
+    Commit, Consumer, DeleteTarget, ListFrom, ListQuery, MemoryStore, NewBody, NewObject, NewPart, NewUpload,
+    OpenMode, SqliteSettings, SqliteStore, WriteCondition,
+};
+use crate::sys::{ManualClock, NoBarrier, SeededRandom};
+use crate::types::{
+    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, ObjectKey,
+    PartNumber, PlainId, UnixMillis, UploadId, VersionId, Versioning,
+};
+use proptest::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+fn memory() -> Subject {
+    let clock = Arc::new(ManualClock::default());
+    let random = Arc::new(SeededRandom::new(7));
+    Subject::new(Arc::new(MemoryStore::new(clock.clone(), random)), clock)
+}
+
+fn sqlite(path: &Path) -> Subject {
+    let clock = Arc::new(ManualClock::default());
+    let random = Arc::new(SeededRandom::new(7));
+    let settings = SqliteSettings { reader_threads: 2, ..SqliteSettings::default() };
+    let barrier = Arc::new(NoBarrier);
+    let store = SqliteStore::open(path, OpenMode::Create, barrier, clock.clone(), random, &settings).unwrap();
+    Subject::new(Arc::new(store), clock)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_conforms() {
+    conformance::run(|| async { memory() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let n = AtomicU32::new(0);
+    conformance::run(|| async {
+        sqlite(&dir.path().join(format!("{}.db", n.fetch_add(1, Ordering::Relaxed))))
+    })
+    .await;
+}
+
+/// A command over few names, so that commands meet.
+#[derive(Debug, Clone)]
+enum Step {
+    Commit(Commit),
+    /// Deletes, or completes with, what an earlier step made: the n-th outcome.
+    DeleteWritten(usize, u32, ObjectKey),
+    Complete(UploadId, NewObject, WriteCondition, bool),
+    Clock(i64),
+}
+
+fn bucket() -> impl Strategy<Value = BucketId> {
+    (0..3u32).prop_map(BucketId::new)
+}
+
+fn name() -> impl Strategy<Value = BucketName> {
+    prop_oneof![Just("one"), Just("two")].prop_map(|name| BucketName::parse(name).unwrap())
+}
+
+fn key() -> impl Strategy<Value = ObjectKey> {
+    prop_oneof![Just("a"), Just("a/"), Just("a/b"), Just("a/c/d"), Just("a\0"), Just("b"), Just("ä")]
+        .prop_map(|key| ObjectKey::opaque(key.as_bytes().to_vec()))
+}
+
+fn body() -> impl Strategy<Value = NewBody> {
+    let manifest = |n: u8| {
+        let entry = Entry { kind: EntryKind::Chunk, id: ChunkId::new([n; 32]), len: u64::from(n) + 1 };
+        Manifest::new(vec![entry]).unwrap()
+    };
+    (0..5u8, 0..4u8).prop_map(move |(kind, n)| match kind {
+        0 => NewBody::Inline(vec![n; usize::from(n)].into()),
+        1 => NewBody::SharedManifest(manifest(n).id()),
+        2 => NewBody::Plain(PlainId::new([n; 16])),
+        3 => NewBody::SharedPlain(PlainId::new([n; 16])),
+        _ => NewBody::Manifest(manifest(n)),
+    })
+}
+
+fn object() -> impl Strategy<Value = NewObject> {
+    (body(), 0..3u8).prop_map(|(body, tag)| NewObject {
+        body,
+        size: u64::from(tag) * 100,
+        etag: ETag::of_body([tag; 16]),
+        checksum: None,
+        attributes: Attributes::default(),
+        parts: Vec::new(),
+    })
+}
+
+fn condition() -> impl Strategy<Value = WriteCondition> {
+    prop_oneof![
+        4 => Just(WriteCondition::None),
+        1 => Just(WriteCondition::IfAbsent),
+        1 => Just(WriteCondition::IfExists),
+        1 => (0..3u8).prop_map(|tag| WriteCondition::IfMatch(ETag::of_body([tag; 16]))),
+    ]
+}
+
+fn upload() -> impl Strategy<Value = UploadId> {
+    (0..3u8).prop_map(|n| UploadId::new([n; 16]))
+}
+
+fn number() -> impl Strategy<Value = PartNumber> {
+    (1..4i64).prop_map(|n| PartNumber::parse(n).unwrap())
+}
+
+fn versioning() -> impl Strategy<Value = Versioning> {
+    prop_oneof![Just(Versioning::Unversioned), Just(Versioning::Enabled), Just(Versioning::Suspended)]
+}
+
+fn new_upload(id: UploadId) -> NewUpload {
+    NewUpload { id, attributes: Attributes::default(), checksum: None }
+}
+
+fn command() -> impl Strategy<Value = Commit> {
+    let target = prop_oneof![Just(DeleteTarget::Current), Just(DeleteTarget::Version(VersionId::Null))];
+    let cursor =
+        |through| Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through: CommitSeq::new(through) };
+    prop_oneof![
+        2 => name().prop_map(|name| Commit::CreateBucket { name }),
+        1 => name().prop_map(|name| Commit::DeleteBucket { name }),
+        2 => (bucket(), versioning())
+            .prop_map(|(bucket, versioning)| Commit::SetVersioning { bucket, versioning }),
+        12 => (bucket(), key(), object(), condition())
+            .prop_map(|(bucket, key, object, condition)| Commit::PutVersion { bucket, key, object, condition }),
+        5 => (bucket(), key(), target, condition())
+            .prop_map(|(bucket, key, target, condition)| Commit::DeleteVersion { bucket, key, target, condition }),
+        3 => (bucket(), key(), upload())
+            .prop_map(|(bucket, key, id)| Commit::CreateUpload { bucket, key, upload: new_upload(id) }),
+        4 => (upload(), number(), object()).prop_map(|(upload, number, object)| {
+            let NewObject { body, size, etag, checksum, .. } = object;
+            Commit::PutPart { upload, number, part: NewPart { body, size, etag, checksum } }
+        }),
+        1 => upload().prop_map(|upload| Commit::AbortUpload { upload }),
+        1 => Just(Commit::Mark),
+        1 => (0..60u64).prop_map(cursor),
+        1 => (0..60u64).prop_map(|through| Commit::TrimLog { through: CommitSeq::new(through) }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => command().prop_map(Step::Commit),
+        4 => (any::<usize>(), 1..3u32, key()).prop_map(|(n, bucket, key)| Step::DeleteWritten(n, bucket, key)),
+        2 => (upload(), object(), condition(), any::<bool>())
+            .prop_map(|(id, object, condition, all)| Step::Complete(id, object, condition, all)),
+        2 => (-50..100i64).prop_map(Step::Clock),
+    ]
+}
+
+/// The same step on one store. Both see the same, so both make the same command of it.
+async fn take(subject: &Subject, step: &Step, written: &[VersionId]) -> String {
+    let commit = match step.clone() {
+        Step::Commit(commit) => commit,
+        Step::Clock(millis) => {
+            subject.clock.advance_millis(millis);
+            return String::new();
+        }
+        Step::DeleteWritten(n, bucket, key) => {
+            let target = match written.len() {
+                0 => DeleteTarget::Current,
+                len => DeleteTarget::Version(written[n % len]),
+            };
+            let (bucket, condition) = (BucketId::new(bucket), WriteCondition::None);
+            Commit::DeleteVersion { bucket, key, target, condition }
+        }
+        Step::Complete(upload, object, condition, all) => {
+            let there = subject.meta.parts(upload, None, if all { 10 } else { 1 }).await.unwrap();
+            let parts = there.iter().map(|part| (part.number, part.seq)).collect();
+            Commit::CompleteUpload { upload, parts, object, condition }
+        }
+    };
+    format!("{:?}", subject.meta.commit(commit).await)
+}
+
+async fn pages(
+    subject: &Subject,
+    bucket: BucketId,
+    limit: usize,
+    delimiter: bool,
+    prefix: &str,
+) -> Vec<String> {
+    let delimiter = delimiter.then(|| b"/".to_vec());
+    let start = ListQuery { prefix: prefix.into(), delimiter, from: ListFrom::Start, limit };
+    let mut seen = Vec::new();
+    let mut query = start.clone();
+    loop {
+        let page = subject.meta.list_objects(bucket, query.clone()).await.unwrap();
+        seen.push(format!("{page:?}"));
+        let Some(next) = page.next else { break };
+        query.from = next;
+    }
+    query = start.clone();
+    loop {
+        let page = subject.meta.list_versions(bucket, query.clone()).await.unwrap();
+        seen.push(format!("{page:?}"));
+        let Some(next) = page.next else { break };
+        query.from = next;
+    }
+    query = start;
+    loop {
+        let page = subject.meta.list_uploads(bucket, query.clone()).await.unwrap();
+        seen.push(format!("{page:?}"));
+        let Some(next) = page.next else { break };
+        query.from = next;
+    }
+    seen
+}
+
+/// Everything that a store shows.
+async fn view(subject: &Subject, keys: &[ObjectKey], written: &[VersionId]) -> Vec<String> {
+    let (meta, log, inspect) = (&subject.meta, &subject.log, &subject.inspect);
+    let mut seen = vec![
+        format!("{:?}", meta.buckets(None, 9).await),
+        format!("{:?}", log.totals().await),
+        format!("{:?}", log.cursor(Consumer::ChunkIndex).await),
+        format!("{:?}", log.manifests(None, 99).await),
+        format!("{:?}", inspect.duplicates(None, 99).await),
+        format!("{:?}", inspect.plain_bodies(None, 99).await),
+        format!("{:?}", inspect.versions_before(UnixMillis::new(500), None, 99).await),
+    ];
+    for from in [0, 5, 10, 20, 60] {
+        seen.push(format!("{:?}", log.changes_after(CommitSeq::new(from), 99).await));
+    }
+    for row in log.manifests(None, 99).await.unwrap() {
+        seen.push(format!("{:?}", inspect.versions_of_body(row.id, None, 99).await));
+    }
+    for n in 0..3 {
+        let bucket = BucketId::new(n);
+        for limit in [1, 100] {
+            seen.extend(pages(subject, bucket, limit, false, "").await);
+            seen.extend(pages(subject, bucket, limit, true, "a").await);
+        }
+        for key in keys {
+            let ids = written.iter().rev().take(3).map(|id| Some(*id)).chain([None, Some(VersionId::Null)]);
+            for id in ids {
+                seen.push(format!("{:?}", meta.version(bucket, key, id).await));
+            }
+        }
+        seen.push(format!("{:?}", meta.parts(UploadId::new([n as u8; 16]), None, 9).await));
+        seen.push(format!("{:?}", meta.upload(UploadId::new([n as u8; 16])).await));
+    }
+    seen
+}
+
+async fn compare(steps: &[Step]) {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, store) = (memory(), sqlite(&dir.path().join("sediment.db")));
+    let mut written = Vec::new();
+    let keys: Vec<_> =
+        ["a", "a/", "a/b", "a\0", "b", "ä"].map(|key| ObjectKey::opaque(key.as_bytes().to_vec())).into();
+    for (n, step) in steps.iter().enumerate() {
+        let expected = take(&model, step, &written).await;
+        assert_eq!(take(&store, step, &written).await, expected, "step {n}: {step:?}");
+        let records = model.log.changes_after(model.log.last_seq().await.unwrap(), 1).await;
+        assert!(records.is_ok());
+        if let Some(id) = expected.split("Written { id: Id { seq: CommitSeq(").nth(1) {
+            let numbers: Vec<u64> =
+                id.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
+            written.push(VersionId::Id { seq: CommitSeq::new(numbers[0]), salt: numbers[1] });
+        }
+        if n % 15 == 14 || n + 1 == steps.len() {
+            let (expected, seen) = (view(&model, &keys, &written).await, view(&store, &keys, &written).await);
+            for (expected, seen) in expected.iter().zip(&seen) {
+                assert_eq!(seen, expected, "after step {n}");
+            }
+            assert_eq!(seen.len(), expected.len());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn sqlite_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(compare(&steps));
+    }
+}

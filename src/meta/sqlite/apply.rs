@@ -1,0 +1,352 @@
+//! What each command does to the tables, inside the writer's transaction. The model in `meta::memory` is the
+//! specification; every check stands here in the same order.
+
+use super::bodies::{EncodedRoot, Holding};
+use super::columns::{
+    announced_code, blob, bucket, checksum_bytes, etag_bytes, pack_attributes, seq, versioning_code,
+};
+use super::error::corrupt;
+use super::record::{self, EncodedManifest};
+use super::sql;
+use super::state::State;
+use crate::meta::listing::behind_prefix;
+use crate::meta::{
+    Bucket, Change, Commit, CommitError, Consumer, LoggedPart, LoggedUpload, MetaError, NewObject, NewPart,
+    NewUpload, Outcome, WriteCondition,
+};
+use crate::types::{
+    BucketId, BucketName, CommitSeq, Namespace, ObjectKey, PartNumber, UnixMillis, UploadId, Versioning,
+    row_key, scan_prefix,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// One transaction of the writer.
+#[derive(Debug)]
+pub(super) struct Session<'w> {
+    pub db: &'w Connection,
+    pub state: &'w mut State,
+    /// The row cache's keys of everything that the transaction changes.
+    pub touched: &'w mut Vec<Vec<u8>>,
+}
+
+/// The record of the command under way.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub seq: CommitSeq,
+    pub at: UnixMillis,
+    pub salt: u64,
+    pub root: Option<EncodedRoot>,
+    pub added: Vec<EncodedManifest>,
+    pub dropped: Vec<EncodedManifest>,
+}
+
+/// An open upload's row, as far as commands need it.
+struct OpenUpload {
+    row: Vec<u8>,
+    seq: CommitSeq,
+}
+
+impl OpenUpload {
+    fn place(&self) -> Result<(BucketId, ObjectKey), MetaError> {
+        let decoded = crate::types::decode_row_key(&self.row);
+        let (_, bucket, key, _) = decoded.ok_or_else(|| corrupt("an upload's row key"))?;
+        Ok((bucket, key))
+    }
+}
+
+/// A part's row, as far as commands need it.
+struct HeldPart {
+    number: u16,
+    seq: CommitSeq,
+    holding: Holding,
+}
+
+impl Session<'_> {
+    pub(super) fn apply(
+        &mut self,
+        commit: Commit,
+        root: Option<EncodedRoot>,
+        now: UnixMillis,
+        salt: u64,
+    ) -> Result<Outcome, CommitError> {
+        let at = now.max(self.state.last_at);
+        let seq = self.state.last_seq.next();
+        let draft = Draft { seq, at, salt, root, added: Vec::new(), dropped: Vec::new() };
+        match commit {
+            Commit::CreateBucket { name } => self.create_bucket(name, &draft),
+            Commit::DeleteBucket { name } => self.delete_bucket(&name, draft),
+            Commit::SetVersioning { bucket, versioning } => self.set_versioning(bucket, versioning, &draft),
+            Commit::PutVersion { bucket, key, object, condition } => {
+                self.put_version(bucket, key, object, condition, draft)
+            }
+            Commit::DeleteVersion { bucket, key, target, condition } => {
+                self.delete_version(bucket, key, target, condition, draft)
+            }
+            Commit::CreateUpload { bucket, key, upload } => self.create_upload(bucket, key, upload, &draft),
+            Commit::PutPart { upload, number, part } => self.put_part(upload, number, part, draft),
+            Commit::CompleteUpload { upload, parts, object, condition } => {
+                self.complete_upload(upload, &parts, object, condition, draft)
+            }
+            Commit::AbortUpload { upload } => self.abort_upload(upload, draft),
+            Commit::Mark => {
+                self.record(&draft, &Change::Mark)?;
+                Ok(Outcome::Marked { seq })
+            }
+            Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
+            Commit::TrimLog { through } => self.trim_log(through),
+        }
+    }
+
+    fn create_bucket(&mut self, name: BucketName, draft: &Draft) -> Result<Outcome, CommitError> {
+        if self.bucket_by_name(&name)?.is_some() {
+            return Err(CommitError::BucketExists);
+        }
+        self.state.last_bucket += 1;
+        let bucket = Bucket {
+            id: BucketId::new(self.state.last_bucket),
+            name,
+            created: draft.at,
+            versioning: Versioning::Unversioned,
+        };
+        self.db.prepare_cached(sql::ADD_BUCKET)?.execute(params![
+            bucket.id.get(),
+            bucket.name.as_str(),
+            bucket.created.get(),
+            versioning_code(bucket.versioning),
+        ])?;
+        self.state.totals.buckets += 1;
+        self.touched.push(super::cache::bucket_key(&bucket.name));
+        self.record(draft, &Change::BucketCreated(bucket.clone()))?;
+        Ok(Outcome::Bucket(bucket))
+    }
+
+    fn delete_bucket(&mut self, name: &BucketName, mut draft: Draft) -> Result<Outcome, CommitError> {
+        let bucket = self.bucket_by_name(name)?.ok_or(CommitError::NoSuchBucket)?.id;
+        let versions = scan_prefix(Namespace::Versions, bucket, b"");
+        let any =
+            self.db.prepare_cached(sql::ANY_VERSION)?.exists(params![versions, behind_prefix(&versions)])?;
+        if any {
+            return Err(CommitError::BucketNotEmpty);
+        }
+        for upload in self.uploads_of(bucket)? {
+            self.drop_upload(&upload, &mut draft)?;
+        }
+        self.db.prepare_cached(sql::DROP_BUCKET)?.execute([bucket.get()])?;
+        self.state.totals.buckets -= 1;
+        self.touched.push(super::cache::bucket_key(name));
+        self.record(&draft, &Change::BucketDeleted { bucket })?;
+        Ok(Outcome::Done)
+    }
+
+    fn set_versioning(
+        &mut self,
+        bucket: BucketId,
+        versioning: Versioning,
+        draft: &Draft,
+    ) -> Result<Outcome, CommitError> {
+        if bucket == BucketId::KEY_VALUE {
+            return Err(CommitError::InvalidState("the key-value bucket has no versioning"));
+        }
+        let row = self.bucket_by_id(bucket)?.ok_or(CommitError::NoSuchBucket)?;
+        if versioning == Versioning::Unversioned && row.versioning != Versioning::Unversioned {
+            return Err(CommitError::InvalidState("versioning can be suspended, not taken back"));
+        }
+        let code = versioning_code(versioning);
+        self.db.prepare_cached(sql::SET_VERSIONING)?.execute(params![bucket.get(), code])?;
+        self.touched.push(super::cache::bucket_key(&row.name));
+        self.record(draft, &Change::VersioningSet { bucket, versioning })?;
+        Ok(Outcome::Done)
+    }
+
+    fn create_upload(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        upload: NewUpload,
+        draft: &Draft,
+    ) -> Result<Outcome, CommitError> {
+        self.versioning(bucket)?;
+        if self.open_upload(upload.id)?.is_some() {
+            return Err(CommitError::InvalidState("the upload id is taken"));
+        }
+        let NewUpload { id, attributes, checksum } = upload;
+        let (seq, initiated) = (draft.seq, draft.at);
+        self.db.prepare_cached(sql::ADD_UPLOAD)?.execute(params![
+            row_key(Namespace::Uploads, bucket, key.as_bytes(), seq.get()),
+            id.as_bytes(),
+            seq.get().cast_signed(),
+            initiated.get(),
+            checksum.map(announced_code),
+            pack_attributes(&attributes)?,
+        ])?;
+        self.state.totals.uploads += 1;
+        self.record(draft, &Change::UploadCreated(LoggedUpload { id, bucket, key, attributes, checksum }))?;
+        Ok(Outcome::Upload { seq, initiated })
+    }
+
+    fn put_part(
+        &mut self,
+        id: UploadId,
+        number: PartNumber,
+        part: NewPart,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let upload = self.open_upload(id)?.ok_or(CommitError::NoSuchUpload)?;
+        self.check_body(&part.body)?;
+        let NewPart { body, size, etag, checksum } = part;
+        let held = self.hold(body, size, &mut draft)?;
+        let replaced = self.part(&upload, number)?;
+        let upload_seq = upload.seq.get().cast_signed();
+        if let Some(replaced) = replaced {
+            self.db.prepare_cached(sql::DROP_PART)?.execute(params![upload_seq, number.get()])?;
+            self.state.totals.parts -= 1;
+            self.release(&replaced.holding, &mut draft)?;
+        }
+        let (seq, modified) = (draft.seq, draft.at);
+        self.db.prepare_cached(sql::ADD_PART)?.execute(params![
+            upload_seq,
+            number.get(),
+            seq.get().cast_signed(),
+            modified.get(),
+            held.kind,
+            size.cast_signed(),
+            etag_bytes(&etag),
+            checksum.as_ref().map(checksum_bytes),
+            held.manifest,
+            held.bytes(),
+        ])?;
+        self.state.totals.parts += 1;
+        let part = LoggedPart { number, body: held.logged, size, etag, checksum };
+        self.record(&draft, &Change::PartPut { upload: id, part })?;
+        Ok(Outcome::Part { seq, modified })
+    }
+
+    fn complete_upload(
+        &mut self,
+        id: UploadId,
+        parts: &[(PartNumber, CommitSeq)],
+        object: NewObject,
+        condition: WriteCondition,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let upload = self.open_upload(id)?.ok_or(CommitError::NoSuchUpload)?;
+        let there: std::collections::HashMap<u16, CommitSeq> =
+            self.parts(&upload)?.iter().map(|part| (part.number, part.seq)).collect();
+        if let Some((number, _)) = parts.iter().find(|(number, seq)| there.get(&number.get()) != Some(seq)) {
+            return Err(CommitError::PartGone(*number));
+        }
+        let (bucket, key) = upload.place()?;
+        let mut place = self.place(bucket, key)?;
+        condition.check(place.current_etag()?)?;
+        self.check_body(&object.body)?;
+        let (version, replaced) = self.write(&mut place, Some(object), &mut draft)?;
+        self.drop_upload(&upload, &mut draft)?;
+        let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
+        let key = place.key;
+        self.record(&draft, &Change::UploadCompleted { upload: id, bucket, key, version, replaced })?;
+        Ok(outcome)
+    }
+
+    fn abort_upload(&mut self, id: UploadId, mut draft: Draft) -> Result<Outcome, CommitError> {
+        let upload = self.open_upload(id)?.ok_or(CommitError::NoSuchUpload)?;
+        self.drop_upload(&upload, &mut draft)?;
+        self.record(&draft, &Change::UploadAborted { upload: id })?;
+        Ok(Outcome::Done)
+    }
+
+    fn advance_cursor(&mut self, consumer: Consumer, through: CommitSeq) -> Result<Outcome, CommitError> {
+        if through > self.state.last_seq {
+            return Err(CommitError::InvalidState("a cursor may not pass the end of the log"));
+        }
+        let furthest = cursor(self.db, consumer)?.max(through).get().cast_signed();
+        self.db.prepare_cached(sql::SET_CURSOR)?.execute(params![consumer.name(), furthest])?;
+        Ok(Outcome::Done)
+    }
+
+    fn trim_log(&mut self, through: CommitSeq) -> Result<Outcome, CommitError> {
+        let mut through = through;
+        for consumer in Consumer::ALL {
+            through = through.min(cursor(self.db, consumer)?);
+        }
+        self.db.prepare_cached(sql::TRIM)?.execute([through.get().cast_signed()])?;
+        Ok(Outcome::Done)
+    }
+
+    /// Appends the command's record: from here on it has happened.
+    pub(super) fn record(&mut self, draft: &Draft, change: &Change) -> Result<(), CommitError> {
+        let record = record::encode(change, &draft.added, &draft.dropped)?;
+        let seq = draft.seq.get().cast_signed();
+        self.db.prepare_cached(sql::ADD_CHANGE)?.execute(params![seq, draft.at.get(), record])?;
+        self.state.last_seq = draft.seq;
+        self.state.last_at = draft.at;
+        Ok(())
+    }
+
+    fn bucket_by_name(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError> {
+        let mut statement = self.db.prepare_cached(sql::BUCKET_BY_NAME)?;
+        let mut rows = statement.query([name.as_str()])?;
+        rows.next()?.map(bucket).transpose()
+    }
+
+    fn bucket_by_id(&self, id: BucketId) -> Result<Option<Bucket>, MetaError> {
+        let mut statement = self.db.prepare_cached(sql::BUCKET_BY_ID)?;
+        let mut rows = statement.query([id.get()])?;
+        rows.next()?.map(bucket).transpose()
+    }
+
+    pub(super) fn versioning(&self, bucket: BucketId) -> Result<Versioning, CommitError> {
+        if bucket == BucketId::KEY_VALUE {
+            return Ok(Versioning::Unversioned);
+        }
+        self.bucket_by_id(bucket)?.map(|row| row.versioning).ok_or(CommitError::NoSuchBucket)
+    }
+
+    fn open_upload(&self, id: UploadId) -> Result<Option<OpenUpload>, MetaError> {
+        let mut statement = self.db.prepare_cached(sql::UPLOAD)?;
+        let mut rows = statement.query([id.as_bytes()])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some(OpenUpload { row: blob(row, 0)?.to_vec(), seq: seq(row, 1)? }))
+    }
+
+    fn uploads_of(&self, bucket: BucketId) -> Result<Vec<OpenUpload>, MetaError> {
+        let start = scan_prefix(Namespace::Uploads, bucket, b"");
+        let mut statement = self.db.prepare_cached(sql::SCAN_UPLOADS)?;
+        let rows = statement.query_and_then(params![start, behind_prefix(&start)], |row| {
+            Ok::<_, MetaError>(OpenUpload { row: blob(row, 0)?.to_vec(), seq: seq(row, 2)? })
+        })?;
+        rows.collect()
+    }
+
+    fn part(&self, upload: &OpenUpload, number: PartNumber) -> Result<Option<HeldPart>, MetaError> {
+        let mut statement = self.db.prepare_cached(sql::PART_HELD)?;
+        let mut rows = statement.query(params![upload.seq.get().cast_signed(), number.get()])?;
+        rows.next()?.map(held_part).transpose()
+    }
+
+    fn parts(&self, upload: &OpenUpload) -> Result<Vec<HeldPart>, MetaError> {
+        let mut statement = self.db.prepare_cached(sql::PARTS_HELD)?;
+        statement.query_and_then([upload.seq.get().cast_signed()], held_part)?.collect()
+    }
+
+    fn drop_upload(&mut self, upload: &OpenUpload, draft: &mut Draft) -> Result<(), CommitError> {
+        let parts = self.parts(upload)?;
+        self.db.prepare_cached(sql::DROP_PARTS)?.execute([upload.seq.get().cast_signed()])?;
+        self.db.prepare_cached(sql::DROP_UPLOAD)?.execute([&upload.row])?;
+        self.state.totals.parts -= parts.len() as u64;
+        self.state.totals.uploads -= 1;
+        for part in parts {
+            self.release(&part.holding, draft)?;
+        }
+        Ok(())
+    }
+}
+
+fn held_part(row: &rusqlite::Row<'_>) -> Result<HeldPart, MetaError> {
+    Ok(HeldPart { number: row.get(0)?, seq: seq(row, 1)?, holding: Holding::read(row, 2)? })
+}
+
+pub(super) fn cursor(db: &Connection, consumer: Consumer) -> Result<CommitSeq, MetaError> {
+    let mut statement = db.prepare_cached(sql::CURSOR)?;
+    let seq: Option<i64> = statement.query_row([consumer.name()], |row| row.get(0)).optional()?;
+    Ok(CommitSeq::new(seq.unwrap_or(0).cast_unsigned()))
+}

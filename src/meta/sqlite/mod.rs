@@ -1,0 +1,28 @@
+//! Metadata in SQLite: one thread writes in groups, a few read, and rows asked for lately stay in memory.
+//!
+//! Why threads and not a pool of tasks, with numbers: `docs/decisions/001-rusqlite-on-threads.md`. The tables:
+//! `docs/format.md`.
+
+mod apply;
+mod bodies;
+mod cache;
+mod columns;
+mod error;
+mod open;
+mod read;
+mod readers;
+mod record;
+mod scan;
+mod settings;
+mod sql;
+mod state;
+mod store;
+mod versions;
+mod writer;
+
+pub use open::OpenMode;
+pub use settings::SqliteSettings;
+pub use store::SqliteStore;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Opening a database: recognised before it is touched, created whole or not at all, migrated step by step.
+
+use super::settings::SqliteSettings;
+use super::sql;
+use crate::meta::MetaError;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// `Sdmt`: in the file's header at offset 68.
+pub(super) const APPLICATION_ID: i32 = 0x5364_6D74;
+/// WAL code before this one can corrupt a database with several connections.
+const OLDEST_SQLITE: i32 = 3_051_003;
+/// Larger than SQLite's default, so that a row with an inline body stays in one page.
+const PAGE_BYTES: u32 = 8192;
+/// The log is copied into the database when it has this many pages: 16 MiB.
+const CHECKPOINT_PAGES: u32 = 2048;
+/// What stays of a log that grew larger.
+const LOG_KEPT_BYTES: u32 = 64 << 20;
+
+/// What to do when the database is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Create it. One that is there is opened.
+    Create,
+    /// Refuse: a store that lost its metadata must not start empty.
+    Existing,
+}
+
+pub(super) fn open(path: &Path, mode: OpenMode, settings: &SqliteSettings) -> Result<Connection, MetaError> {
+    check_version(rusqlite::version_number())?;
+    match application_id(path)? {
+        Some(APPLICATION_ID) => {}
+        Some(_) => return Err(foreign(path)),
+        None if mode == OpenMode::Create => create(path)?,
+        None => {
+            return Err(MetaError::Incompatible(format!(
+                "there is no metadata database at {}: restore it from a backup; the store does not start empty",
+                path.display()
+            )));
+        }
+    }
+    refuse_newer(path)?;
+    let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    configure(&db, settings.page_cache_bytes / 2)?;
+    let journal: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if journal != "wal" {
+        return Err(MetaError::Incompatible(format!(
+            "{} cannot be used with a write-ahead log: put it on a local file system",
+            path.display()
+        )));
+    }
+    db.execute_batch(&format!(
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA journal_size_limit = {LOG_KEPT_BYTES};"
+    ))?;
+    migrate(&db)?;
+    Ok(db)
+}
+
+/// A connection that cannot write.
+pub(super) fn open_reader(path: &Path, settings: &SqliteSettings) -> Result<Connection, MetaError> {
+    let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+    let readers = u64::try_from(settings.reader_threads.max(1)).unwrap_or(1);
+    configure(&db, settings.page_cache_bytes / 2 / readers)?;
+    db.execute_batch("PRAGMA query_only = ON")?;
+    Ok(db)
+}
+
+/// One thread at a time uses a connection, so SQLite need not lock it.
+fn flags(access: OpenFlags) -> OpenFlags {
+    access | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn configure(db: &Connection, cache_bytes: u64) -> Result<(), MetaError> {
+    db.busy_timeout(std::time::Duration::from_secs(10))?;
+    db.set_prepared_statement_cache_capacity(96);
+    // No mmap: an I/O error would kill the process instead of failing one read. Temporary data in memory, since
+    // there may be no writable /tmp.
+    db.execute_batch(&format!(
+        "PRAGMA cache_size = -{}; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;
+         PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+        (cache_bytes / 1024).max(512)
+    ))?;
+    Ok(())
+}
+
+pub(super) fn check_version(version: i32) -> Result<(), MetaError> {
+    if version >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    Err(MetaError::Incompatible(format!(
+        "SQLite {version} can corrupt a database; build with {OLDEST_SQLITE} or newer"
+    )))
+}
+
+fn foreign(path: &Path) -> MetaError {
+    MetaError::Incompatible(format!(
+        "{} is not a metadata database of this program; it was left as it is",
+        path.display()
+    ))
+}
+
+/// From the file's header, without SQLite, which could change the file. `None`: there is no file.
+fn application_id(path: &Path) -> Result<Option<i32>, MetaError> {
+    let mut header = [0; 100];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(foreign(path)),
+        Err(error) => return Err(error.into()),
+    }
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(foreign(path));
+    }
+    let id = header[68..].first_chunk::<4>().copied().unwrap_or_default();
+    Ok(Some(i32::from_be_bytes(id)))
+}
+
+/// On a connection that cannot write: closing one that can would fold a newer program's log into the file.
+fn refuse_newer(path: &Path) -> Result<(), MetaError> {
+    let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+    let version = schema_version(&db)?;
+    if version > sql::MIGRATIONS.len() {
+        return Err(MetaError::Incompatible(format!(
+            "{} has schema version {version}, this program knows {} at most: start a newer version of the \
+             program, or restore a backup that this one made",
+            path.display(),
+            sql::MIGRATIONS.len()
+        )));
+    }
+    Ok(())
+}
+
+fn schema_version(db: &Connection) -> Result<usize, MetaError> {
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    usize::try_from(version).map_err(|_| MetaError::Corrupt(format!("schema version {version}")))
+}
+
+fn migrate(db: &Connection) -> Result<(), MetaError> {
+    for (at, step) in sql::MIGRATIONS.iter().enumerate().skip(schema_version(db)?) {
+        let version = at + 1;
+        db.execute_batch(&format!("BEGIN IMMEDIATE; {step}; PRAGMA user_version = {version}; COMMIT;"))?;
+    }
+    Ok(())
+}
+
+/// Under another name first, so that a file at `path` is whole, whenever the power fails.
+fn create(path: &Path) -> Result<(), MetaError> {
+    for suffix in ["-wal", "-journal"] {
+        if beside(path, suffix).exists() {
+            return Err(MetaError::Incompatible(format!(
+                "{0}{suffix} is there, but not {0}: restore the database from a backup, or move that file away",
+                path.display()
+            )));
+        }
+    }
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let new = beside(path, ".new");
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        match fs::remove_file(beside(&new, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let db = Connection::open_with_flags(&new, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    db.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES}; PRAGMA application_id = {APPLICATION_ID};"))?;
+    migrate(&db)?;
+    db.close().map_err(|(_, error)| error)?;
+    File::open(&new)?.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(directory)?.sync_all()?;
+    Ok(())
+}
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

@@ -1,0 +1,76 @@
+//! Threads that read: each with a connection of its own, all fed by one bounded queue.
+
+use super::open;
+use super::settings::SqliteSettings;
+use crate::meta::MetaError;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+
+/// Questions that wait for a thread; one more waits outside.
+const QUEUE: usize = 256;
+
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+
+#[derive(Debug)]
+pub(super) struct Readers {
+    queue: Option<mpsc::Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    pub(super) fn start(path: &Path, settings: &SqliteSettings) -> Result<Self, MetaError> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let mut readers = Self { queue: Some(queue), threads: Vec::new() };
+        for n in 0..settings.reader_threads {
+            let db = open::open_reader(path, settings)?;
+            let jobs = jobs.clone();
+            let thread = std::thread::Builder::new().name(format!("meta-read-{n}"));
+            readers.threads.push(thread.spawn(move || serve(&db, &jobs))?);
+        }
+        Ok(readers)
+    }
+
+    /// A question whose asker has gone is not answered.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, MetaError> + Send + 'static,
+    ) -> Result<T, MetaError> {
+        const STOPPING: MetaError = MetaError::Unavailable("stopping");
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(move |db: &Connection| {
+            if !answer.is_closed() {
+                let _ = answer.send(question(db));
+            }
+        });
+        let queue = self.queue.as_ref().ok_or(STOPPING)?;
+        queue.send(job).await.map_err(|_| STOPPING)?;
+        answered.await.unwrap_or(Err(MetaError::Database("a look-up failed unexpectedly".into())))
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(db: &Connection, jobs: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        // One thread waits for work, the others for the lock: the guard goes before the job runs.
+        let job = jobs.lock().blocking_recv();
+        let Some(job) = job else { return };
+        // A panic is a bug, but it must not take the thread with it; the asker gets an error.
+        if catch_unwind(AssertUnwindSafe(|| job(db))).is_err() {
+            tracing::error!("a metadata look-up panicked");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Every statement of the store, in one place, so that one test prepares them all. The tables are explained in
+//! `docs/format.md`.
+
+/// One per schema version, applied in order; never edited once released.
+pub(super) const MIGRATIONS: [&str; 1] = ["
+CREATE TABLE state (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    last_seq INTEGER NOT NULL DEFAULT 0, last_at INTEGER NOT NULL DEFAULT 0,
+    last_bucket INTEGER NOT NULL DEFAULT 0,
+    buckets INTEGER NOT NULL DEFAULT 0, versions INTEGER NOT NULL DEFAULT 0,
+    delete_markers INTEGER NOT NULL DEFAULT 0, logical_bytes INTEGER NOT NULL DEFAULT 0,
+    uploads INTEGER NOT NULL DEFAULT 0, parts INTEGER NOT NULL DEFAULT 0,
+    manifests INTEGER NOT NULL DEFAULT 0, manifest_bytes INTEGER NOT NULL DEFAULT 0,
+    inline_bytes INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO state (only) VALUES (1);
+
+CREATE TABLE buckets (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL, versioning INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE manifests (
+    n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,
+    refs INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL
+) STRICT;
+CREATE INDEX duplicates ON manifests (id) WHERE refs > 1;
+
+CREATE TABLE plains (id BLOB PRIMARY KEY, refs INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE versions (
+    row BLOB PRIMARY KEY, seq INTEGER NOT NULL, salt INTEGER, suspended INTEGER,
+    modified INTEGER NOT NULL, kind INTEGER NOT NULL, size INTEGER NOT NULL,
+    etag BLOB, checksum BLOB, attributes BLOB, parts BLOB, manifest INTEGER, body BLOB
+) STRICT, WITHOUT ROWID;
+CREATE INDEX versions_by_age ON versions (seq);
+CREATE INDEX versions_by_manifest ON versions (manifest) WHERE manifest IS NOT NULL;
+CREATE INDEX null_versions ON versions (row) WHERE suspended IS NOT NULL;
+
+CREATE TABLE uploads (
+    row BLOB PRIMARY KEY, id BLOB NOT NULL UNIQUE, seq INTEGER NOT NULL,
+    initiated INTEGER NOT NULL, checksum INTEGER, attributes BLOB
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE parts (
+    upload INTEGER NOT NULL, number INTEGER NOT NULL, seq INTEGER NOT NULL, modified INTEGER NOT NULL,
+    kind INTEGER NOT NULL, size INTEGER NOT NULL, etag BLOB NOT NULL, checksum BLOB,
+    manifest INTEGER, body BLOB, PRIMARY KEY (upload, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE changes (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
+CREATE TABLE cursors (consumer TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"];
+
+/// Gives the constants, and `ALL` of them for the test that prepares each.
+macro_rules! statements {
+    ($($name:ident = $sql:expr;)*) => {
+        $(pub(super) const $name: &str = $sql;)*
+        #[cfg(test)]
+        pub(super) const ALL: &[(&str, &str)] = &[$((stringify!($name), $sql)),*];
+    };
+}
+
+statements! {
+    // The writer's transaction.
+    BEGIN = "BEGIN IMMEDIATE";
+    COMMIT = "COMMIT";
+    ROLLBACK = "ROLLBACK";
+    SAVEPOINT = "SAVEPOINT command";
+    RELEASE = "RELEASE command";
+    ROLLBACK_TO = "ROLLBACK TO command";
+    STATE = "SELECT last_seq, last_at, last_bucket, buckets, versions, delete_markers, logical_bytes, uploads,
+        parts, manifests, manifest_bytes, inline_bytes FROM state";
+    SET_STATE = "UPDATE state SET last_seq = ?1, last_at = ?2, last_bucket = ?3, buckets = ?4, versions = ?5,
+        delete_markers = ?6, logical_bytes = ?7, uploads = ?8, parts = ?9, manifests = ?10,
+        manifest_bytes = ?11, inline_bytes = ?12";
+
+    // Buckets.
+    BUCKET_BY_NAME = "SELECT id, name, created, versioning FROM buckets WHERE name = ?1";
+    BUCKETS = "SELECT id, name, created, versioning FROM buckets WHERE name > ?1 ORDER BY name LIMIT ?2";
+    BUCKET_BY_ID = "SELECT id, name, created, versioning FROM buckets WHERE id = ?1";
+    ADD_BUCKET = "INSERT INTO buckets (id, name, created, versioning) VALUES (?1, ?2, ?3, ?4)";
+    SET_VERSIONING = "UPDATE buckets SET versioning = ?2 WHERE id = ?1";
+    DROP_BUCKET = "DELETE FROM buckets WHERE id = ?1";
+
+    // Bodies.
+    HOLD_NEW_MANIFEST = "INSERT INTO manifests (id, refs, size, root) VALUES (?1, 1, ?2, ?3)
+        ON CONFLICT (id) DO UPDATE SET refs = refs + 1 RETURNING n, refs";
+    HOLD_MANIFEST = "UPDATE manifests SET refs = refs + 1 WHERE id = ?1 RETURNING n";
+    RELEASE_MANIFEST = "UPDATE manifests SET refs = refs - 1 WHERE n = ?1 RETURNING refs";
+    DROP_MANIFEST = "DELETE FROM manifests WHERE n = ?1 RETURNING id, size, root";
+    HOLD_PLAIN = "INSERT INTO plains (id, refs) VALUES (?1, 1) ON CONFLICT (id) DO UPDATE SET refs = refs + 1";
+    RELEASE_PLAIN = "UPDATE plains SET refs = refs - 1 WHERE id = ?1 RETURNING refs";
+    DROP_PLAIN = "DELETE FROM plains WHERE id = ?1";
+    HAS_MANIFEST = "SELECT 1 FROM manifests WHERE id = ?1";
+    HAS_PLAIN = "SELECT 1 FROM plains WHERE id = ?1";
+
+    // Versions. `?1` to `?2`: the rows of one key.
+    CURRENT_HELD = "SELECT row, salt, etag, kind, size, manifest, length(body), iif(kind = 3, body, NULL)
+        FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1";
+    HELD_AT = "SELECT row, salt, etag, kind, size, manifest, length(body), iif(kind = 3, body, NULL)
+        FROM versions WHERE row = ?1";
+    ANY_VERSION = "SELECT 1 FROM versions WHERE row >= ?1 AND row < ?2 LIMIT 1";
+    ADD_VERSION = "INSERT INTO versions (row, seq, salt, suspended, modified, kind, size, etag, checksum,
+        attributes, parts, manifest, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    DROP_VERSION = "DELETE FROM versions WHERE row = ?1";
+    OLDEST = "SELECT row, salt FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row DESC LIMIT 1";
+    SUSPENDED_NULL = "SELECT row FROM versions INDEXED BY null_versions
+        WHERE row >= ?1 AND row < ?2 AND suspended IS NOT NULL LIMIT 1";
+    CURRENT = "SELECT v.seq, v.salt, v.modified, 1, v.kind, v.size, v.etag, v.checksum, v.body, m.id, m.root,
+        v.attributes, v.parts FROM versions v LEFT JOIN manifests m ON m.n = v.manifest
+        WHERE v.row >= ?1 AND v.row < ?2 ORDER BY v.row LIMIT 1";
+    // `?1`: the row, `?2`: where the key's rows begin.
+    VERSION_AT = "SELECT v.seq, v.salt, v.modified,
+        NOT EXISTS (SELECT 1 FROM versions o WHERE o.row >= ?2 AND o.row < ?1), v.kind, v.size, v.etag,
+        v.checksum, v.body, m.id, m.root, v.attributes, v.parts
+        FROM versions v LEFT JOIN manifests m ON m.n = v.manifest WHERE v.row = ?1";
+    SCAN_VERSIONS = "SELECT row, seq, salt, modified, kind, size, etag, checksum, attributes
+        FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row";
+
+    // Uploads and parts.
+    UPLOAD = "SELECT row, seq, initiated, checksum, attributes FROM uploads WHERE id = ?1";
+    ADD_UPLOAD = "INSERT INTO uploads (row, id, seq, initiated, checksum, attributes)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    DROP_UPLOAD = "DELETE FROM uploads WHERE row = ?1";
+    SCAN_UPLOADS = "SELECT row, id, seq, initiated, checksum, attributes FROM uploads
+        WHERE row >= ?1 AND row < ?2 ORDER BY row";
+    ADD_PART = "INSERT INTO parts (upload, number, seq, modified, kind, size, etag, checksum, manifest, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    PART_HELD = "SELECT number, seq, kind, size, manifest, length(body), iif(kind = 3, body, NULL)
+        FROM parts WHERE upload = ?1 AND number = ?2";
+    PARTS_HELD = "SELECT number, seq, kind, size, manifest, length(body), iif(kind = 3, body, NULL)
+        FROM parts WHERE upload = ?1 ORDER BY number";
+    DROP_PART = "DELETE FROM parts WHERE upload = ?1 AND number = ?2";
+    DROP_PARTS = "DELETE FROM parts WHERE upload = ?1";
+    PARTS = "SELECT p.number, p.seq, p.modified, 1, p.kind, p.size, p.etag, p.checksum, p.body, m.id, m.root
+        FROM uploads u JOIN parts p ON p.upload = u.seq LEFT JOIN manifests m ON m.n = p.manifest
+        WHERE u.id = ?1 AND p.number > ?2 ORDER BY p.number LIMIT ?3";
+
+    // The log.
+    ADD_CHANGE = "INSERT INTO changes (seq, at, record) VALUES (?1, ?2, ?3)";
+    CHANGES = "SELECT seq, at, record FROM changes WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    TRIM = "DELETE FROM changes WHERE seq <= ?1";
+    CURSOR = "SELECT seq FROM cursors WHERE consumer = ?1";
+    SET_CURSOR = "INSERT INTO cursors (consumer, seq) VALUES (?1, ?2)
+        ON CONFLICT (consumer) DO UPDATE SET seq = excluded.seq";
+    MANIFESTS = "SELECT id, root FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2";
+
+    // Inspection.
+    DUPLICATES = "SELECT id, refs, size FROM manifests INDEXED BY duplicates
+        WHERE refs > 1 AND id > ?1 ORDER BY id LIMIT ?2";
+    OF_BODY = "SELECT row, salt, modified FROM versions INDEXED BY versions_by_manifest
+        WHERE manifest = (SELECT n FROM manifests WHERE id = ?1) AND row > ?2 ORDER BY row LIMIT ?3";
+    BY_AGE = "SELECT row, salt, modified FROM versions INDEXED BY versions_by_age
+        WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    PLAINS = "SELECT id FROM plains WHERE id > ?1 ORDER BY id LIMIT ?2";
+}

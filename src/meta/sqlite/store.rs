@@ -1,0 +1,253 @@
+//! The store that the rest of the program sees.
+
+use super::cache::{CachedRow, RowCache, bucket_key};
+use super::open::{self, OpenMode};
+use super::readers::Readers;
+use super::scan::Snapshot;
+use super::settings::SqliteSettings;
+use super::state::{self, State};
+use super::writer::{Command, Writer};
+use super::{apply, read};
+use crate::meta::{
+    Bucket, ChangeLog, Commit, CommitError, Consumer, Duplicate, Inspect, ListPage, ListQuery, LogRecord,
+    ManifestRow, MetaError, MetaStore, ObjectVersion, Outcome, Part, Totals, Upload, UploadPage, VersionPage,
+    VersionPlace, listing,
+};
+use crate::sys::{Barrier, Clock, Random};
+use crate::types::{
+    BucketId, BucketName, CommitSeq, ManifestId, Namespace, ObjectKey, PartNumber, PlainId, UnixMillis,
+    UploadId, VersionId, object_prefix,
+};
+use async_trait::async_trait;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Metadata in one SQLite database. Only one store may have it open. Dropping the store waits for the writes that
+/// are queued, so that it may be opened again at once.
+#[derive(Debug)]
+pub struct SqliteStore {
+    queue: Option<mpsc::Sender<Command>>,
+    writer: Option<JoinHandle<()>>,
+    readers: Readers,
+    cache: Arc<RowCache>,
+    published: watch::Receiver<State>,
+}
+
+impl SqliteStore {
+    /// Blocks: it reads the disk, and may migrate the database. `barrier` is called by the writer's thread.
+    ///
+    /// # Errors
+    /// `Incompatible` for a file that is no database of this program, one that a newer version made, one that is
+    /// missing ([`OpenMode::Existing`]), settings out of bounds or a SQLite too old; such a file stays as it is.
+    pub fn open(
+        path: &Path,
+        mode: OpenMode,
+        barrier: Arc<dyn Barrier>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        settings: &SqliteSettings,
+    ) -> Result<Self, MetaError> {
+        settings.validate().map_err(MetaError::Incompatible)?;
+        let db = open::open(path, mode, settings)?;
+        let state = state::load(&db)?;
+        let readers = Readers::start(path, settings)?;
+        let cache = Arc::new(RowCache::new(settings.row_cache_bytes));
+        let (queue, commands) = mpsc::channel(settings.queue_commands);
+        let (sender, published) = watch::channel(state);
+        let writer = Writer {
+            db,
+            barrier,
+            clock,
+            random,
+            cache: cache.clone(),
+            state,
+            published: sender,
+            batch_commands: settings.batch_commands,
+            poisoned: None,
+        };
+        let thread = std::thread::Builder::new().name("meta-write".into());
+        let writer = Some(thread.spawn(move || writer.run(commands))?);
+        Ok(Self { queue: Some(queue), writer, readers, cache, published })
+    }
+
+    /// Writes in the queue.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
+    async fn list<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Snapshot<'_>) -> Result<T, MetaError> + Send + 'static,
+    ) -> Result<T, MetaError> {
+        self.readers.ask(|db| read::snapshot(db, |db| ask(&Snapshot(db)))).await
+    }
+
+    /// Answers from the cache, else from the database; then the row is cached if no commit came between.
+    async fn cached<T: Send + 'static>(
+        &self,
+        key: Vec<u8>,
+        ask: impl FnOnce(&rusqlite::Connection) -> Result<Option<T>, MetaError> + Send + 'static,
+        into_row: fn(&T) -> CachedRow,
+        of_row: fn(CachedRow) -> Option<T>,
+    ) -> Result<Option<T>, MetaError> {
+        if let Some(found) = self.cache.get(&key).and_then(of_row) {
+            return Ok(Some(found));
+        }
+        let cache = self.cache.clone();
+        self.readers
+            .ask(move |db| {
+                let ticket = cache.ticket(&key);
+                let found = ask(db)?;
+                if let (Some(ticket), Some(found)) = (ticket, &found) {
+                    cache.insert(&ticket, key, into_row(found));
+                }
+                Ok(found)
+            })
+            .await
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl MetaStore for SqliteStore {
+    async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError> {
+        const STOPPED: CommitError = CommitError::Store(MetaError::Unavailable("stopping"));
+        let (answer, answered) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(STOPPED)?;
+        queue.send(Command::new(commit, answer)).await.map_err(|_| STOPPED)?;
+        answered.await.unwrap_or(Err(STOPPED))
+    }
+
+    async fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError> {
+        let of_row = |row| if let CachedRow::Bucket(bucket) = row { Some(bucket) } else { None };
+        let into_row = |bucket: &Bucket| CachedRow::Bucket(bucket.clone());
+        let (key, name) = (bucket_key(name), name.clone());
+        self.cached(key, move |db| read::bucket_by_name(db, &name), into_row, of_row).await
+    }
+
+    async fn buckets(&self, after: Option<&BucketName>, limit: usize) -> Result<Vec<Bucket>, MetaError> {
+        let after = after.cloned();
+        self.readers.ask(move |db| read::buckets(db, after.as_ref(), limit)).await
+    }
+
+    async fn version(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: Option<VersionId>,
+    ) -> Result<Option<ObjectVersion>, MetaError> {
+        let object_key = key.clone();
+        let ask = move |db: &rusqlite::Connection| read::version(db, bucket, &object_key, id);
+        if id.is_some() {
+            return self.readers.ask(ask).await;
+        }
+        let of_row = |row| {
+            if let CachedRow::Version(version) = row { Some(Arc::unwrap_or_clone(version)) } else { None }
+        };
+        let into_row = |version: &ObjectVersion| CachedRow::Version(Arc::new(version.clone()));
+        let row = object_prefix(Namespace::Versions, bucket, key.as_bytes());
+        self.cached(row, ask, into_row, of_row).await
+    }
+
+    async fn list_objects(&self, bucket: BucketId, query: ListQuery) -> Result<ListPage, MetaError> {
+        self.list(move |rows| listing::list_objects(rows, bucket, &query)).await
+    }
+
+    async fn list_versions(&self, bucket: BucketId, query: ListQuery) -> Result<VersionPage, MetaError> {
+        self.list(move |rows| listing::list_versions(rows, bucket, &query)).await
+    }
+
+    async fn upload(&self, id: UploadId) -> Result<Option<Upload>, MetaError> {
+        self.readers.ask(move |db| read::upload(db, id)).await
+    }
+
+    async fn list_uploads(&self, bucket: BucketId, query: ListQuery) -> Result<UploadPage, MetaError> {
+        self.list(move |rows| listing::list_uploads(rows, bucket, &query)).await
+    }
+
+    async fn parts(
+        &self,
+        upload: UploadId,
+        after: Option<PartNumber>,
+        limit: usize,
+    ) -> Result<Vec<Part>, MetaError> {
+        self.readers.ask(move |db| read::parts(db, upload, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl ChangeLog for SqliteStore {
+    async fn last_seq(&self) -> Result<CommitSeq, MetaError> {
+        Ok(self.published.borrow().last_seq)
+    }
+
+    async fn changes_after(&self, seq: CommitSeq, limit: usize) -> Result<Vec<LogRecord>, MetaError> {
+        self.readers.ask(move |db| read::changes_after(db, seq, limit)).await
+    }
+
+    async fn wait_after(&self, seq: CommitSeq) {
+        let waited = self.published.clone().wait_for(|state| state.last_seq > seq).await.is_ok();
+        if !waited {
+            // The writer has stopped for good, so no record will come; returning would make callers spin.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn cursor(&self, consumer: Consumer) -> Result<CommitSeq, MetaError> {
+        self.readers.ask(move |db| apply::cursor(db, consumer)).await
+    }
+
+    async fn manifests(
+        &self,
+        after: Option<ManifestId>,
+        limit: usize,
+    ) -> Result<Vec<ManifestRow>, MetaError> {
+        self.readers.ask(move |db| read::manifests(db, after, limit)).await
+    }
+
+    async fn totals(&self) -> Result<Totals, MetaError> {
+        Ok(self.published.borrow().totals)
+    }
+}
+
+#[async_trait]
+impl Inspect for SqliteStore {
+    async fn duplicates(&self, after: Option<ManifestId>, limit: usize) -> Result<Vec<Duplicate>, MetaError> {
+        self.readers.ask(move |db| read::duplicates(db, after, limit)).await
+    }
+
+    async fn versions_of_body(
+        &self,
+        body: ManifestId,
+        after: Option<&VersionPlace>,
+        limit: usize,
+    ) -> Result<Vec<VersionPlace>, MetaError> {
+        let after = after.cloned();
+        self.readers.ask(move |db| read::versions_of_body(db, body, after.as_ref(), limit)).await
+    }
+
+    async fn versions_before(
+        &self,
+        time: UnixMillis,
+        after: Option<&VersionPlace>,
+        limit: usize,
+    ) -> Result<Vec<VersionPlace>, MetaError> {
+        let after = after.cloned();
+        self.readers.ask(move |db| read::versions_before(db, time, after.as_ref(), limit)).await
+    }
+
+    async fn plain_bodies(&self, after: Option<PlainId>, limit: usize) -> Result<Vec<PlainId>, MetaError> {
+        self.readers.ask(move |db| read::plain_bodies(db, after, limit)).await
+    }
+}

@@ -1,0 +1,204 @@
+//! Versions in the writer's transaction: putting one on top of a key, and taking one away.
+
+use super::apply::{Draft, Session};
+use super::bodies::Holding;
+use super::columns::{
+    DELETE_MARKER, blob, checksum_bytes, etag, etag_bytes, optional_blob, pack, pack_attributes,
+};
+use super::read::null_row;
+use super::sql;
+use crate::meta::{
+    Change, CommitError, DeleteTarget, LoggedObject, LoggedVersion, MetaError, NewObject, Outcome,
+    WriteCondition,
+};
+use crate::types::{
+    BucketId, ETag, Namespace, ObjectKey, VersionId, Versioning, object_prefix, object_prefix_end, row_key,
+};
+use rusqlite::{Row, params};
+
+/// A key that a command writes to.
+#[derive(Debug)]
+pub(super) struct Place {
+    bucket: BucketId,
+    pub key: ObjectKey,
+    versioning: Versioning,
+    /// The bounds of the key's rows.
+    start: Vec<u8>,
+    end: Vec<u8>,
+    current: Option<HeldVersion>,
+}
+
+impl Place {
+    /// `None` without an object or with a delete marker.
+    pub(super) fn current_etag(&self) -> Result<Option<ETag>, MetaError> {
+        let bytes = self.current.as_ref().and_then(|current| current.etag.as_deref());
+        bytes.map(etag).transpose()
+    }
+}
+
+/// A version's row, as far as commands need it.
+#[derive(Debug)]
+struct HeldVersion {
+    row: Vec<u8>,
+    salt: Option<i64>,
+    etag: Option<Vec<u8>>,
+    holding: Holding,
+}
+
+fn held_version(row: &Row<'_>) -> Result<HeldVersion, MetaError> {
+    Ok(HeldVersion {
+        row: blob(row, 0)?.to_vec(),
+        salt: row.get(1)?,
+        etag: optional_blob(row, 2)?.map(<[u8]>::to_vec),
+        holding: Holding::read(row, 3)?,
+    })
+}
+
+impl Session<'_> {
+    pub(super) fn put_version(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        object: NewObject,
+        condition: WriteCondition,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let mut place = self.place(bucket, key)?;
+        condition.check(place.current_etag()?)?;
+        self.check_body(&object.body)?;
+        let (version, replaced) = self.write(&mut place, Some(object), &mut draft)?;
+        let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
+        let key = place.key;
+        self.record(&draft, &Change::VersionPut { bucket, key, version, replaced })?;
+        Ok(outcome)
+    }
+
+    pub(super) fn delete_version(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        target: DeleteTarget,
+        condition: WriteCondition,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let mut place = self.place(bucket, key)?;
+        condition.check(place.current_etag()?)?;
+        let id = match target {
+            DeleteTarget::Version(id) => id,
+            DeleteTarget::Current if place.versioning == Versioning::Unversioned => VersionId::Null,
+            DeleteTarget::Current => {
+                let (version, replaced) = self.write(&mut place, None, &mut draft)?;
+                let id = Some(version.id);
+                let key = place.key;
+                self.record(&draft, &Change::VersionPut { bucket, key, version, replaced })?;
+                return Ok(Outcome::Deleted { id, delete_marker: true });
+            }
+        };
+        let Some(removed) = self.remove(&mut place, id, &mut draft)? else {
+            return Ok(Outcome::Deleted { id: None, delete_marker: false });
+        };
+        self.record(&draft, &Change::VersionDeleted { bucket, key: place.key, id })?;
+        Ok(Outcome::Deleted { id: Some(id), delete_marker: removed.holding.kind == DELETE_MARKER })
+    }
+
+    /// Where a command will write: its bucket must be there.
+    pub(super) fn place(&mut self, bucket: BucketId, key: ObjectKey) -> Result<Place, CommitError> {
+        let versioning = self.versioning(bucket)?;
+        let start = object_prefix(Namespace::Versions, bucket, key.as_bytes());
+        let end = object_prefix_end(Namespace::Versions, bucket, key.as_bytes());
+        let current = {
+            let mut statement = self.db.prepare_cached(sql::CURRENT_HELD)?;
+            let mut rows = statement.query(params![start, end])?;
+            rows.next()?.map(held_version).transpose()?
+        };
+        Ok(Place { bucket, key, versioning, start, end, current })
+    }
+
+    /// Puts an object, or a delete marker (`None`), on top of a key. Without versioning, or with it suspended,
+    /// it becomes the null version and replaces the one before.
+    pub(super) fn write(
+        &mut self,
+        place: &mut Place,
+        object: Option<NewObject>,
+        draft: &mut Draft,
+    ) -> Result<(LoggedVersion, Option<VersionId>), CommitError> {
+        let id = match place.versioning {
+            Versioning::Enabled => VersionId::Id { seq: draft.seq, salt: draft.salt },
+            Versioning::Unversioned | Versioning::Suspended => VersionId::Null,
+        };
+        let mut held = None;
+        let mut logged = None;
+        if let Some(NewObject { body, size, etag, checksum, attributes, parts }) = object {
+            let body = held.insert(self.hold(body, size, draft)?).logged.clone();
+            logged = Some(LoggedObject { body, size, etag, checksum, attributes, parts });
+            self.state.totals.versions += 1;
+        } else {
+            self.state.totals.delete_markers += 1;
+        }
+        let replaced = match id {
+            VersionId::Null => self.remove(place, id, draft)?.map(|_| id),
+            VersionId::Id { .. } => None,
+        };
+        let salt = match id {
+            VersionId::Null => None,
+            VersionId::Id { salt, .. } => Some(salt.cast_signed()),
+        };
+        let object = logged.as_ref();
+        self.db.prepare_cached(sql::ADD_VERSION)?.execute(params![
+            row_key(Namespace::Versions, place.bucket, place.key.as_bytes(), !draft.seq.get()),
+            draft.seq.get().cast_signed(),
+            salt,
+            (place.versioning == Versioning::Suspended).then_some(1),
+            draft.at.get(),
+            held.as_ref().map_or(DELETE_MARKER, |held| held.kind),
+            object.map_or(0, |object| object.size.cast_signed()),
+            object.map(|object| etag_bytes(&object.etag)),
+            object.and_then(|object| object.checksum.as_ref()).map(checksum_bytes),
+            object.map(|object| pack_attributes(&object.attributes)).transpose()?.flatten(),
+            object.filter(|object| !object.parts.is_empty()).map(|object| pack(&object.parts)).transpose()?,
+            held.as_ref().and_then(|held| held.manifest),
+            held.as_ref().and_then(|held| held.bytes()),
+        ])?;
+        self.touched.push(place.start.clone());
+        Ok((LoggedVersion { id, object: logged }, replaced))
+    }
+
+    fn remove(
+        &mut self,
+        place: &mut Place,
+        id: VersionId,
+        draft: &mut Draft,
+    ) -> Result<Option<HeldVersion>, CommitError> {
+        let Some(held) = self.find(place, id)? else { return Ok(None) };
+        self.db.prepare_cached(sql::DROP_VERSION)?.execute([&held.row])?;
+        if held.holding.kind == DELETE_MARKER {
+            self.state.totals.delete_markers -= 1;
+        } else {
+            self.state.totals.versions -= 1;
+            self.release(&held.holding, draft)?;
+        }
+        self.touched.push(place.start.clone());
+        Ok(Some(held))
+    }
+
+    fn find(&self, place: &mut Place, id: VersionId) -> Result<Option<HeldVersion>, MetaError> {
+        let (row, salt) = match id {
+            // A null version on top needs no second look-up: the common case.
+            VersionId::Null if place.current.as_ref().is_none_or(|current| current.salt.is_none()) => {
+                return Ok(place.current.take());
+            }
+            VersionId::Null => match null_row(self.db, &place.start, &place.end)? {
+                Some(row) => (row, None),
+                None => return Ok(None),
+            },
+            VersionId::Id { seq, salt } => {
+                let row = row_key(Namespace::Versions, place.bucket, place.key.as_bytes(), !seq.get());
+                (row, Some(salt.cast_signed()))
+            }
+        };
+        let mut statement = self.db.prepare_cached(sql::HELD_AT)?;
+        let mut rows = statement.query([row])?;
+        let found = rows.next()?.map(held_version).transpose()?;
+        Ok(found.filter(|found| found.salt == salt))
+    }
+}

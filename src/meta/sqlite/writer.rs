@@ -1,0 +1,223 @@
+//! The one thread that writes. It takes what has queued up, makes the packs durable once, and puts all of it into
+//! one transaction: under load, many writes share one wait for the disk.
+//!
+//! Each command has a savepoint, so a refused one leaves nothing and the others go on. A sync or COMMIT that fails
+//! leaves what is on disk unknown, so it poisons the store: no write counts until it is opened anew. A full disk
+//! does not: SQLite fails before the transaction's last page is written, and nothing of it counts.
+
+use super::apply::Session;
+use super::bodies::EncodedRoot;
+use super::cache::RowCache;
+use super::sql;
+use super::state::{self, State};
+use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
+use crate::sys::{Barrier, Clock, Random};
+use rusqlite::{Connection, ErrorCode};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A write on its way through the queue.
+#[derive(Debug)]
+pub(super) struct Command {
+    commit: Commit,
+    root: Option<EncodedRoot>,
+    answer: oneshot::Sender<Result<Outcome, CommitError>>,
+}
+
+impl Command {
+    pub(super) fn new(commit: Commit, answer: oneshot::Sender<Result<Outcome, CommitError>>) -> Self {
+        let root = match body(&commit) {
+            Some(NewBody::Manifest(root)) => Some(EncodedRoot::new(root)),
+            _ => None,
+        };
+        Self { commit, root, answer }
+    }
+}
+
+fn body(commit: &Commit) -> Option<&NewBody> {
+    match commit {
+        Commit::PutVersion { object, .. } | Commit::CompleteUpload { object, .. } => Some(&object.body),
+        Commit::PutPart { part, .. } => Some(&part.body),
+        _ => None,
+    }
+}
+
+/// Why a whole batch did not happen.
+#[derive(Debug)]
+enum Failure {
+    /// For ever.
+    Poison(String),
+    /// The next batch may work.
+    Full,
+    Database(String),
+}
+
+impl Failure {
+    fn error(&self) -> CommitError {
+        CommitError::Store(match self {
+            Self::Poison(why) => MetaError::Poisoned(why.clone()),
+            Self::Full => MetaError::Io(std::io::ErrorKind::StorageFull.into()),
+            Self::Database(why) => MetaError::Database(why.clone()),
+        })
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
+
+impl From<MetaError> for Failure {
+    fn from(error: MetaError) -> Self {
+        match error {
+            MetaError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::Full,
+            other => Self::Database(other.to_string()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub db: Connection,
+    pub barrier: Arc<dyn Barrier>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub cache: Arc<RowCache>,
+    /// What the database holds: after the last commit.
+    pub state: State,
+    pub published: watch::Sender<State>,
+    pub batch_commands: usize,
+    pub poisoned: Option<String>,
+}
+
+type Answer = oneshot::Sender<Result<Outcome, CommitError>>;
+
+impl Writer {
+    /// Serves the queue until it is closed and empty.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        let mut batch = Vec::new();
+        while queue.blocking_recv_many(&mut batch, self.batch_commands) > 0 {
+            metrics::gauge!("sediment_meta_queue_commands").set(queue.len() as f64);
+            metrics::histogram!("sediment_meta_batch_commands").record(batch.len() as f64);
+            self.serve(std::mem::take(&mut batch));
+        }
+    }
+
+    fn serve(&mut self, batch: Vec<Command>) {
+        let mut answers = Vec::with_capacity(batch.len());
+        let (commands, askers): (Vec<_>, Vec<Answer>) =
+            batch.into_iter().map(|command| ((command.commit, command.root), command.answer)).unzip();
+        match self.commit(commands, &mut answers) {
+            // An asker that has gone changes nothing: the write is done.
+            Ok(()) => askers.into_iter().zip(answers).for_each(|(asker, answer)| drop(asker.send(answer))),
+            Err(failure) => {
+                if let (Failure::Poison(why), None) = (&failure, &self.poisoned) {
+                    tracing::error!(%why, "the metadata store stopped accepting writes");
+                    metrics::counter!("sediment_meta_poisoned_total").increment(1);
+                    self.poisoned = Some(why.clone());
+                }
+                askers.into_iter().for_each(|asker| drop(asker.send(Err(failure.error()))));
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        commands: Vec<(Commit, Option<EncodedRoot>)>,
+        answers: &mut Vec<Result<Outcome, CommitError>>,
+    ) -> Result<(), Failure> {
+        if let Some(why) = &self.poisoned {
+            return Err(Failure::Poison(why.clone()));
+        }
+        // Only a new manifest names bytes that may not be durable: everything else is in a row, or in a file
+        // that was synced on its own.
+        if commands.iter().any(|(commit, _)| matches!(body(commit), Some(NewBody::Manifest(_)))) {
+            self.barrier.sync().map_err(|error| Failure::Poison(format!("syncing the packs: {error}")))?;
+        }
+        self.db.prepare_cached(sql::BEGIN)?.execute([])?;
+        let mut touched = Vec::new();
+        let mut state = self.state;
+        if let Err(failure) = self.apply_all(commands, &mut state, &mut touched, answers) {
+            self.roll_back()?;
+            return Err(failure);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        self.cache.begin(&touched);
+        let committed = self.finish();
+        self.cache.end(&touched);
+        committed?;
+        self.state = state;
+        self.published.send_replace(state);
+        Ok(())
+    }
+
+    fn apply_all(
+        &self,
+        commands: Vec<(Commit, Option<EncodedRoot>)>,
+        state: &mut State,
+        touched: &mut Vec<Vec<u8>>,
+        answers: &mut Vec<Result<Outcome, CommitError>>,
+    ) -> Result<(), Failure> {
+        if state::load(&self.db)? != self.state {
+            return Err(Failure::Poison("another process writes to the metadata database".into()));
+        }
+        for (commit, root) in commands {
+            let before = *state;
+            self.db.prepare_cached(sql::SAVEPOINT)?.execute([])?;
+            let mut session = Session { db: &self.db, state, touched };
+            let answer = session.apply(commit, root, self.clock.now(), self.random.u64());
+            if let Err(error) = &answer {
+                // SQLite gives up the whole transaction for some errors.
+                if self.db.is_autocommit() {
+                    return Err(match answer {
+                        Err(CommitError::Store(error)) => error.into(),
+                        _ => Failure::Database(error.to_string()),
+                    });
+                }
+                *state = before;
+                self.db.prepare_cached(sql::ROLLBACK_TO)?.execute([])?;
+            }
+            self.db.prepare_cached(sql::RELEASE)?.execute([])?;
+            answers.push(answer);
+        }
+        if *state != self.state {
+            state::store(&self.db, state)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), Failure> {
+        let began = Instant::now();
+        let committed = self.db.prepare_cached(sql::COMMIT)?.execute([]);
+        metrics::histogram!("sediment_fsync_seconds", "file" => "meta").record(began.elapsed());
+        let Err(error) = committed else { return Ok(()) };
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => {
+                self.roll_back()?;
+                Err(Failure::Full)
+            }
+            _ => {
+                let _ = self.roll_back();
+                Err(Failure::Poison(format!("committing to the metadata database: {error}")))
+            }
+        }
+    }
+
+    fn roll_back(&self) -> Result<(), Failure> {
+        if self.db.is_autocommit() {
+            return Ok(());
+        }
+        let rolled_back =
+            self.db.prepare_cached(sql::ROLLBACK).and_then(|mut statement| statement.execute([]));
+        match rolled_back {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::Poison(format!("rolling back in the metadata database: {error}"))),
+        }
+    }
+}
