@@ -1,0 +1,113 @@
+//! Building the index from the packs and the manifests.
+
+use super::changes::Changes;
+use super::lookup::ChunkIndex;
+use super::store::decode_pack;
+use super::types::Progress;
+use crate::engine::EngineError;
+use crate::engine::pack::ScannedRecord;
+use crate::meta::ManifestRow;
+use crate::storage::PackId;
+use crate::types::CommitSeq;
+
+const BATCH_RECORDS: usize = 4096;
+const BATCH_MANIFESTS: usize = 64;
+
+impl ChunkIndex {
+    /// Replaces the whole content: scans all packs, then counts the manifests, which are those of `seq`. Nobody
+    /// may write or collect meanwhile. When it fails or is cut off, the next start finds a new index.
+    ///
+    /// # Errors
+    /// `Io` and `Index`; those of `manifests`.
+    pub fn rebuild(
+        &self,
+        manifests: &mut dyn Iterator<Item = Result<ManifestRow, EngineError>>,
+        seq: CommitSeq,
+        progress: Progress<'_>,
+    ) -> Result<(), EngineError> {
+        self.clear()?;
+        let packs = self.0.packs.ids();
+        for (done, pack) in packs.iter().enumerate() {
+            (progress.0)(done as u64, packs.len() as u64);
+            self.catalogue(*pack)?;
+        }
+        (progress.0)(packs.len() as u64, packs.len() as u64);
+        let mut batch = Vec::with_capacity(BATCH_MANIFESTS);
+        for manifest in manifests {
+            batch.push(manifest?);
+            if batch.len() == BATCH_MANIFESTS {
+                self.count(&batch)?;
+                batch.clear();
+            }
+        }
+        self.count(&batch)?;
+        let mut totals = self.0.totals.lock();
+        totals.applied = seq;
+        Changes::new(&self.0.store).commit(&mut totals)?;
+        drop(totals);
+        self.0.store.finished()?;
+        self.0.holds.publish(seq);
+        self.0.published.send_replace(seq);
+        self.0.is_new.store(false, std::sync::atomic::Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn clear(&self) -> Result<(), EngineError> {
+        let mut totals = self.0.totals.lock();
+        self.0.store.begin_building()?;
+        *totals = super::store::Totals::default();
+        drop(totals);
+        self.0.settling.lock().1.clear();
+        Ok(())
+    }
+
+    /// Adds the records of packs that are not known completely, and forgets packs that are gone.
+    pub(super) fn catalogue_unknown(&self) -> Result<(), EngineError> {
+        let packs = self.0.packs.ids();
+        for row in self.0.store.known.iter() {
+            let pack = decode_pack(&row.key().map_err(super::store::fjall_error)?)?;
+            if packs.binary_search(&pack).is_err() {
+                self.forget_pack(pack)?;
+            }
+        }
+        for pack in packs {
+            if !self.0.store.is_known(pack)? {
+                self.catalogue(pack)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn catalogue(&self, pack: PackId) -> Result<(), EngineError> {
+        let mut records = Vec::with_capacity(BATCH_RECORDS);
+        let mut failed = None;
+        self.0.packs.scan(pack, &mut |record| {
+            if record.dead || failed.is_some() {
+                return;
+            }
+            records.push(record);
+            if records.len() == BATCH_RECORDS {
+                failed = self.add_scanned(&records).err();
+                records.clear();
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.add_scanned(&records)?;
+        if self.0.packs.sealed_records(pack).is_some() {
+            self.0.store.mark_known(pack)?;
+        }
+        Ok(())
+    }
+
+    fn add_scanned(&self, records: &[ScannedRecord]) -> Result<(), EngineError> {
+        let mut totals = self.0.totals.lock();
+        let now = self.applied();
+        let mut changes = Changes::new(&self.0.store);
+        for record in records {
+            self.0.add(&mut changes, &record.id, record.kind, record.location, now)?;
+        }
+        changes.commit(&mut totals)
+    }
+}

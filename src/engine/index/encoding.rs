@@ -1,0 +1,156 @@
+//! The bytes of the index's rows. Fixed width, little-endian; keys that sort are big-endian.
+
+use super::types::{IndexCounts, IndexEntry};
+use crate::engine::EngineError;
+use crate::engine::pack::{Location, RecordKind};
+use crate::storage::PackId;
+use crate::types::{ChunkId, CommitSeq};
+
+/// `kind:u8 pack:u64 offset:u32 stored:u32 raw:u32 references:u64 zero_since:u64`
+pub(super) const ENTRY_BYTES: usize = 1 + 8 + 4 + 4 + 4 + 8 + 8;
+/// `zero_since:u64be id:[32]`
+pub(super) const ZERO_BYTES: usize = 8 + 32;
+/// `sign:u8 kind:u8 id:[32]`
+pub(super) const WORK_BYTES: usize = 2 + 32;
+
+pub(super) fn encode_entry(entry: &IndexEntry) -> [u8; ENTRY_BYTES] {
+    let mut bytes = [0; ENTRY_BYTES];
+    bytes[0] = kind_byte(entry.kind);
+    bytes[1..9].copy_from_slice(&entry.location.pack.get().to_le_bytes());
+    bytes[9..13].copy_from_slice(&entry.location.offset.to_le_bytes());
+    bytes[13..17].copy_from_slice(&entry.location.stored_len.to_le_bytes());
+    bytes[17..21].copy_from_slice(&entry.location.raw_len.to_le_bytes());
+    bytes[21..29].copy_from_slice(&entry.references.to_le_bytes());
+    bytes[29..37].copy_from_slice(&entry.zero_since.get().to_le_bytes());
+    bytes
+}
+
+pub(super) fn decode_entry(bytes: &[u8]) -> Result<IndexEntry, EngineError> {
+    let bytes: &[u8; ENTRY_BYTES] = bytes.try_into().map_err(|_| damaged("an entry"))?;
+    Ok(IndexEntry {
+        kind: kind_of(bytes[0])?,
+        location: Location {
+            pack: PackId::new(u64_at(bytes, 1)),
+            offset: u32_at(bytes, 9),
+            stored_len: u32_at(bytes, 13),
+            raw_len: u32_at(bytes, 17),
+        },
+        references: u64_at(bytes, 21),
+        zero_since: CommitSeq::new(u64_at(bytes, 29)),
+    })
+}
+
+pub(super) fn zero_key(since: CommitSeq, id: &ChunkId) -> [u8; ZERO_BYTES] {
+    let mut key = [0; ZERO_BYTES];
+    key[..8].copy_from_slice(&since.get().to_be_bytes());
+    key[8..].copy_from_slice(id.as_bytes());
+    key
+}
+
+pub(super) fn decode_zero_key(key: &[u8]) -> Result<(CommitSeq, ChunkId), EngineError> {
+    let (since, id) = key.split_first_chunk::<8>().ok_or_else(|| damaged("a key"))?;
+    Ok((CommitSeq::new(u64::from_be_bytes(*since)), decode_id(id)?))
+}
+
+pub(super) fn decode_id(bytes: &[u8]) -> Result<ChunkId, EngineError> {
+    Ok(ChunkId::new(bytes.try_into().map_err(|_| damaged("a key"))?))
+}
+
+/// A reference to count, still to be done when a batch was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Work {
+    pub(super) id: ChunkId,
+    pub(super) kind: RecordKind,
+    pub(super) adds: bool,
+    /// For an entry that is not there yet.
+    pub(super) raw_len: u32,
+}
+
+pub(super) fn encode_work(work: &[Work]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(work.len() * (WORK_BYTES + 4));
+    for one in work {
+        bytes.extend_from_slice(&[u8::from(one.adds), kind_byte(one.kind)]);
+        bytes.extend_from_slice(one.id.as_bytes());
+        bytes.extend_from_slice(&one.raw_len.to_le_bytes());
+    }
+    bytes
+}
+
+pub(super) fn decode_work(bytes: &[u8]) -> Result<Vec<Work>, EngineError> {
+    if !bytes.len().is_multiple_of(WORK_BYTES + 4) {
+        return Err(damaged("the work left over"));
+    }
+    let one = |bytes: &[u8]| {
+        let id = decode_id(&bytes[2..34])?;
+        Ok(Work { id, kind: kind_of(bytes[1])?, adds: bytes[0] == 1, raw_len: u32_at(bytes, 34) })
+    };
+    bytes.chunks_exact(WORK_BYTES + 4).map(one).collect()
+}
+
+pub(super) fn encode_usage(records: u64, bytes: u64) -> [u8; 16] {
+    let mut value = [0; 16];
+    value[..8].copy_from_slice(&records.to_le_bytes());
+    value[8..].copy_from_slice(&bytes.to_le_bytes());
+    value
+}
+
+pub(super) fn decode_usage(bytes: &[u8]) -> Result<(u64, u64), EngineError> {
+    let bytes: &[u8; 16] = bytes.try_into().map_err(|_| damaged("a pack's row"))?;
+    Ok((u64_at(bytes, 0), u64_at(bytes, 8)))
+}
+
+pub(super) fn encode_counts(counts: &IndexCounts) -> Vec<u8> {
+    let all = [
+        counts.chunks,
+        counts.nodes,
+        counts.raw_bytes,
+        counts.stored_bytes,
+        counts.unreferenced,
+        counts.unreferenced_stored_bytes,
+    ];
+    all.iter().flat_map(|count| count.to_le_bytes()).collect()
+}
+
+pub(super) fn decode_counts(bytes: &[u8]) -> Result<IndexCounts, EngineError> {
+    let bytes: &[u8; 48] = bytes.try_into().map_err(|_| damaged("the counts"))?;
+    Ok(IndexCounts {
+        chunks: u64_at(bytes, 0),
+        nodes: u64_at(bytes, 8),
+        raw_bytes: u64_at(bytes, 16),
+        stored_bytes: u64_at(bytes, 24),
+        unreferenced: u64_at(bytes, 32),
+        unreferenced_stored_bytes: u64_at(bytes, 40),
+    })
+}
+
+pub(super) fn decode_u64(bytes: &[u8]) -> Result<u64, EngineError> {
+    Ok(u64::from_le_bytes(bytes.try_into().map_err(|_| damaged("a number"))?))
+}
+
+pub(super) fn damaged(what: &str) -> EngineError {
+    EngineError::Index(format!("{what} is malformed; delete the index directory to have it rebuilt"))
+}
+
+const fn kind_byte(kind: RecordKind) -> u8 {
+    match kind {
+        RecordKind::Chunk => 0,
+        RecordKind::Node => 1,
+    }
+}
+
+fn kind_of(byte: u8) -> Result<RecordKind, EngineError> {
+    match byte {
+        0 => Ok(RecordKind::Chunk),
+        1 => Ok(RecordKind::Node),
+        _ => Err(damaged("an entry's kind")),
+    }
+}
+
+/// Callers pass offsets inside arrays of known size.
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..at + 4].iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..at + 8].iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
+}

@@ -1,0 +1,213 @@
+//! The index itself: looking up, holding, adding.
+
+use super::changes::Changes;
+use super::hold::{Hold, Holds};
+use super::store::{Store, Totals};
+use super::types::{IndexCounts, IndexEntry, PackUsage};
+use crate::engine::EngineError;
+use crate::engine::pack::{Location, PackSet, RecordKind};
+use crate::storage::PackId;
+use crate::types::{ChunkId, CommitSeq};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
+
+/// The chunk index. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct ChunkIndex(pub(super) Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) packs: PackSet,
+    pub(super) holds: Arc<Holds>,
+    /// Whoever changes entries has it; held for milliseconds at most.
+    pub(super) totals: Mutex<Totals>,
+    /// One record's references are counted at a time. Taken before `totals`.
+    pub(super) applying: Mutex<()>,
+    pub(super) published: watch::Sender<CommitSeq>,
+    pub(super) is_new: AtomicBool,
+    /// Packs that were sealed at the last checkpoint, and the hold that came next then.
+    pub(super) settling: Mutex<(u64, Vec<PackId>)>,
+}
+
+impl ChunkIndex {
+    /// The log position up to which references are counted.
+    #[must_use]
+    pub fn applied(&self) -> CommitSeq {
+        self.0.holds.applied()
+    }
+
+    /// Returns once the position is applied.
+    pub async fn wait_applied(&self, seq: CommitSeq) {
+        // The sender lives in `self`.
+        let _ = self.0.published.subscribe().wait_for(|applied| *applied >= seq).await;
+    }
+
+    /// Whether it knows nothing of the log yet: it was just created, or was not usable.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.0.is_new.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Keeps from collection what is referenced now, and what is hit or inserted with it. Does not block.
+    pub fn hold(&self) -> Hold {
+        self.0.holds.take()
+    }
+
+    #[must_use]
+    pub fn oldest_hold(&self) -> Option<CommitSeq> {
+        self.0.holds.oldest()
+    }
+
+    /// Where the records are, in the order asked for.
+    ///
+    /// # Errors
+    /// `Index` and `Io` when the index cannot be read; so for all methods here.
+    pub fn get(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
+        ids.iter().map(|id| Ok(self.0.store.get(id)?.and_then(|entry| self.0.place(&entry)))).collect()
+    }
+
+    /// As [`Self::get`], for a writer that is going to reference what it finds.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn hit(&self, hold: &Hold, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
+        let _ = hold;
+        let mut found = Vec::with_capacity(ids.len());
+        let mut unreferenced = Vec::new();
+        for id in ids {
+            let entry = self.0.store.get(id)?;
+            if entry.is_some_and(|entry| entry.references == 0) {
+                unreferenced.push(found.len());
+            }
+            found.push(entry.and_then(|entry| self.0.place(&entry)));
+        }
+        if unreferenced.is_empty() {
+            return Ok(found);
+        }
+        // A collection may be about to take these: look again under the lock, and stamp them.
+        let mut totals = self.0.totals.lock();
+        let now = self.applied();
+        let mut changes = Changes::new(&self.0.store);
+        for at in unreferenced {
+            let entry = changes.get(&ids[at])?;
+            found[at] = entry.and_then(|entry| self.0.place(&entry));
+            if let Some(entry) = entry.filter(|entry| entry.references == 0 && entry.zero_since < now) {
+                changes.set(&ids[at], Some(IndexEntry { zero_since: now, ..entry }))?;
+            }
+        }
+        changes.commit(&mut totals)?;
+        Ok(found)
+    }
+
+    /// Adds records that were appended. Of several with one id the first stays, as long as it is there.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn insert(
+        &self,
+        hold: &Hold,
+        records: &[(ChunkId, RecordKind, Location)],
+    ) -> Result<(), EngineError> {
+        let _ = hold;
+        let mut totals = self.0.totals.lock();
+        let now = self.applied();
+        let mut changes = Changes::new(&self.0.store);
+        for (id, kind, location) in records {
+            self.0.add(&mut changes, id, *kind, *location, now)?;
+        }
+        changes.commit(&mut totals)
+    }
+
+    /// Makes everything up to the returned position survive a power cut.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn checkpoint(&self) -> Result<CommitSeq, EngineError> {
+        let applied = self.applied();
+        self.0.settle_packs()?;
+        self.0.store.persist()?;
+        Ok(applied)
+    }
+
+    /// # Errors
+    /// Never today.
+    pub fn counts(&self) -> Result<IndexCounts, EngineError> {
+        Ok(self.0.totals.lock().counts)
+    }
+
+    /// In order of pack; packs of which nothing is named are left out.
+    ///
+    /// # Errors
+    /// Never today.
+    pub fn pack_usage(&self) -> Result<Vec<PackUsage>, EngineError> {
+        let totals = self.0.totals.lock();
+        let usage = totals.usage.iter().map(|(pack, (live_records, live_bytes))| PackUsage {
+            pack: *pack,
+            live_records: *live_records,
+            live_bytes: *live_bytes,
+        });
+        let mut usage: Vec<_> = usage.collect();
+        drop(totals);
+        usage.sort_unstable_by_key(|usage| usage.pack);
+        Ok(usage)
+    }
+
+    /// Entries in order of id, behind `after`, phantoms too.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn entries(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> Result<Vec<(ChunkId, IndexEntry)>, EngineError> {
+        self.0.store.entries_after(after, limit)
+    }
+}
+
+impl Shared {
+    /// Where an entry's record is, if it is there: after a power cut the index may name bytes that never reached
+    /// the disk.
+    pub(super) fn place(&self, entry: &IndexEntry) -> Option<Location> {
+        self.packs.is_valid(&entry.location).then_some(entry.location)
+    }
+
+    pub(super) fn add(
+        &self,
+        changes: &mut Changes<'_>,
+        id: &ChunkId,
+        kind: RecordKind,
+        location: Location,
+        now: CommitSeq,
+    ) -> Result<(), EngineError> {
+        let entry = match changes.get(id)? {
+            Some(entry) if self.place(&entry).is_some() => return Ok(()),
+            Some(phantom) => IndexEntry { kind, location, zero_since: now, ..phantom },
+            None => IndexEntry { kind, location, references: 0, zero_since: now },
+        };
+        changes.set(id, Some(entry))
+    }
+
+    /// Notes which packs never have to be scanned again: they are sealed, and everybody who may have appended
+    /// to them has added what was appended.
+    fn settle_packs(&self) -> Result<(), EngineError> {
+        let mut settling = self.settling.lock();
+        let (serial, packs) = &mut *settling;
+        if !self.holds.all_gone_before(*serial) {
+            return Ok(());
+        }
+        for pack in std::mem::take(packs) {
+            self.store.mark_known(pack)?;
+        }
+        *serial = self.holds.next_serial();
+        for pack in self.packs.ids() {
+            if self.packs.sealed_records(pack).is_some() && !self.store.is_known(pack)? {
+                packs.push(pack);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! Opening the index, or beginning a new one where there is none that can be used.
+
+use super::hold::Holds;
+use super::lookup::{ChunkIndex, Shared};
+use super::store::{Store, Totals, fjall_error};
+use super::types::IndexSettings;
+use crate::engine::EngineError;
+use crate::engine::pack::PackSet;
+use parking_lot::Mutex;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+impl ChunkIndex {
+    /// Opens the index in `dir`, or creates it. Packs that it does not know completely are scanned. An index that
+    /// cannot be used is put aside and a new one begun: see [`Self::is_new`].
+    ///
+    /// # Errors
+    /// `Io` when the directory cannot be used or another process has it open, or a pack cannot be scanned.
+    pub fn open(dir: &Path, packs: PackSet, settings: &IndexSettings) -> Result<Self, EngineError> {
+        std::fs::create_dir_all(dir)?;
+        let (store, totals) = match usable(dir, settings) {
+            Ok(opened) => opened,
+            Err(error @ (EngineError::Io(_) | EngineError::Full)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the chunk index cannot be used; it is derived data, a new one is begun");
+                put_aside(dir)?;
+                usable(dir, settings)?
+            }
+        };
+        let is_new = totals.is_none();
+        let totals = totals.unwrap_or_default();
+        let holds = Arc::new(Holds::default());
+        // A record that was being counted is counted to its end before its position is published.
+        let published = if totals.work.is_empty() {
+            totals.applied
+        } else {
+            crate::types::CommitSeq::new(totals.applied.get().saturating_sub(1))
+        };
+        holds.publish(published);
+        let index = Self(Arc::new(Shared {
+            store,
+            packs,
+            holds,
+            totals: Mutex::new(totals),
+            applying: Mutex::new(()),
+            published: watch::Sender::new(published),
+            is_new: std::sync::atomic::AtomicBool::new(is_new),
+            settling: Mutex::default(),
+        }));
+        if is_new {
+            index.clear()?;
+        }
+        index.catalogue_unknown()?;
+        if is_new {
+            index.0.store.finished()?;
+        } else {
+            index.apply(&[])?;
+        }
+        Ok(index)
+    }
+}
+
+fn usable(dir: &Path, settings: &IndexSettings) -> Result<(Store, Option<Totals>), EngineError> {
+    let store = Store::open(dir, settings).map_err(|error| match error {
+        fjall::Error::Locked => {
+            EngineError::Io(io::Error::new(io::ErrorKind::WouldBlock, "the chunk index is open elsewhere"))
+        }
+        // Bytes that make no sense show up as all kinds of I/O errors; those of the system keep their number.
+        fjall::Error::Io(error) if error.raw_os_error().is_none() => EngineError::Index(error.to_string()),
+        fjall::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            EngineError::Index(error.to_string())
+        }
+        other => fjall_error(other),
+    })?;
+    let totals = store.load()?;
+    Ok((store, totals))
+}
+
+/// Keeps the last unusable index for whoever wants to know why.
+fn put_aside(dir: &Path) -> Result<(), EngineError> {
+    let mut aside = dir.as_os_str().to_owned();
+    aside.push(".unusable");
+    let aside = Path::new(&aside);
+    match std::fs::remove_dir_all(aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    std::fs::rename(dir, aside)?;
+    std::fs::create_dir_all(dir)?;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What collection needs: finding, removing and moving entries.
+
+use super::changes::Changes;
+use super::encoding::{decode_zero_key, zero_key};
+use super::lookup::ChunkIndex;
+use super::store::{fjall_error, pack_key};
+use super::types::IndexEntry;
+use crate::engine::EngineError;
+use crate::engine::pack::Location;
+use crate::storage::PackId;
+use crate::types::{ChunkId, CommitSeq};
+use std::ops::Bound;
+
+impl ChunkIndex {
+    /// Entries without references since before `bound`, longest first, behind `after`.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn candidates(
+        &self,
+        bound: CommitSeq,
+        after: Option<(CommitSeq, ChunkId)>,
+        limit: usize,
+    ) -> Result<Vec<(CommitSeq, ChunkId, Location)>, EngineError> {
+        let from = after.map_or(Bound::Unbounded, |(since, id)| Bound::Excluded(zero_key(since, &id)));
+        let end = Bound::Excluded(zero_key(bound, &ChunkId::new([0; 32])));
+        if let Bound::Excluded(from) = &from
+            && *from >= zero_key(bound, &ChunkId::new([0; 32]))
+        {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for row in self.0.store.zero.range((from, end)) {
+            if found.len() >= limit {
+                break;
+            }
+            let (since, id) = decode_zero_key(&row.key().map_err(fjall_error)?)?;
+            if let Some(entry) = self.0.store.get(&id)? {
+                found.push((since, id, entry.location));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes those that still have no references since before `bound`. Returns the removed ones whose records
+    /// are there: nothing names them any more. Make the removal durable before touching them.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; then nothing was removed.
+    pub fn collect(
+        &self,
+        ids: &[ChunkId],
+        bound: CommitSeq,
+    ) -> Result<Vec<(ChunkId, Location)>, EngineError> {
+        let mut totals = self.0.totals.lock();
+        let mut changes = Changes::new(&self.0.store);
+        let mut removed = Vec::new();
+        for id in ids {
+            let entry = changes.get(id)?;
+            if let Some(entry) = entry.filter(|entry| entry.references == 0 && entry.zero_since < bound) {
+                changes.set(id, None)?;
+                removed.extend(self.0.place(&entry).map(|location| (*id, location)));
+            }
+        }
+        changes.commit(&mut totals)?;
+        Ok(removed)
+    }
+
+    /// Points entries that are still at `from` to `to`, where the same record is durable. Returns how many.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; then none was moved.
+    pub fn relocate(&self, moves: &[(ChunkId, Location, Location)]) -> Result<usize, EngineError> {
+        let mut totals = self.0.totals.lock();
+        let mut changes = Changes::new(&self.0.store);
+        let mut moved = 0;
+        for (id, from, to) in moves {
+            if let Some(entry) = changes.get(id)?.filter(|entry| entry.location == *from) {
+                changes.set(id, Some(IndexEntry { location: *to, ..entry }))?;
+                moved += 1;
+            }
+        }
+        changes.commit(&mut totals)?;
+        Ok(moved)
+    }
+
+    /// The pack was removed.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn forget_pack(&self, pack: PackId) -> Result<(), EngineError> {
+        self.0.totals.lock().usage.remove(&pack);
+        self.0.settling.lock().1.retain(|other| *other != pack);
+        self.0.store.packs.remove(pack_key(pack)).map_err(fjall_error)?;
+        self.0.store.known.remove(pack_key(pack)).map_err(fjall_error)
+    }
+}
