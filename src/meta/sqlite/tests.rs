@@ -1,6 +1,8 @@
 //! Group commit, poisoning, reopening, and files that are refused.
 
-use super::{OpenMode, SqliteSettings, SqliteStore, open, sql};
+use super::cache::RowCache;
+use super::writer::{Command, Writer};
+use super::{OpenMode, SqliteSettings, SqliteStore, open, sql, state};
 use crate::meta::{
     ChangeLog, Commit, CommitError, MetaError, MetaStore, NewBody, NewObject, Outcome, StoredBody,
     VersionKind, WriteCondition,
@@ -192,6 +194,43 @@ async fn i2_a_failed_sync_acknowledges_nothing_and_poisons_the_store() {
     let store = try_open(&path, OpenMode::Existing, Arc::new(NoBarrier)).unwrap();
     assert_eq!(store.last_seq().await.unwrap(), CommitSeq::new(1));
     store.commit(Commit::Mark).await.unwrap();
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    let (_dir, path) = database();
+    drop(create(&path));
+    let db = open::open(&path, OpenMode::Existing, &settings()).unwrap();
+    db.execute_batch("PRAGMA max_page_count = 60").unwrap();
+    let state = state::load(&db).unwrap();
+    let mut writer = Writer {
+        db,
+        barrier: Arc::new(NoBarrier),
+        clock: Arc::new(ManualClock::default()),
+        random: Arc::new(SeededRandom::new(7)),
+        cache: Arc::new(RowCache::new(0)),
+        state,
+        published: tokio::sync::watch::channel(state).0,
+        batch_commands: 1,
+        poisoned: None,
+    };
+    let write = |writer: &mut Writer, n| {
+        let (answer, mut answered) = tokio::sync::oneshot::channel();
+        let body = NewBody::Inline(vec![7; 4_000].into());
+        writer.serve(vec![Command::new(put(key(n), body, WriteCondition::None), answer)]);
+        answered.try_recv().unwrap()
+    };
+    let full = (0..100).map(|n| write(&mut writer, n)).position(|outcome| match outcome {
+        Ok(_) => false,
+        Err(CommitError::Store(MetaError::Io(error))) => error.kind() == std::io::ErrorKind::StorageFull,
+        Err(other) => panic!("{other}"),
+    });
+    let full = full.unwrap();
+    assert!(full > 0, "the first writes fit");
+    assert_eq!(writer.state.last_seq, CommitSeq::new(full as u64), "the one that did not fit left nothing");
+    writer.db.execute_batch("PRAGMA max_page_count = 6000").unwrap();
+    let again = write(&mut writer, full).unwrap();
+    assert!(matches!(again, Outcome::Written { seq, .. } if seq == CommitSeq::new(full as u64 + 1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,7 +108,7 @@ impl Writer {
         }
     }
 
-    fn serve(&mut self, batch: Vec<Command>) {
+    pub(super) fn serve(&mut self, batch: Vec<Command>) {
         let mut answers = Vec::with_capacity(batch.len());
         let (commands, askers): (Vec<_>, Vec<Answer>) =
             batch.into_iter().map(|command| ((command.commit, command.root), command.answer)).unzip();
