@@ -8,6 +8,7 @@ mod follow;
 pub mod index;
 mod ingest;
 mod join;
+mod key_value;
 pub mod pack;
 mod plain;
 pub mod read;

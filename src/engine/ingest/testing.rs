@@ -4,11 +4,14 @@ use super::{Catalog, CatalogSession, Fallback, Ingest, IngestParts};
 use crate::engine::codec::{decode_node, decode_record};
 use crate::engine::pack::testing::TestPacks;
 use crate::engine::pack::{Location, PackSet, PackSettings, RecordKind};
-use crate::engine::{BodySpec, BodyWriter, EngineError, EngineSettings, PlainStore, StagedBody};
+use crate::engine::{
+    BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, EngineSettings, PlainStore, StagedBody,
+};
 use crate::meta::{NewBody, StoredBody};
 use crate::sys::{ManualClock, Random, RealFileSystem, SeededRandom};
-use crate::types::{ChunkId, Entry, EntryKind, UnixMillis};
+use crate::types::{ChunkId, Entry, EntryKind, ResolvedRange, UnixMillis};
 use bytes::Bytes;
+use futures::StreamExt;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -182,4 +185,31 @@ pub(crate) fn stored(staged: &StagedBody) -> (StoredBody, u64) {
         NewBody::SharedManifest(_) | NewBody::SharedPlain(_) => panic!("a new body shares nothing"),
     };
     (body, staged.size)
+}
+
+#[async_trait::async_trait]
+impl BodyStore for TestStore {
+    async fn writer(&self, spec: BodySpec) -> Result<Box<dyn BodyWriter>, EngineError> {
+        Ok(Box::new(self.ingest.writer(spec, Fallback::Plain).await?))
+    }
+
+    async fn read(
+        &self,
+        body: &StoredBody,
+        size: u64,
+        range: ResolvedRange,
+    ) -> Result<BodyStream, EngineError> {
+        let bytes = Bytes::from(self.get(&match body {
+            StoredBody::Inline(bytes) => NewBody::Inline(bytes.clone()),
+            StoredBody::Chunked { root, .. } => NewBody::Manifest((**root).clone()),
+            StoredBody::Plain(id) => NewBody::Plain(*id),
+        }));
+        assert_eq!(bytes.len() as u64, size);
+        let bytes = bytes.slice(range.start as usize..range.end as usize);
+        Ok(futures::stream::iter([Ok(bytes)]).boxed())
+    }
+
+    async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {
+        crate::engine::join::join(&self.ingest, bodies).await
+    }
 }
