@@ -50,8 +50,19 @@ impl RedisUrl {
         Self(url.into())
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn secret(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<&str> for RedisUrl {
+    fn from(url: &str) -> Self {
+        Self::new(url)
     }
 }
 

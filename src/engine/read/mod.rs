@@ -7,10 +7,12 @@
 //! that what is missing or corrupt there is still an answer and not a broken one.
 
 mod chunks;
+mod open;
 mod reading;
 mod walk;
 
 pub use chunks::Locate;
+pub(crate) use open::open;
 
 use super::{BodyStream, EngineError, PlainStore};
 use crate::engine::ChunkCache;

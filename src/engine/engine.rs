@@ -1,0 +1,92 @@
+//! The engine: all parts as one [`BodyStore`].
+
+use super::index::Hold;
+use super::ingest::{Catalog, CatalogSession, Fallback, Ingest, IngestParts, IngestStages};
+use super::pack::{Location, RecordKind};
+use super::{
+    BodySpec, BodyStore, BodyStream, BodyWriter, ChunkIndex, EngineError, EngineParts, StagedBody, join, read,
+};
+use crate::meta::StoredBody;
+use crate::types::{ChunkId, ResolvedRange};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// Bodies in, deduplicated; bodies out, verified. Cheap to clone; all clones are one engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    parts: EngineParts,
+    ingest: Arc<Ingest>,
+}
+
+impl Engine {
+    /// Starts the engine's threads.
+    ///
+    /// # Errors
+    /// `Incompatible` when the settings are out of bounds, `Io` when the threads cannot be started.
+    pub fn new(parts: EngineParts) -> Result<Self, EngineError> {
+        let ingest = Ingest::new(IngestParts {
+            packs: parts.packs.clone(),
+            catalog: Arc::new(parts.index.clone()),
+            plain: parts.plain.clone(),
+            random: Arc::clone(&parts.random),
+            settings: Arc::clone(&parts.settings),
+            memory: Arc::clone(&parts.memory),
+        })?;
+        Ok(Self { parts, ingest: Arc::new(ingest) })
+    }
+
+    /// What the engine is made of.
+    #[must_use]
+    pub const fn parts(&self) -> &EngineParts {
+        &self.parts
+    }
+
+    /// Where the time of bodies on their way in went so far.
+    #[must_use]
+    pub fn ingest_stages(&self) -> IngestStages {
+        self.ingest.stages.snapshot()
+    }
+}
+
+#[async_trait]
+impl BodyStore for Engine {
+    async fn writer(&self, spec: BodySpec) -> Result<Box<dyn BodyWriter>, EngineError> {
+        Ok(Box::new(self.ingest.writer(spec, Fallback::Plain).await?))
+    }
+
+    async fn read(
+        &self,
+        body: &StoredBody,
+        size: u64,
+        range: ResolvedRange,
+    ) -> Result<BodyStream, EngineError> {
+        read::open(&self.parts, body, size, range).await
+    }
+
+    async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {
+        join::join(&self.ingest, bodies).await
+    }
+}
+
+/// A body's view of the index.
+#[derive(Debug)]
+struct IndexSession {
+    index: ChunkIndex,
+    hold: Hold,
+}
+
+impl Catalog for ChunkIndex {
+    fn session(&self) -> Box<dyn CatalogSession> {
+        Box::new(IndexSession { index: self.clone(), hold: self.hold() })
+    }
+}
+
+impl CatalogSession for IndexSession {
+    fn hit(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
+        self.index.hit(&self.hold, ids)
+    }
+
+    fn insert(&self, records: &[(ChunkId, RecordKind, Location)]) -> Result<(), EngineError> {
+        self.index.insert(&self.hold, records)
+    }
+}
