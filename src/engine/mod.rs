@@ -3,6 +3,7 @@
 mod body_store;
 mod cache;
 pub mod codec;
+#[expect(clippy::module_inception, reason = "the engine itself, among its parts")]
 mod engine;
 mod error;
 mod follow;
