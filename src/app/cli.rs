@@ -1,7 +1,8 @@
 //! The command line.
 
 use super::error::{AppError, Exit};
-use super::logging;
+use super::server::StartOptions;
+use super::{logging, serve, verbs};
 use crate::config::{Overrides, Settings, load};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -36,10 +37,42 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Serve S3 until SIGTERM or SIGINT.
+    Serve(ServeArgs),
+    /// Collect garbage now; through the server when one is running.
+    Gc {
+        /// Only print what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check the store against itself. No server may be running.
+    Fsck {
+        /// Also read and hash every stored chunk.
+        #[arg(long)]
+        deep: bool,
+        /// Build the chunk index anew, from packs and metadata, before checking.
+        #[arg(long)]
+        rebuild_index: bool,
+    },
+    /// Print what the store holds and what it costs.
+    Stats,
     /// Print the effective settings, secrets left out.
     Config,
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Where S3 is served (server.listen).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Where health, metrics and the admin API are served (admin.listen).
+    #[arg(long, alias = "console", value_name = "ADDRESS:PORT")]
+    admin_listen: Option<String>,
+    /// Write {"s3":"http://…","admin":"http://…"} here when requests are served.
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
 }
 
 /// Runs the command that the arguments name.
@@ -62,14 +95,29 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), AppError> {
-    if matches!(cli.verb, Verb::Version) {
-        return print_version(cli.common.json);
+    let json = cli.common.json;
+    let flags = if let Verb::Serve(args) = &cli.verb { args.flags() } else { Vec::new() };
+    let settings = settings(&cli.common, &flags)?;
+    logging::start(&settings.log, matches!(cli.verb, Verb::Serve(_)))?;
+    match &cli.verb {
+        Verb::Serve(args) => {
+            let options = StartOptions { ready_file: args.ready_file.clone(), environment: environment() };
+            serve::run(settings, options, json)
+        }
+        Verb::Gc { dry_run } => verbs::gc(&settings, *dry_run, json),
+        Verb::Fsck { deep, rebuild_index } => verbs::fsck(&settings, *deep, *rebuild_index, json),
+        Verb::Stats => verbs::stats(&settings, json),
+        Verb::Config => print_config(&settings, json),
+        Verb::Version => print_version(json),
     }
-    let settings = settings(&cli.common, &[])?;
-    logging::start(&settings.log)?;
-    match cli.verb {
-        Verb::Config => print_config(&settings, cli.common.json),
-        Verb::Version => Ok(()),
+}
+
+impl ServeArgs {
+    /// In the form `section.name=value`.
+    fn flags(&self) -> Vec<String> {
+        let flag = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name}={value}"));
+        let flags = [flag("server.listen", &self.listen), flag("admin.listen", &self.admin_listen)];
+        flags.into_iter().flatten().collect()
     }
 }
 

@@ -6,16 +6,19 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-/// Starts logging; a second call in one process changes nothing.
-pub(super) fn start(settings: &LogSettings) -> Result<(), AppError> {
-    let filter = EnvFilter::builder().parse(&settings.level).map_err(|error| {
+/// Starts logging; a second call in one process changes nothing. A command that ends by itself (`!is_server`)
+/// tells of trouble only, as text.
+pub(super) fn start(settings: &LogSettings, is_server: bool) -> Result<(), AppError> {
+    let is_default = settings.level == LogSettings::default().level;
+    let level = if is_default && !is_server { "warn" } else { &settings.level };
+    let filter = EnvFilter::builder().parse(level).map_err(|error| {
         let message =
             format!("log.level `{}`: {error}; use error, warn, info, debug or trace", settings.level);
         AppError::new(Exit::Usage, message)
     })?;
     let is_terminal = std::io::stderr().is_terminal();
     let is_json = match settings.format {
-        LogFormat::Auto => !is_terminal,
+        LogFormat::Auto => is_server && !is_terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };

@@ -3,13 +3,26 @@
 //! Rules of the room: whatever goes wrong ends in one clear line and a documented exit code; nothing in the data
 //! directory is touched before its lock is held and its format is known.
 
+mod background;
 mod cli;
 mod credentials;
 mod data_dir;
+mod disk;
 mod error;
 mod logging;
+mod metrics;
+mod operations;
 mod private_file;
+mod progress;
+mod running;
+mod serve;
+mod server;
+mod stats;
+mod store;
+mod verbs;
+mod warm;
 
 pub use cli::main;
 pub use data_dir::{DataDir, STORE_FORMAT};
 pub use error::{AppError, Exit};
+pub use server::{Server, StartOptions};

@@ -1,9 +1,12 @@
 //! All sections, and the ones that belong to no room of their own.
 
 use crate::admin::AdminSettings;
-use crate::engine::CacheSettings;
+use crate::engine::gc::GcSettings;
+use crate::engine::index::IndexSettings;
 use crate::engine::pack::{MAX_TARGET_BYTES, PackSettings};
+use crate::engine::{CacheSettings, EngineSettings};
 use crate::http::HttpSettings;
+use crate::meta::SqliteSettings;
 use crate::service::{MAX_OBJECT_BYTES, ServiceSettings};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -20,6 +23,10 @@ pub struct Settings {
     pub service: ServiceSettings,
     pub packs: PackSettings,
     pub cache: CacheSettings,
+    pub engine: EngineSettings,
+    pub index: IndexSettings,
+    pub gc: GcSettings,
+    pub meta: SqliteSettings,
 }
 
 /// The `server` section.
@@ -81,6 +88,9 @@ impl Settings {
     /// The first value that cannot work, named, with what would.
     pub fn validate(&self) -> Result<(), String> {
         self.http.validate()?;
+        self.engine.validate().map_err(|error| error.to_string())?;
+        self.gc.validate().map_err(|error| error.to_string())?;
+        self.meta.validate().map_err(|why| format!("meta.{why}"))?;
         for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]
         {
             check_address(name, address)?;

@@ -128,6 +128,14 @@ impl PackSet {
         open.map_or(Ok(()), |pack| self.seal_pack(&pack))
     }
 
+    /// Whether writes still count. Does not block.
+    ///
+    /// # Errors
+    /// `Poisoned` when a sync has failed.
+    pub fn check(&self) -> Result<(), EngineError> {
+        self.0.flush.check()
+    }
+
     /// Whether the location is inside what its pack is known to hold. After a crash an index may name bytes that
     /// never reached the disk.
     #[must_use]

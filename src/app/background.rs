@@ -1,0 +1,116 @@
+//! What runs beside the requests: the index follows the log, garbage is collected, gauges are kept fresh.
+
+use super::disk::Disk;
+use super::store::Store;
+use super::{metrics, stats, warm};
+use crate::admin::Health;
+use crate::config::Settings;
+use crate::engine::gc::Schedule;
+use crate::sys::OsRandom;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const DISK_INTERVAL: Duration = Duration::from_secs(1);
+const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// All tasks of one server. Stopped and awaited together.
+#[derive(Debug)]
+pub(super) struct Background {
+    /// For whatever makes new log records: it ends first.
+    writers: CancellationToken,
+    follower: CancellationToken,
+    working: TaskTracker,
+    following: TaskTracker,
+}
+
+impl Background {
+    pub(super) fn start(store: &Arc<Store>, disk: &Arc<Disk>, settings: &Settings, health: &Health) -> Self {
+        let this = Self {
+            writers: CancellationToken::new(),
+            follower: CancellationToken::new(),
+            working: TaskTracker::new(),
+            following: TaskTracker::new(),
+        };
+        this.follow(store, health);
+        let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
+        this.working.spawn(schedule.run(this.writers.clone()));
+        this.repeat(DISK_INTERVAL, {
+            let disk = Arc::clone(disk);
+            move || {
+                let disk = Arc::clone(&disk);
+                async move {
+                    let looked = Arc::clone(&disk);
+                    let _ = tokio::task::spawn_blocking(move || looked.look()).await;
+                    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+                    ::metrics::gauge!("sediment_disk_free_bytes").set(disk.free_bytes() as f64);
+                }
+            }
+        });
+        this.repeat(GAUGE_INTERVAL, {
+            let store = Arc::clone(store);
+            move || {
+                let store = Arc::clone(&store);
+                async move {
+                    match stats::collect(store.parts()).await {
+                        Ok(stats) => stats::publish(&stats),
+                        Err(error) => tracing::debug!(%error, "cannot count the store"),
+                    }
+                    let _ = store.parts().cache.memory_used_bytes();
+                    metrics::upkeep();
+                }
+            }
+        });
+        if settings.cache.memory_bytes > 0 {
+            let (store, stop) = (Arc::clone(store), this.writers.clone());
+            this.working.spawn(async move { stop.run_until_cancelled(warm::warm(&store)).await });
+        }
+        this
+    }
+
+    /// A follower that ends by itself has failed: then the process is alive but not fit for traffic.
+    fn follow(&self, store: &Arc<Store>, health: &Health) {
+        let failed = Arc::new(OnceLock::new());
+        let seen = Arc::clone(&failed);
+        health.watch(Box::new(move || seen.get().cloned()));
+        let (follower, stop) = (store.follower(), self.follower.clone());
+        self.following.spawn(async move {
+            if let Err(error) = follower.run(stop).await {
+                tracing::error!(%error, "the chunk index no longer follows the change log; restart the server");
+                let _ = failed.set(format!("the chunk index no longer follows the change log: {error}"));
+            }
+        });
+    }
+
+    fn repeat<F, T>(&self, every: Duration, work: F)
+    where
+        F: Fn() -> T + Send + 'static,
+        T: Future<Output = ()> + Send,
+    {
+        let stop = self.writers.clone();
+        self.working.spawn(async move {
+            let mut ticks = interval(every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                work().await;
+            }
+        });
+    }
+
+    /// Cancelled when a stop begins.
+    pub(super) fn token(&self) -> CancellationToken {
+        self.writers.clone()
+    }
+
+    /// The follower goes last: a collection under way waits for it.
+    pub(super) async fn stop(self) {
+        self.writers.cancel();
+        self.working.close();
+        self.working.wait().await;
+        self.follower.cancel();
+        self.following.close();
+        self.following.wait().await;
+    }
+}

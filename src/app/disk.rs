@@ -1,0 +1,101 @@
+//! How much space is left, and refusing new bodies before there is none.
+//!
+//! The margin is kept for what must go on when the disk is full: deletes, collection, metadata, the index.
+
+use crate::engine::{BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, StagedBody};
+use crate::meta::StoredBody;
+use crate::sys::FileSystem;
+use crate::types::ResolvedRange;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The free bytes of the data directory's device, as last looked at.
+#[derive(Debug)]
+pub(super) struct Disk {
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    min_free_bytes: u64,
+    free_bytes: AtomicU64,
+}
+
+impl Disk {
+    pub(super) fn new(fs: Arc<dyn FileSystem>, dir: PathBuf, min_free_bytes: u64) -> Self {
+        let disk = Self { fs, dir, min_free_bytes, free_bytes: AtomicU64::new(u64::MAX) };
+        disk.look();
+        disk
+    }
+
+    /// Blocks. A device that does not answer leaves the last answer standing.
+    pub(super) fn look(&self) {
+        match self.fs.available_bytes(&self.dir) {
+            Ok(free) => self.free_bytes.store(free, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "cannot tell how much space is left"),
+        }
+    }
+
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.free_bytes() < self.min_free_bytes
+    }
+
+    fn check(&self) -> Result<(), EngineError> {
+        if !self.is_full() {
+            return Ok(());
+        }
+        metrics::counter!("sediment_disk_full_refusals_total").increment(1);
+        Err(EngineError::Full)
+    }
+}
+
+/// Bodies, refused while the disk is full. Reading is never refused.
+#[derive(Debug)]
+pub(super) struct GuardedBodies {
+    pub(super) inner: Arc<dyn BodyStore>,
+    pub(super) disk: Arc<Disk>,
+}
+
+struct GuardedWriter {
+    inner: Box<dyn BodyWriter>,
+    disk: Arc<Disk>,
+}
+
+#[async_trait]
+impl BodyStore for GuardedBodies {
+    async fn writer(&self, spec: BodySpec) -> Result<Box<dyn BodyWriter>, EngineError> {
+        self.disk.check()?;
+        let inner = self.inner.writer(spec).await?;
+        Ok(Box::new(GuardedWriter { inner, disk: Arc::clone(&self.disk) }))
+    }
+
+    async fn read(
+        &self,
+        body: &StoredBody,
+        size: u64,
+        range: ResolvedRange,
+    ) -> Result<BodyStream, EngineError> {
+        self.inner.read(body, size, range).await
+    }
+
+    async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {
+        // Writes a manifest at most: the margin is for that.
+        self.inner.join(bodies).await
+    }
+}
+
+#[async_trait]
+impl BodyWriter for GuardedWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), EngineError> {
+        self.disk.check()?;
+        self.inner.write(bytes).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<StagedBody, EngineError> {
+        self.inner.finish().await
+    }
+}

@@ -1,0 +1,38 @@
+//! The owner's verbs on a running store.
+
+use super::stats;
+use super::store::Store;
+use crate::admin::{Operations, StoreStats};
+use async_trait::async_trait;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug)]
+pub(super) struct StoreOperations {
+    store: Arc<Store>,
+    /// Cancelled when the server stops.
+    stop: CancellationToken,
+}
+
+impl StoreOperations {
+    pub(super) const fn new(store: Arc<Store>, stop: CancellationToken) -> Self {
+        Self { store, stop }
+    }
+}
+
+#[async_trait]
+impl Operations for StoreOperations {
+    async fn stats(&self) -> Result<StoreStats, String> {
+        stats::collect(self.store.parts()).await.map_err(|error| error.to_string())
+    }
+
+    async fn gc(&self, dry_run: bool) -> Result<serde_json::Value, String> {
+        let collector = &self.store.collector;
+        if dry_run {
+            let plan = collector.plan().await.map_err(|error| error.to_string())?;
+            return Ok(serde_json::json!({ "plan": plan, "text": plan.to_string() }));
+        }
+        let report = collector.run(&self.stop, None).await.map_err(|error| error.to_string())?;
+        Ok(serde_json::json!({ "report": report, "text": report.to_string() }))
+    }
+}

@@ -1,0 +1,239 @@
+//! One running gateway: start, serve, drain, stop.
+
+use super::background::Background;
+use super::credentials::{self, letters};
+use super::data_dir::DataDir;
+use super::disk::{Disk, GuardedBodies};
+use super::error::{AppError, Exit};
+use super::operations::StoreOperations;
+use super::running::Running;
+use super::store::Store;
+use super::{metrics, private_file};
+use crate::admin::{AdminApi, Health, Phase, router};
+use crate::config::{RootCredentials, Settings};
+use crate::http::{Handler, HttpServer, ResponseBody};
+use crate::s3::S3Gateway;
+use crate::service::ObjectService;
+use crate::sys::OsRandom;
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Admin requests are short; they do not hold up a stop.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// What a start needs beside the settings.
+#[derive(Debug, Clone, Default)]
+pub struct StartOptions {
+    /// Written when requests are served, whole: `{"s3":"http://…","admin":"http://…"}`.
+    pub ready_file: Option<PathBuf>,
+    /// Where credentials may stand: variables as of the environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A gateway that serves. Dropping it does not stop it: [`Server::stop`] does.
+#[derive(Debug)]
+pub struct Server {
+    s3: HttpServer,
+    admin: HttpServer,
+    health: Arc<Health>,
+    background: Background,
+    store: Arc<Store>,
+    settings: Settings,
+    credentials: RootCredentials,
+    new_credentials: bool,
+    ready_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// Returns when requests are served. Needs a multi-threaded runtime.
+    ///
+    /// # Errors
+    /// With one line and the exit code; nothing keeps running then.
+    pub async fn start(settings: Settings, options: StartOptions) -> Result<Self, AppError> {
+        let data = DataDir::open(&settings.storage.data_dir, true, &OsRandom)?;
+        Running::remove(data.path());
+        let found = credentials::find(&data, &options.environment, &OsRandom)?;
+        let s3_listener = bind("server.listen", &settings.server.listen).await?;
+        let admin_listener = bind("admin.listen", &settings.admin.listen).await?;
+
+        // Health is answered from the first moment, honestly.
+        let health = Arc::new(Health::default());
+        let api = Arc::new(AdminApi {
+            health: Arc::clone(&health),
+            metrics: metrics::handle()?,
+            operations: OnceLock::new(),
+            token: letters(&OsRandom, 40),
+            allowed_hosts: settings.admin.allowed_hosts.clone(),
+        });
+        let admin = serve("admin", admin_listener, &settings, admin_handler(&api))?;
+        let opened = open(data, &settings, &found.credentials, &health).await;
+        let (store, disk, handler) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                admin.shutdown(ADMIN_DRAIN).await;
+                return Err(error);
+            }
+        };
+        let background = Background::start(&store, &disk, &settings, &health);
+        let operations = StoreOperations::new(Arc::clone(&store), background.token());
+        let _ = api.operations.set(Arc::new(operations));
+        let s3 = serve("s3", s3_listener, &settings, handler)?;
+        let server = Self {
+            s3,
+            admin,
+            health,
+            background,
+            store,
+            settings,
+            credentials: found.credentials,
+            new_credentials: found.is_new,
+            ready_file: options.ready_file,
+        };
+        if let Err(error) = server.announce(&api.token) {
+            let _ = server.stop().await;
+            return Err(error);
+        }
+        Ok(server)
+    }
+
+    #[must_use]
+    pub const fn s3_address(&self) -> SocketAddr {
+        self.s3.address()
+    }
+
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    #[must_use]
+    pub const fn credentials(&self) -> &RootCredentials {
+        &self.credentials
+    }
+
+    /// Whether this start made the credentials: then they are to be shown, once.
+    #[must_use]
+    pub const fn has_new_credentials(&self) -> bool {
+        self.new_credentials
+    }
+
+    /// The region that requests are signed for.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.settings.service.region
+    }
+
+    fn announce(&self, token: &str) -> Result<(), AppError> {
+        let (s3, admin) = (format!("http://{}", self.s3_address()), format!("http://{}", self.admin_address()));
+        let running = Running {
+            pid: std::process::id(),
+            s3: s3.clone(),
+            admin: self.admin_address(),
+            token: token.to_owned(),
+        };
+        running.write(&self.store.data).map_err(|error| AppError::failure("cannot write run.json", error))?;
+        self.health.set(Phase::Running);
+        if let Some(path) = &self.ready_file {
+            let text = serde_json::json!({ "s3": s3, "admin": admin }).to_string() + "\n";
+            let written = private_file::write_public(path, text.as_bytes());
+            written.map_err(|error| AppError::failure(&format!("cannot write {}", path.display()), error))?;
+        }
+        tracing::info!(%s3, %admin, data = %self.store.data.path().display(), store = self.store.data.store_id(), "serving");
+        Ok(())
+    }
+
+    /// Stops accepting, lets requests finish within `http.drain_timeout_seconds`, leaves the store tidy. Returns
+    /// whether all requests finished.
+    ///
+    /// # Errors
+    /// When the store could not be left tidy; nothing acknowledged is lost by that.
+    pub async fn stop(self) -> Result<bool, AppError> {
+        self.health.set(Phase::Draining);
+        tracing::info!("draining");
+        if let Some(path) = &self.ready_file {
+            let _ = std::fs::remove_file(path);
+        }
+        Running::remove(self.store.data.path());
+        let finished = self.s3.shutdown(self.settings.http.drain_timeout()).await;
+        if !finished {
+            tracing::warn!("requests were still under way at the end of the drain; they were cut off");
+        }
+        self.background.stop().await;
+        self.admin.shutdown(ADMIN_DRAIN).await;
+        let store = self.store;
+        let tidied = tokio::task::spawn_blocking(move || store.close()).await;
+        tidied.map_err(|error| AppError::failure("cannot close the store", error))??;
+        tracing::info!("stopped");
+        Ok(finished)
+    }
+}
+
+async fn bind(name: &str, address: &str) -> Result<TcpListener, AppError> {
+    HttpServer::bind(address).await.map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::AddrInUse => format!("the port is in use; stop what uses it, or set {name}"),
+            std::io::ErrorKind::PermissionDenied => format!("this user may not use the port; set {name}"),
+            _ => format!("{error}; set {name}"),
+        };
+        AppError::new(Exit::Address, format!("cannot listen on {address}: {why}"))
+    })
+}
+
+fn serve(
+    name: &'static str,
+    listener: TcpListener,
+    settings: &Settings,
+    handler: Handler,
+) -> Result<HttpServer, AppError> {
+    HttpServer::start(name, listener, settings.http.clone(), handler)
+        .map_err(|error| AppError::failure("cannot listen", error))
+}
+
+fn admin_handler(api: &Arc<AdminApi>) -> Handler {
+    let service = TowerToHyperService::new(router(Arc::clone(api)));
+    Arc::new(move |request| {
+        let answer = service.call(request);
+        Box::pin(async move {
+            let Ok(response) = answer.await;
+            response.map(|body| -> ResponseBody { body.map_err(Into::into).boxed_unsync() })
+        })
+    })
+}
+
+async fn open(
+    data: DataDir,
+    settings: &Settings,
+    credentials: &RootCredentials,
+    health: &Health,
+) -> Result<(Arc<Store>, Arc<Disk>, Handler), AppError> {
+    let progress = Arc::new(|done: u64, total: u64| {
+        tracing::info!(done, total, "bringing the chunk index up to date");
+    });
+    let store = Arc::new(Store::open(data, settings, progress).await?);
+    let parts = store.parts();
+    let (fs, dir) = (Arc::clone(&parts.fs), store.data.path().to_owned());
+    let min_free_bytes = settings.storage.min_free_bytes;
+    let looked = tokio::task::spawn_blocking(move || Disk::new(fs, dir, min_free_bytes)).await;
+    let disk = Arc::new(looked.map_err(|error| AppError::failure("cannot look at the disk", error))?);
+
+    let watched = Arc::clone(&disk);
+    health.watch(Box::new(move || watched.is_full().then(|| "disk full: new bodies are refused".to_owned())));
+    let packs = parts.packs.clone();
+    health.watch(Box::new(move || packs.check().err().map(|error| error.to_string())));
+
+    let bodies = GuardedBodies { inner: Arc::new(store.engine.clone()), disk: Arc::clone(&disk) };
+    let service = ObjectService::new(
+        Arc::clone(&parts.meta),
+        Arc::new(bodies),
+        Arc::clone(&parts.random),
+        settings.service.clone(),
+    );
+    let handler = s3_handler(service, credentials, settings)?;
+    Ok((store, disk, handler))
+}

@@ -1,0 +1,102 @@
+//! What a store holds and what it costs: for `stats`, for the admin API, for metrics.
+
+use crate::admin::StoreStats;
+use crate::engine::{EngineError, EngineParts};
+
+/// Counts now. Exact up to commits under way.
+pub(super) async fn collect(parts: &EngineParts) -> Result<StoreStats, EngineError> {
+    let totals = parts.log.totals().await?;
+    let (index, packs) = (parts.index.clone(), parts.packs.clone());
+    let counted = tokio::task::spawn_blocking(move || Ok((index.counts()?, packs.packs()?)));
+    let (counts, packs) = counted.await.map_err(|error| EngineError::Io(std::io::Error::other(error)))??;
+    let pack_bytes: u64 = packs.iter().map(|pack| pack.allocated).sum();
+    let unique_bytes = counts.raw_bytes + totals.inline_bytes;
+    let stored_bytes = pack_bytes + totals.inline_bytes;
+    Ok(StoreStats {
+        buckets: totals.buckets,
+        versions: totals.versions,
+        delete_markers: totals.delete_markers,
+        uploads: totals.uploads,
+        logical_bytes: totals.logical_bytes,
+        unique_bytes,
+        stored_bytes,
+        inline_bytes: totals.inline_bytes,
+        deduplication_ratio: ratio(totals.logical_bytes, unique_bytes),
+        compression_ratio: ratio(counts.raw_bytes, counts.stored_bytes),
+        total_ratio: ratio(totals.logical_bytes, stored_bytes),
+        chunks: counts.chunks,
+        nodes: counts.nodes,
+        manifests: totals.manifests,
+        packs: packs.len() as u64,
+        pack_bytes,
+        garbage_records: counts.unreferenced,
+        garbage_bytes: counts.unreferenced_stored_bytes,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people and gauges")]
+fn ratio(of: u64, to: u64) -> f64 {
+    if to == 0 { 1.0 } else { (of as f64 / to as f64 * 1000.0).round() / 1000.0 }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges")]
+pub(super) fn publish(stats: &StoreStats) {
+    metrics::gauge!("sediment_logical_bytes").set(stats.logical_bytes as f64);
+    metrics::gauge!("sediment_unique_bytes").set(stats.unique_bytes as f64);
+    metrics::gauge!("sediment_stored_bytes").set(stats.stored_bytes as f64);
+    metrics::gauge!("sediment_deduplication_ratio").set(stats.deduplication_ratio);
+    metrics::gauge!("sediment_compression_ratio").set(stats.compression_ratio);
+    metrics::gauge!("sediment_objects").set(stats.versions as f64);
+    metrics::gauge!("sediment_uploads").set(stats.uploads as f64);
+    metrics::gauge!("sediment_chunks").set(stats.chunks as f64);
+    metrics::gauge!("sediment_packs").set(stats.packs as f64);
+    metrics::gauge!("sediment_garbage_bytes").set(stats.garbage_bytes as f64);
+}
+
+pub(super) fn table(stats: &StoreStats) -> String {
+    let rows = [
+        ("buckets", stats.buckets.to_string()),
+        ("versions", stats.versions.to_string()),
+        ("logical bytes", bytes(stats.logical_bytes)),
+        ("unique bytes", bytes(stats.unique_bytes)),
+        ("stored bytes", bytes(stats.stored_bytes)),
+        ("deduplication", format!("{:.3} x", stats.deduplication_ratio)),
+        ("compression", format!("{:.3} x", stats.compression_ratio)),
+        ("together", format!("{:.3} x", stats.total_ratio)),
+        ("chunks", stats.chunks.to_string()),
+        ("packs", stats.packs.to_string()),
+        ("garbage bytes", bytes(stats.garbage_bytes)),
+        ("open uploads", stats.uploads.to_string()),
+    ];
+    rows.map(|(name, value)| format!("{name:<14} {value:>28}")).join("\n")
+}
+
+/// `1536 (1.5 KiB)`
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut scaled = count as f64;
+    let mut unit = None;
+    for name in UNITS {
+        if scaled < 1024.0 {
+            break;
+        }
+        scaled /= 1024.0;
+        unit = Some(name);
+    }
+    unit.map_or_else(|| count.to_string(), |unit| format!("{count} ({scaled:.1} {unit})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, ratio};
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(bytes(1023), "1023");
+        assert_eq!(bytes(1536), "1536 (1.5 KiB)");
+        assert_eq!(bytes(5 << 30), "5368709120 (5.0 GiB)");
+        assert!((ratio(10, 4) - 2.5).abs() < f64::EPSILON);
+        assert!((ratio(0, 0) - 1.0).abs() < f64::EPSILON, "an empty store saves nothing and costs nothing");
+    }
+}

@@ -1,0 +1,147 @@
+//! The parts of a store, opened in the one right order.
+
+use super::data_dir::DataDir;
+use super::error::{AppError, Exit};
+use super::warm;
+use crate::config::Settings;
+use crate::engine::gc::{Collector, PlainFiles};
+use crate::engine::index::{ChunkIndex, Follower, Progress};
+use crate::engine::pack::{PackSet, RecoveryReport};
+use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
+use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteStore};
+use crate::storage::DiskPackStore;
+use crate::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock};
+use std::sync::Arc;
+
+/// An open store whose index has caught up. Whoever holds it holds the data directory.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) meta: Arc<SqliteStore>,
+    pub(super) engine: Engine,
+    pub(super) collector: Collector,
+    /// Last, so that it is dropped last: the lock goes when everything is closed.
+    pub(super) data: DataDir,
+}
+
+impl Store {
+    /// Opens packs, metadata, index, cache and engine, and lets the index catch up. `progress` gets records done and
+    /// in all while it does.
+    pub(super) async fn open(
+        data: DataDir,
+        settings: &Settings,
+        progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    ) -> Result<Self, AppError> {
+        let settings = settings.clone();
+        let handle = tokio::runtime::Handle::current();
+        let opened = tokio::task::spawn_blocking(move || open(data, &settings, progress.as_ref(), &handle));
+        opened.await.map_err(|error| AppError::failure("cannot open the store", error))?
+    }
+
+    pub(super) fn parts(&self) -> &EngineParts {
+        self.engine.parts()
+    }
+
+    pub(super) fn follower(&self) -> Follower {
+        let parts = self.parts();
+        Follower::new(Arc::clone(&parts.log), Arc::clone(&parts.meta), parts.index.clone())
+    }
+}
+
+impl Store {
+    /// Leaves everything tidy, so that the next start has nothing to recover. Blocks. Acknowledged data does not
+    /// depend on it.
+    pub(super) fn close(&self) -> Result<(), AppError> {
+        warm::save(self);
+        let parts = self.parts();
+        let sealed = parts.packs.seal();
+        let kept = parts.index.checkpoint();
+        sealed.and(kept.map(drop)).map_err(|error| AppError::failure("the store could not be closed tidily", error))
+    }
+}
+
+fn open(
+    data: DataDir,
+    settings: &Settings,
+    progress: &(dyn Fn(u64, u64) + Send + Sync),
+    handle: &tokio::runtime::Handle,
+) -> Result<Store, AppError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(OsRandom);
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+    let failed = |error| store_error(&data, error);
+
+    let files = DiskPackStore::open(Arc::clone(&fs), data.join("packs")).map_err(|e| failed(e.into()))?;
+    let (packs, recovery) =
+        PackSet::open(Arc::new(files), Arc::clone(&clock), Arc::clone(&random), &settings.packs).map_err(failed)?;
+    report(&recovery);
+    // A store that has packs had metadata: it must not start empty.
+    let mode = if recovery.packs == 0 { OpenMode::Create } else { OpenMode::Existing };
+    let barrier = Arc::new(packs.clone());
+    let database = data.join("meta").join("sediment.db");
+    let meta = SqliteStore::open(&database, mode, barrier, Arc::clone(&clock), Arc::clone(&random), &settings.meta);
+    let meta = Arc::new(meta.map_err(|e| failed(e.into()))?);
+    let index = ChunkIndex::open(&data.join("index"), packs.clone(), &settings.index).map_err(failed)?;
+    let log: Arc<dyn ChangeLog> = Arc::clone(&meta) as Arc<dyn ChangeLog>;
+    let follower = Follower::new(Arc::clone(&log), Arc::clone(&meta) as _, index.clone());
+    handle.block_on(follower.catch_up(Progress(&progress))).map_err(failed)?;
+
+    let plain = PlainStore::open(Arc::clone(&fs), &data.join("plain")).map_err(failed)?;
+    let cache = {
+        // Its tasks live on the runtime.
+        let _runtime = handle.enter();
+        ChunkCache::new(&settings.cache, Arc::clone(&clock))
+            .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?
+    };
+    let collector = Collector::new(
+        packs.clone(),
+        index.clone(),
+        Arc::clone(&meta) as _,
+        Arc::clone(&log),
+        Some(PlainFiles { store: plain.clone(), inspect: Arc::clone(&meta) as _ }),
+        settings.gc.clone(),
+    );
+    let parts = EngineParts {
+        packs,
+        index,
+        cache,
+        meta: Arc::clone(&meta) as _,
+        log,
+        fs,
+        plain,
+        clock,
+        random,
+        settings: Arc::new(settings.engine.clone()),
+        memory: EngineParts::memory_budget(&settings.engine),
+    };
+    let engine = Engine::new(parts).map_err(failed)?;
+    Ok(Store { meta, engine, collector, data })
+}
+
+fn report(recovery: &RecoveryReport) {
+    for pack in &recovery.recovered {
+        tracing::warn!(
+            pack = %pack.id,
+            records = pack.records,
+            truncated_bytes = pack.truncated_bytes,
+            gaps = pack.gaps.len(),
+            "a pack that was not closed has been recovered"
+        );
+    }
+    tracing::info!(packs = recovery.packs, recovered = recovery.recovered.len(), "packs opened");
+}
+
+/// The exit code that fits, and one line.
+pub(super) fn store_error(data: &DataDir, error: EngineError) -> AppError {
+    match error {
+        EngineError::Incompatible(why) | EngineError::Meta(MetaError::Incompatible(why)) => {
+            AppError::new(Exit::Format, why)
+        }
+        EngineError::Full => {
+            super::data_dir::unusable(data.path(), &std::io::ErrorKind::StorageFull.into())
+        }
+        EngineError::Io(error) | EngineError::Meta(MetaError::Io(error)) => {
+            super::data_dir::unusable(data.path(), &error)
+        }
+        other => AppError::failure(&format!("the store in {} cannot be opened", data.path().display()), other),
+    }
+}

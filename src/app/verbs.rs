@@ -1,0 +1,144 @@
+//! The verbs that end by themselves. They take the data directory's lock; when a server holds it, those that can be
+//! done while it runs are done by it.
+
+use super::cli::print;
+use super::data_dir::DataDir;
+use super::error::{AppError, Exit};
+use super::progress::Shown;
+use super::running::Running;
+use super::stats;
+use super::store::Store;
+use crate::admin::StoreStats;
+use crate::config::Settings;
+use crate::engine::check::Checker;
+use crate::engine::gc::GcProgress;
+use crate::sys::OsRandom;
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn stats(settings: &Settings, json: bool) -> Result<(), AppError> {
+    let dir = &settings.storage.data_dir;
+    let stats: StoreStats = match open_dir(dir) {
+        Ok(data) => runtime()?.block_on(async {
+            let store = Store::open(data, settings, catching_up(&Shown::new(false))).await?;
+            stats::collect(store.parts()).await.map_err(|error| AppError::failure("cannot count the store", error))
+        })?,
+        Err(error) if error.exit == Exit::InUse => {
+            let answer = Running::find(dir, &error)?.ask("GET", "/admin/v1/stats")?;
+            serde_json::from_value(answer).map_err(|error| AppError::failure("an answer of another version", error))?
+        }
+        Err(error) => return Err(error),
+    };
+    if json { print(&serde_json::json!(stats).to_string()) } else { print(&stats::table(&stats)) }
+}
+
+pub(super) fn gc(settings: &Settings, dry_run: bool, json: bool) -> Result<(), AppError> {
+    let dir = &settings.storage.data_dir;
+    match open_dir(dir) {
+        Ok(data) => runtime()?.block_on(collect(data, settings, dry_run, json)),
+        Err(error) if error.exit == Exit::InUse => {
+            let path = if dry_run { "/admin/v1/gc?dry_run=true" } else { "/admin/v1/gc" };
+            let mut answer = Running::find(dir, &error)?.ask("POST", path)?;
+            if json {
+                let value = answer.get_mut(if dry_run { "plan" } else { "report" }).map(Value::take);
+                return print(&value.unwrap_or_default().to_string());
+            }
+            print(answer.get("text").and_then(Value::as_str).unwrap_or_default())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn collect(data: DataDir, settings: &Settings, dry_run: bool, json: bool) -> Result<(), AppError> {
+    let shown = Shown::new(json);
+    let store = Store::open(data, settings, catching_up(&shown)).await?;
+    let failed = |error| AppError::failure("garbage collection", error);
+    if dry_run {
+        let plan = store.collector.plan().await.map_err(failed)?;
+        shown.finish();
+        return print_report(&plan, json);
+    }
+    // Collecting waits for the index, which has to follow the log meanwhile.
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(store.follower().run(stop.clone()));
+    let bar = shown.clone();
+    let progress = move |at: GcProgress| bar.set(&format!("{:?}", at.phase).to_lowercase(), at.done, at.total);
+    let report = store.collector.run(&interrupted(), Some(Arc::new(progress))).await;
+    stop.cancel();
+    let _ = following.await;
+    shown.finish();
+    let report = report.map_err(failed)?;
+    close(store).await?;
+    print_report(&report, json)
+}
+
+pub(super) fn fsck(settings: &Settings, deep: bool, rebuild_index: bool, json: bool) -> Result<(), AppError> {
+    let data = open_dir(&settings.storage.data_dir)?;
+    runtime()?.block_on(async {
+        let shown = Shown::new(json);
+        let store = Store::open(data, settings, catching_up(&shown)).await?;
+        let parts = store.parts();
+        let checker = Checker::new(parts.packs.clone(), parts.index.clone(), Arc::clone(&parts.log));
+        let failed = |error| AppError::failure("the check", error);
+        if rebuild_index {
+            let bar = shown.clone();
+            let progress = move |done: u64, total: u64| bar.set("rebuilding", done, total);
+            checker.rebuild_index(Some(Arc::new(progress))).await.map_err(failed)?;
+        }
+        let bar = shown.clone();
+        let progress = Arc::new(move |at: crate::engine::check::CheckProgress| {
+            bar.set(&format!("{:?}", at.phase).to_lowercase(), at.done, at.total);
+        });
+        let report = checker.check(deep, &interrupted(), Some(progress)).await.map_err(failed)?;
+        shown.finish();
+        close(store).await?;
+        print_report(&report, json)?;
+        if report.is_clean() {
+            return Ok(());
+        }
+        if report.stopped {
+            return Err(AppError::new(Exit::Failure, "the check was stopped before its end"));
+        }
+        let next = if deep { "restore what is named above from a backup" } else { "`fsck --rebuild-index` repairs wrong counts; `fsck --deep` reads everything" };
+        Err(AppError::new(Exit::Damage, format!("the store is damaged: {next}")))
+    })
+}
+
+fn open_dir(dir: &Path) -> Result<DataDir, AppError> {
+    DataDir::open(dir, false, &OsRandom)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, AppError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| AppError::failure("cannot start threads", error))
+}
+
+fn catching_up(shown: &Shown) -> Arc<dyn Fn(u64, u64) + Send + Sync> {
+    let shown = shown.clone();
+    Arc::new(move |done, total| shown.set("index", done, total))
+}
+
+/// Cancelled by SIGINT: long work then stops between two steps.
+fn interrupted() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            told.cancel();
+        }
+    });
+    stop
+}
+
+async fn close(store: Store) -> Result<(), AppError> {
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    closed.map_err(|error| AppError::failure("cannot close the store", error))?
+}
+
+fn print_report(report: &(impl Serialize + Display), json: bool) -> Result<(), AppError> {
+    if json { print(&serde_json::json!(report).to_string()) } else { print(&report.to_string()) }
+}

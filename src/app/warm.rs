@@ -1,0 +1,41 @@
+//! The chunks that were hot when the process last ended, back in memory.
+
+use super::store::Store;
+use crate::engine::codec::decode_record;
+use crate::engine::{EngineParts, read_hot_list};
+use crate::types::ChunkId;
+use bytes::Bytes;
+
+const NAME: &str = "hot-chunks";
+
+/// In the background, while requests are served.
+pub(super) async fn warm(store: &Store) {
+    let (fs, path) = (store.parts().fs.clone(), store.data.join(NAME));
+    let list = tokio::task::spawn_blocking(move || read_hot_list(fs.as_ref(), &path)).await.unwrap_or_default();
+    if list.is_empty() {
+        return;
+    }
+    let parts = store.parts().clone();
+    let load = move |ids| {
+        let parts = parts.clone();
+        async move { tokio::task::spawn_blocking(move || load(&parts, ids)).await.unwrap_or_default() }
+    };
+    let warmed = store.parts().cache.warm(&list, load).await;
+    tracing::info!(chunks = warmed, "the cache is warm");
+}
+
+/// Those of the chunks that are still there and sound.
+fn load(parts: &EngineParts, ids: Vec<ChunkId>) -> Vec<(ChunkId, Bytes)> {
+    let _hold = parts.index.hold();
+    let Ok(locations) = parts.index.get(&ids) else { return Vec::new() };
+    let found: Vec<_> = ids.into_iter().zip(locations).filter_map(|(id, at)| Some((id, at?))).collect();
+    let records = parts.packs.read(&found).into_iter().flatten();
+    records.filter_map(|record| Some((record.id, decode_record(&record).ok()?))).collect()
+}
+
+/// Blocks. Nothing depends on it.
+pub(super) fn save(store: &Store) {
+    if let Err(error) = store.parts().cache.save_hot_list(store.parts().fs.as_ref(), &store.data.join(NAME)) {
+        tracing::warn!(%error, "the list of hot chunks could not be saved; the next start begins cold");
+    }
+}
