@@ -46,6 +46,8 @@ impl DataDir {
             let message = format!("{} holds no store; name one with --data", path.display());
             return Err(AppError::new(Exit::Usage, message));
         }
+        // Before anything is created: what is not ours stays as it is.
+        read_store(path)?;
         let lock = lock(path)?;
         let store = match read_store(path)? {
             Some(store) => store,

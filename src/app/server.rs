@@ -237,3 +237,9 @@ async fn open(
     let handler = s3_handler(service, credentials, settings)?;
     Ok((store, disk, handler))
 }
+
+// STUB
+fn s3_handler(_service: ObjectService, _credentials: &RootCredentials, _settings: &Settings) -> Result<Handler, AppError> {
+    let _ = S3Gateway;
+    Ok(Arc::new(|_| Box::pin(async { http::Response::new(crate::http::full("")) })))
+}

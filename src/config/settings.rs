@@ -65,6 +65,7 @@ impl Default for StorageSettings {
 pub struct LogSettings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives as `sediment=debug,hyper=info`.
     pub level: String,
+    /// `text`, `json`, or `auto`: text on a terminal, JSON otherwise.
     pub format: LogFormat,
 }
 

@@ -1,6 +1,8 @@
 //! Integration tests: one binary, one module per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod app_cli;
+mod app_serve;
 mod architecture;
 mod cache_redis;
 mod support;

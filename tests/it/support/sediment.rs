@@ -1,0 +1,166 @@
+//! The built binary, started and stopped as a person would.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+pub const USER: &str = "test-access";
+pub const PASSWORD: &str = "test-secret-key";
+/// Far above anything that is not stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `sediment` with the arguments, knowing nothing of this environment's settings.
+pub fn command(data: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sediment"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SEDIMENT_") {
+            command.env_remove(name);
+        }
+    }
+    command.arg("--data").arg(data).args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end.
+pub fn run(data: &Path, args: &[&str]) -> Output {
+    command(data, args).output().unwrap()
+}
+
+/// Asserts a refusal: the exit code, and one line on standard error, which is returned.
+pub fn refused(output: &Output, code: i32) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with('{')).collect();
+    assert_eq!(lines.len(), 1, "one clear line: {said}");
+    lines[0].to_owned()
+}
+
+pub struct Sediment {
+    child: Child,
+    log: Receiver<String>,
+    seen: Vec<String>,
+    pub data: PathBuf,
+    /// `http://address:port`
+    pub s3: String,
+    pub admin: String,
+}
+
+impl Sediment {
+    /// Serves on free ports with the tests' credentials; returns when it is ready.
+    pub fn serve(data: &Path, args: &[&str]) -> Self {
+        let mut command = command(data, &["serve"]);
+        command.env("SEDIMENT_ROOT_USER", USER).env("SEDIMENT_ROOT_PASSWORD", PASSWORD);
+        Self::start(command, data, args)
+    }
+
+    /// As [`Self::serve`], from a command that says `serve` already.
+    pub fn start(mut command: Command, data: &Path, args: &[&str]) -> Self {
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+        let (s3, admin) = (String::new(), String::new());
+        let mut this = Self { child, log, seen: Vec::new(), data: data.to_owned(), s3, admin };
+        let serving = this.wait_for("serving");
+        let text = |name: &str| serving[name].as_str().unwrap().to_owned();
+        (this.s3, this.admin) = (text("s3"), text("admin"));
+        this
+    }
+
+    /// The next line of the log with that message.
+    pub fn wait_for(&mut self, message: &str) -> Value {
+        loop {
+            let Ok(line) = self.log.recv_timeout(PATIENCE) else {
+                let _ = self.child.kill();
+                panic!("no `{message}` in the log:\n{}", self.seen.join("\n"));
+            };
+            let value: Value = serde_json::from_str(&line).unwrap_or_default();
+            self.seen.push(line);
+            if value["message"] == message {
+                return value;
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that it printed on standard output, once it has ended.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let mut out = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        (self.child.wait().unwrap(), out)
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(mut self) -> String {
+        self.terminate();
+        let (status, out) = self.wait();
+        self.seen.extend(self.log.try_iter());
+        assert!(status.success(), "{status}:\n{}", self.seen.join("\n"));
+        out
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn client(&self) -> aws_sdk_s3::Client {
+        let keys = aws_sdk_s3::config::Credentials::new(USER, PASSWORD, None, None, "test");
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_s3::config::Region::new("us-east-1"))
+            .endpoint_url(&self.s3)
+            .credentials_provider(keys)
+            .force_path_style(true)
+            .build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    /// Status and body of a GET at the admin listener.
+    pub fn admin_get(&self, path: &str) -> (u16, String) {
+        let address = self.admin.strip_prefix("http://").unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(address, request.as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+}
+
+impl Drop for Sediment {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends bytes and reads until the other side closes.
+pub fn exchange(address: &str, request: &[u8]) -> String {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
