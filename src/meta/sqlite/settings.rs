@@ -1,9 +1,9 @@
 //! What an operator can set.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The `meta` section.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SqliteSettings {
     /// Threads that read, at least 1. Each holds one connection.
