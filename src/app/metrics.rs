@@ -8,8 +8,8 @@ static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
 /// From 50 µs (an fsync) to a minute (a long body).
 const SECONDS: [f64; 19] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0, 30.0, 60.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
 ];
 
 /// Installs the recorder on the first call; servers of one process share it.

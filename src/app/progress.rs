@@ -25,7 +25,9 @@ impl Shown {
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(0);
             let template = "{msg:<12} {wide_bar} {human_pos}/{human_len} {elapsed}";
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             Inner::Bar(bar)
         } else {
             Inner::Nothing

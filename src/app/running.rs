@@ -57,7 +57,8 @@ impl Running {
     fn exchange(&self, method: &str, path: &str) -> io::Result<Vec<u8>> {
         let mut address = self.admin;
         if address.ip().is_unspecified() {
-            let loopback = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+            let loopback =
+                if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
             address.set_ip(loopback);
         }
         let mut stream = TcpStream::connect(address)?;

@@ -34,7 +34,9 @@ fn greet(server: &Server, json: bool) {
     let (access, secret) = (credentials.access_key.as_str(), credentials.secret_key.as_str());
     let written = match (server.has_new_credentials(), json) {
         (false, _) => Ok(()),
-        (true, true) => writeln!(out, "{}", serde_json::json!({ "access_key": access, "secret_key": secret })),
+        (true, true) => {
+            writeln!(out, "{}", serde_json::json!({ "access_key": access, "secret_key": secret }))
+        }
         (true, false) => writeln!(
             out,
             "\nNew root credentials, shown only now (kept in credentials.json of the data directory):\n\n  \
@@ -44,7 +46,9 @@ fn greet(server: &Server, json: bool) {
         ),
     };
     if written.and_then(|()| out.flush()).is_err() {
-        tracing::warn!("standard output is closed; the credentials are in credentials.json of the data directory");
+        tracing::warn!(
+            "standard output is closed; the credentials are in credentials.json of the data directory"
+        );
     }
 }
 
@@ -55,7 +59,8 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, AppError> {
-        let listen = |kind| signal(kind).map_err(|error| AppError::failure("cannot listen for signals", error));
+        let listen =
+            |kind| signal(kind).map_err(|error| AppError::failure("cannot listen for signals", error));
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 

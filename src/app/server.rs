@@ -12,7 +12,6 @@ use super::{metrics, private_file};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings};
 use crate::http::{Handler, HttpServer, ResponseBody};
-use crate::s3::S3Gateway;
 use crate::service::ObjectService;
 use crate::sys::OsRandom;
 use http_body_util::BodyExt;
@@ -130,7 +129,8 @@ impl Server {
     }
 
     fn announce(&self, token: &str) -> Result<(), AppError> {
-        let (s3, admin) = (format!("http://{}", self.s3_address()), format!("http://{}", self.admin_address()));
+        let (s3, admin) =
+            (format!("http://{}", self.s3_address()), format!("http://{}", self.admin_address()));
         let running = Running {
             pid: std::process::id(),
             s3: s3.clone(),
@@ -238,8 +238,17 @@ async fn open(
     Ok((store, disk, handler))
 }
 
-// STUB
-fn s3_handler(_service: ObjectService, _credentials: &RootCredentials, _settings: &Settings) -> Result<Handler, AppError> {
-    let _ = S3Gateway;
-    Ok(Arc::new(|_| Box::pin(async { http::Response::new(crate::http::full("")) })))
+/// Until the protocol's room is wired in, S3 requests are told so.
+fn s3_handler(
+    _service: ObjectService,
+    _credentials: &RootCredentials,
+    _settings: &Settings,
+) -> Result<Handler, AppError> {
+    Ok(Arc::new(|_request| {
+        Box::pin(async {
+            let mut response = http::Response::new(crate::http::full("S3 is not served by this build\n"));
+            *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
+            response
+        })
+    }))
 }

@@ -7,7 +7,8 @@ use crate::engine::{EngineError, EngineParts};
 pub(super) async fn collect(parts: &EngineParts) -> Result<StoreStats, EngineError> {
     let totals = parts.log.totals().await?;
     let (index, packs) = (parts.index.clone(), parts.packs.clone());
-    let counted = tokio::task::spawn_blocking(move || Ok::<_, EngineError>((index.counts()?, packs.packs()?)));
+    let counted =
+        tokio::task::spawn_blocking(move || Ok::<_, EngineError>((index.counts()?, packs.packs()?)));
     let (counts, packs) = counted.await.map_err(|error| EngineError::Io(std::io::Error::other(error)))??;
     let pack_bytes: u64 = packs.iter().map(|pack| pack.allocated).sum();
     let unique_bytes = counts.raw_bytes + totals.inline_bytes;

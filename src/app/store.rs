@@ -4,8 +4,8 @@ use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
 use super::warm;
 use crate::config::Settings;
-use crate::engine::gc::{Collector, PlainFiles};
 use crate::engine::Follower;
+use crate::engine::gc::{Collector, PlainFiles};
 use crate::engine::index::{ChunkIndex, Progress};
 use crate::engine::pack::{PackSet, RecoveryReport};
 use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
@@ -17,7 +17,6 @@ use std::sync::Arc;
 /// An open store whose index has caught up. Whoever holds it holds the data directory.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) meta: Arc<SqliteStore>,
     pub(super) engine: Engine,
     pub(super) collector: Collector,
     /// Last, so that it is dropped last: the lock goes when everything is closed.
@@ -56,7 +55,9 @@ impl Store {
         let parts = self.parts();
         let sealed = parts.packs.seal();
         let kept = parts.index.checkpoint();
-        sealed.and(kept.map(drop)).map_err(|error| AppError::failure("the store could not be closed tidily", error))
+        sealed
+            .and(kept.map(drop))
+            .map_err(|error| AppError::failure("the store could not be closed tidily", error))
     }
 }
 
@@ -73,13 +74,15 @@ fn open(
 
     let files = DiskPackStore::open(Arc::clone(&fs), data.join("packs")).map_err(|e| failed(e.into()))?;
     let (packs, recovery) =
-        PackSet::open(Arc::new(files), Arc::clone(&clock), Arc::clone(&random), &settings.packs).map_err(failed)?;
+        PackSet::open(Arc::new(files), Arc::clone(&clock), Arc::clone(&random), &settings.packs)
+            .map_err(failed)?;
     report(&recovery);
     // A store that has packs had metadata: it must not start empty.
     let mode = if recovery.packs == 0 { OpenMode::Create } else { OpenMode::Existing };
     let barrier = Arc::new(packs.clone());
     let database = data.join("meta").join("sediment.db");
-    let meta = SqliteStore::open(&database, mode, barrier, Arc::clone(&clock), Arc::clone(&random), &settings.meta);
+    let meta =
+        SqliteStore::open(&database, mode, barrier, Arc::clone(&clock), Arc::clone(&random), &settings.meta);
     let meta = Arc::new(meta.map_err(|e| failed(e.into()))?);
     let index = ChunkIndex::open(&data.join("index"), packs.clone(), &settings.index).map_err(failed)?;
     let log: Arc<dyn ChangeLog> = Arc::clone(&meta) as Arc<dyn ChangeLog>;
@@ -115,7 +118,7 @@ fn open(
         memory: EngineParts::memory_budget(&settings.engine),
     };
     let engine = Engine::new(parts).map_err(failed)?;
-    Ok(Store { meta, engine, collector, data })
+    Ok(Store { engine, collector, data })
 }
 
 fn report(recovery: &RecoveryReport) {
@@ -137,12 +140,12 @@ pub(super) fn store_error(data: &DataDir, error: EngineError) -> AppError {
         EngineError::Incompatible(why) | EngineError::Meta(MetaError::Incompatible(why)) => {
             AppError::new(Exit::Format, why)
         }
-        EngineError::Full => {
-            super::data_dir::unusable(data.path(), &std::io::ErrorKind::StorageFull.into())
-        }
+        EngineError::Full => super::data_dir::unusable(data.path(), &std::io::ErrorKind::StorageFull.into()),
         EngineError::Io(error) | EngineError::Meta(MetaError::Io(error)) => {
             super::data_dir::unusable(data.path(), &error)
         }
-        other => AppError::failure(&format!("the store in {} cannot be opened", data.path().display()), other),
+        other => {
+            AppError::failure(&format!("the store in {} cannot be opened", data.path().display()), other)
+        }
     }
 }

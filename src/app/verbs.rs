@@ -25,11 +25,14 @@ pub(super) fn stats(settings: &Settings, json: bool) -> Result<(), AppError> {
     let stats: StoreStats = match open_dir(dir) {
         Ok(data) => runtime()?.block_on(async {
             let store = Store::open(data, settings, catching_up(&Shown::new(false))).await?;
-            stats::collect(store.parts()).await.map_err(|error| AppError::failure("cannot count the store", error))
+            stats::collect(store.parts())
+                .await
+                .map_err(|error| AppError::failure("cannot count the store", error))
         })?,
         Err(error) if error.exit == Exit::InUse => {
             let answer = Running::find(dir, &error)?.ask("GET", "/admin/v1/stats")?;
-            serde_json::from_value(answer).map_err(|error| AppError::failure("an answer of another version", error))?
+            serde_json::from_value(answer)
+                .map_err(|error| AppError::failure("an answer of another version", error))?
         }
         Err(error) => return Err(error),
     };
@@ -66,7 +69,8 @@ async fn collect(data: DataDir, settings: &Settings, dry_run: bool, json: bool) 
     let stop = CancellationToken::new();
     let following = tokio::spawn(store.follower().run(stop.clone()));
     let bar = shown.clone();
-    let progress = move |at: GcProgress| bar.set(&format!("{:?}", at.phase).to_lowercase(), at.done, at.total);
+    let progress =
+        move |at: GcProgress| bar.set(&format!("{:?}", at.phase).to_lowercase(), at.done, at.total);
     let report = store.collector.run(&interrupted(), Some(Arc::new(progress))).await;
     stop.cancel();
     let _ = following.await;
@@ -103,7 +107,11 @@ pub(super) fn fsck(settings: &Settings, deep: bool, rebuild_index: bool, json: b
         if report.stopped {
             return Err(AppError::new(Exit::Failure, "the check was stopped before its end"));
         }
-        let next = if deep { "restore what is named above from a backup" } else { "`fsck --rebuild-index` repairs wrong counts; `fsck --deep` reads everything" };
+        let next = if deep {
+            "restore what is named above from a backup"
+        } else {
+            "`fsck --rebuild-index` repairs wrong counts; `fsck --deep` reads everything"
+        };
         Err(AppError::new(Exit::Damage, format!("the store is damaged: {next}")))
     })
 }

@@ -11,7 +11,8 @@ const NAME: &str = "hot-chunks";
 /// In the background, while requests are served.
 pub(super) async fn warm(store: &Store) {
     let (fs, path) = (store.parts().fs.clone(), store.data.join(NAME));
-    let list = tokio::task::spawn_blocking(move || read_hot_list(fs.as_ref(), &path)).await.unwrap_or_default();
+    let list =
+        tokio::task::spawn_blocking(move || read_hot_list(fs.as_ref(), &path)).await.unwrap_or_default();
     if list.is_empty() {
         return;
     }

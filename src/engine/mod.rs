@@ -2,11 +2,13 @@
 
 mod body_store;
 mod cache;
+pub mod check;
 pub mod codec;
 #[expect(clippy::module_inception, reason = "the engine itself, among its parts")]
 mod engine;
 mod error;
 mod follow;
+pub mod gc;
 mod hybrid;
 pub mod index;
 mod ingest;

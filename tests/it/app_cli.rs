@@ -80,9 +80,11 @@ fn a_port_in_use_exits_7() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let said = refused(&run(dir.path(), &["serve", "--listen", &address, "--admin-listen", "127.0.0.1:0"]), 7);
+    let said =
+        refused(&run(dir.path(), &["serve", "--listen", &address, "--admin-listen", "127.0.0.1:0"]), 7);
     assert!(said.contains(&address) && said.contains("server.listen"), "{said}");
-    let said = refused(&run(dir.path(), &["serve", "--listen", "127.0.0.1:0", "--admin-listen", &address]), 7);
+    let said =
+        refused(&run(dir.path(), &["serve", "--listen", "127.0.0.1:0", "--admin-listen", &address]), 7);
     assert!(said.contains("admin.listen"), "{said}");
 }
 
@@ -104,7 +106,9 @@ fn one_process_holds_the_directory_and_the_verbs_know() {
     }
     server.stop();
     assert!(!dir.path().join("run.json").exists());
-    for args in [&["stats"][..], &["gc"], &["gc", "--dry-run"], &["fsck", "--deep"], &["fsck", "--rebuild-index"]] {
+    for args in
+        [&["stats"][..], &["gc"], &["gc", "--dry-run"], &["fsck", "--deep"], &["fsck", "--rebuild-index"]]
+    {
         let out = run(dir.path(), args);
         assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
     }

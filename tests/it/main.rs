@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app_cli;
-mod app_serve;
 mod architecture;
 mod cache_redis;
 mod support;
