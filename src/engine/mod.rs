@@ -20,6 +20,12 @@ mod plain;
 pub mod read;
 mod settings;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::cache::fuzzing::hot_list;
+}
+
 pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, StagedBody};
 pub use cache::{Admission, CacheError, CacheSettings, ChunkCache, RedisUrl, read_hot_list};
 pub use engine::Engine;

@@ -10,6 +10,19 @@ mod server;
 mod settings;
 mod stream;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// However the bytes are cut into reads, the verdict is the same.
+    pub fn framing(pieces: &[Vec<u8>]) {
+        const MAX_HEAD_BYTES: u32 = 4096;
+        let mut whole = super::framing::Framing::new(MAX_HEAD_BYTES);
+        let verdict = whole.advance(&pieces.concat()).is_ok();
+        let mut cut = super::framing::Framing::new(MAX_HEAD_BYTES);
+        assert_eq!(pieces.iter().all(|piece| cut.advance(piece).is_ok()), verdict);
+    }
+}
+
 pub use body::{BoxError, RequestBody, RequestBodyError, ResponseBody};
 pub use server::{Handler, HttpServer, full};
 pub use settings::HttpSettings;

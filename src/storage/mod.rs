@@ -17,6 +17,12 @@ mod pack_disk;
 mod pack_memory;
 mod pack_store;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::file::fuzzing::{file_name, file_record};
+}
+
 pub use error::StorageError;
 pub use ext::StorageLayerExt;
 pub use faulty::Faulty;

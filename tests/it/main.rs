@@ -4,4 +4,5 @@
 mod app_cli;
 mod architecture;
 mod cache_redis;
+mod noise;
 mod support;

@@ -19,6 +19,11 @@ fn encode(ids: &[ChunkId]) -> Vec<u8> {
     bytes
 }
 
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = decode(bytes);
+}
+
 fn decode(bytes: &[u8]) -> Option<Vec<ChunkId>> {
     let (rest, crc) = bytes.split_last_chunk::<4>()?;
     let ids = rest.strip_prefix(MAGIC)?;

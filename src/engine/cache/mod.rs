@@ -16,6 +16,13 @@ mod settings;
 mod tiers;
 mod write_behind;
 
+#[cfg(fuzzing)]
+pub(super) mod fuzzing {
+    pub fn hot_list(bytes: &[u8]) {
+        super::hot_list::fuzz(bytes);
+    }
+}
+
 pub use error::CacheError;
 pub use hot_list::read_hot_list;
 pub use settings::{CacheSettings, RedisUrl};

@@ -1,1 +1,117 @@
+use super::{Checker, Finding};
+use crate::engine::gc::testing::{World, content};
+use crate::meta::{Change, ChangeLog, LogRecord, ManifestRow};
+use crate::types::{ChunkId, Entry, EntryKind, Manifest, UnixMillis};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
+async fn check(checker: &Checker, deep: bool) -> super::CheckReport {
+    checker.check(deep, &CancellationToken::new(), None).await.unwrap()
+}
+
+fn id(seed: u64) -> ChunkId {
+    ChunkId::new(Sha256::digest(content(seed)).into())
+}
+
+/// Two bodies that share a node, one chunk twice in a root, one body dropped.
+async fn store() -> World {
+    let mut world = World::new().await;
+    world.put("a", &[1, 2, 3, 4, 5]).await;
+    let mut put = world.begin_put();
+    world.write(&mut put, &[1, 2, 3, 4, 5]).unwrap();
+    world.wrap(&mut put).unwrap();
+    world.write(&mut put, &[9, 9]).unwrap();
+    world.finish_put(put, "b").await.unwrap();
+    world.put("c", &[1, 20]).await;
+    world.delete("c").await;
+    world.packs.seal().unwrap();
+    world.follow().await;
+    world
+}
+
+#[tokio::test]
+async fn i3_a_sound_store_is_clean_in_one_pass_and_in_many() {
+    let world = store().await;
+    let report = check(&world.checker(), true).await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.manifests, report.nodes, report.entries), (2, 1, 8));
+    assert_eq!((report.records_read, report.strays), (8, 0));
+    let many = Checker { ids_per_pass: 1, ..world.checker() };
+    let again = check(&many, true).await;
+    assert_eq!((again.is_clean(), again.entries, again.manifests), (true, 8, 2));
+}
+
+#[tokio::test]
+async fn i3_a_count_that_is_not_the_recount_is_found() {
+    let world = store().await;
+    let entry = Entry { kind: EntryKind::Chunk, id: id(3), len: content(3).len() as u64 };
+    let root = Manifest::new(vec![entry]).unwrap();
+    // The index is told of a manifest that the metadata does not have.
+    let forged = LogRecord {
+        seq: world.index.applied().next(),
+        at: UnixMillis::new(0),
+        change: Change::Mark,
+        added: vec![ManifestRow { id: root.id(), root }],
+        dropped: Vec::new(),
+    };
+    world.index.apply(&[forged]).unwrap();
+    let report = check(&world.checker(), false).await;
+    assert_eq!(report.findings, [Finding::WrongCount { id: id(3), indexed: 2, counted: 1 }]);
+    assert!(!report.is_clean());
+    assert!(report.to_string().contains("the store is damaged"));
+}
+
+#[tokio::test]
+async fn i4_content_that_changed_on_disk_is_found_by_a_deep_check() {
+    let world = store().await;
+    let pack = world.packs.ids()[0];
+    let mut bytes = world.memory.bytes(pack);
+    let at = bytes.windows(64).position(|window| window == &content(9)[..64]).unwrap();
+    bytes[at + 100] ^= 4;
+    world.memory.set_bytes(pack, bytes);
+    assert!(check(&world.checker(), false).await.is_clean(), "a quick check reads no chunks");
+    let report = check(&world.checker(), true).await;
+    assert!(
+        matches!(&report.findings[..], [Finding::Damaged { id: found, .. }] if *found == id(9)),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn i1_a_lost_pack_is_told_chunk_by_chunk() {
+    let world = store().await;
+    world.packs.remove(world.packs.ids()[0]).unwrap();
+    let report = check(&world.checker(), true).await;
+    assert!(report.incomplete, "the lost node hides what stands below it");
+    let lost: Vec<_> = report.findings.iter().filter(|f| matches!(f, Finding::Missing { .. })).collect();
+    assert!(lost.contains(&&Finding::Missing { id: id(9) }), "{report}");
+    assert!(!report.is_clean());
+}
+
+#[tokio::test]
+async fn i3_a_rebuilt_index_is_that_of_a_recount() {
+    let world = store().await;
+    let before = world.index.entries(None, 100).unwrap();
+    let seq = world.checker().rebuild_index(None).await.unwrap();
+    assert_eq!(seq, world.meta.last_seq().await.unwrap());
+    assert_eq!(world.index.applied(), seq);
+    let after = world.index.entries(None, 100).unwrap();
+    let counts = |entries: &[(ChunkId, crate::engine::index::IndexEntry)]| {
+        entries.iter().map(|(id, entry)| (*id, entry.references, entry.location)).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&before), counts(&after));
+    world.verify("rebuilt").await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_behind_is_not_judged() {
+    let mut world = store().await;
+    world.put("d", &[50]).await;
+    let refused = world.checker().check(false, &CancellationToken::new(), None).await;
+    assert!(refused.is_err());
+    let stop = CancellationToken::new();
+    stop.cancel();
+    world.follow().await;
+    let stopped = world.checker().check(true, &stop, None).await.unwrap();
+    assert!(stopped.stopped && !stopped.is_clean());
+}

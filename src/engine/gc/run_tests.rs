@@ -1,1 +1,337 @@
+use super::testing::{World, chunk, content};
+use super::{GcAction, GcPhase, GcSettings, Schedule};
+use crate::engine::pack::RecordKind;
+use crate::meta::{ChangeLog, Commit, MetaStore, NewBody};
+use crate::sys::{Random, SeededRandom};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
+fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
+    range.collect()
+}
+
+fn allocated(world: &World) -> u64 {
+    world.packs.packs().unwrap().iter().map(|pack| pack.allocated).sum()
+}
+
+/// One pack to punch, one to write anew, one to remove, each of about 200 KiB.
+async fn garbage() -> World {
+    garbage_in(World::new().await, [30, 5, 0], 40).await
+}
+
+/// A pack for each of `kept`: so many chunks stay, the rest up to `all` is dropped.
+async fn garbage_in(mut world: World, kept: [u64; 3], all: u64) -> World {
+    for (pack, kept) in [0, 100, 200].into_iter().zip(kept) {
+        world.put(&format!("drop-{pack}"), &seeds(pack + kept..pack + all)).await;
+        if kept > 0 {
+            world.put(&format!("keep-{pack}"), &seeds(pack..pack + kept)).await;
+        }
+        world.packs.seal().unwrap();
+        world.delete(&format!("drop-{pack}")).await;
+    }
+    world.follow().await;
+    world
+}
+
+#[tokio::test]
+async fn i3_space_of_deleted_objects_returns_to_the_file_system() {
+    let world = garbage_in(World::on_disk().await, [30, 5, 0], 40).await;
+    let before = allocated(&world);
+    let report = world.gc().await.unwrap();
+    let after = allocated(&world);
+    assert_eq!((report.packs_removed, report.packs_rewritten, report.packs_punched), (1, 1, 1), "{report}");
+    assert_eq!(report.freed_bytes, before - after);
+    let dropped: usize =
+        [30..40, 105..140, 200..240].into_iter().flatten().map(|seed| content(seed).len()).sum();
+    let share = report.freed_bytes as f64 / dropped as f64;
+    assert!(share > 0.8, "only {share:.2} of what was deleted came back");
+    assert_eq!(world.packs.ids().len(), 2, "the punched pack and the one that the rest moved to");
+    world.verify("after").await;
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_says_what_the_run_then_does() {
+    let world = garbage().await;
+    let state = async |world: &World| {
+        let log = world.meta.last_seq().await.unwrap();
+        (log, world.packs.packs().unwrap(), world.index.entries(None, 1000).unwrap().len())
+    };
+    let before = state(&world).await;
+    let plan = world.collector.plan().await.unwrap();
+    assert_eq!(state(&world).await, before);
+    assert_eq!(world.collector.plan().await.unwrap(), plan);
+    let actions: Vec<_> = plan.packs.iter().map(|pack| pack.action).collect();
+    assert_eq!(actions, [GcAction::Punch, GcAction::Rewrite, GcAction::Remove]);
+    let report = world.gc().await.unwrap();
+    assert_eq!((report.collected, report.collected_bytes), (plan.candidates, plan.candidate_bytes));
+    let share = report.freed_bytes as f64 / plan.freed_bytes() as f64;
+    assert!((0.8..1.1).contains(&share), "{share:.2} of the plan");
+    let text = plan.to_string();
+    assert!(text.contains("remove") && text.contains("88 unused chunks"), "{text}");
+    assert!(serde_json::to_string(&plan).unwrap().contains(r#""action":"rewrite""#));
+    assert!(world.collector.plan().await.unwrap().packs.is_empty(), "nothing is left to do");
+}
+
+#[tokio::test]
+async fn i3_killed_at_any_write_it_loses_nothing_and_leaves_only_garbage() {
+    for power_cut in [false, true] {
+        // A kill keeps more than a power cut: every third place will do.
+        for writes in (0..).step_by(if power_cut { 1 } else { 3 }) {
+            let world = garbage_in(World::new().await, [7, 2, 0], 12).await;
+            world.store.die_after(writes);
+            let run = world.gc().await;
+            let died = run.is_err();
+            assert_eq!(died, world.store.is_dead() && died, "{run:?}");
+            let world = world.restart(power_cut).await;
+            let context = format!("killed at write {writes}, power cut: {power_cut}");
+            world.verify(&context).await;
+            world.collect_all(&context).await;
+            world.verify(&context).await;
+            if !died {
+                assert!(writes > 20, "the run wrote only {writes} times");
+                break;
+            }
+        }
+    }
+}
+
+/// A record appended whose index entry is still to come, in a pack that is full meanwhile.
+#[tokio::test]
+async fn i3_a_record_on_its_way_into_the_index_is_not_taken_for_garbage() {
+    let mut world = garbage().await;
+    let mut put = world.begin_put();
+    let record = chunk(999);
+    let id = record.id;
+    let location = world.packs.append(&[record]).unwrap()[0];
+    world.packs.seal().unwrap();
+    for _ in 0..2 {
+        let report = world.gc().await.unwrap();
+        assert_eq!(report.strays, 0, "{report}");
+    }
+    world.index.insert(put.hold(), &[(id, RecordKind::Chunk, location)]).unwrap();
+    put.push(999);
+    world.finish_put(put, "late").await.unwrap();
+    world.verify("the write went on").await;
+}
+
+/// A write commits and lets go after the mark was applied, before the run looks at the holds.
+#[tokio::test]
+async fn i3_a_commit_behind_the_mark_is_counted_before_collecting() {
+    let mut world = garbage().await;
+    let mut put = world.begin_put();
+    world.write(&mut put, &[202, 203]).unwrap();
+    let (stop, collector) = (CancellationToken::new(), world.collector.clone());
+    let before = world.meta.last_seq().await.unwrap();
+    let fence = async { collector.fence(&stop).await.unwrap().unwrap() };
+    let others = async {
+        let mark = before.next();
+        world.meta.wait_after(before).await;
+        world.finish_put(put, "behind").await.unwrap();
+        let marked = world.meta.changes_after(world.index.applied(), 100).await.unwrap();
+        world
+            .index
+            .apply(&marked.into_iter().filter(|record| record.seq <= mark).collect::<Vec<_>>())
+            .unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        world.follow().await;
+        std::future::pending::<()>().await;
+    };
+    let fence = tokio::select! {
+        fence = fence => fence,
+        () = others => unreachable!("the others never end"),
+    };
+    let run =
+        super::Run { stop: &stop, progress: None, rate: super::Rate::new(0, std::time::Instant::now()) };
+    collector.collect(fence.bound, &run, &mut super::GcReport::default()).await.unwrap();
+    world.verify("a commit behind the mark").await;
+}
+
+#[tokio::test]
+async fn i3_strays_are_found_by_a_later_run() {
+    let world = garbage().await;
+    world.collect_all("first").await;
+    let before = allocated(&world);
+    let records: Vec<_> = (300..340).map(chunk).collect();
+    // As a crash between collecting and marking leaves them: in a pack, in no index.
+    world.packs.append(&records).unwrap();
+    let mut world = world;
+    world.put("beside", &seeds(400..440)).await;
+    world.packs.seal().unwrap();
+    let report = world.gc().await.unwrap();
+    assert_eq!(report.strays, 40);
+    let added: usize = (400..440).map(|seed| content(seed).len()).sum();
+    assert!(allocated(&world) < before + added as u64 + (60 << 10));
+    world.verify("after").await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_goes_on_the_next_time() {
+    let world = garbage().await;
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let progress = move |progress: super::GcProgress| {
+        if progress.phase == GcPhase::Collecting {
+            stopping.cancel();
+        }
+    };
+    let run = world.collector.run(&stop, Some(Arc::new(progress)));
+    let report = world.while_following(run).await.unwrap();
+    assert!(report.stopped && report.freed_bytes == 0 && report.collected > 0, "{report}");
+    world.verify("stopped").await;
+    let report = world.gc().await.unwrap();
+    assert!(!report.stopped && report.packs_removed == 1 && report.collected == 0, "{report}");
+    world.verify("gone on").await;
+}
+
+/// Nobody applies the log: a run waits, and stops when told to.
+#[tokio::test]
+async fn i5_a_run_that_waits_for_the_index_can_be_stopped() {
+    let world = garbage().await;
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let progress = Arc::new(move |_: super::GcProgress| stopping.cancel());
+    let report = world.collector.run(&stop, Some(progress)).await.unwrap();
+    assert!(report.stopped && report.collected == 0);
+}
+
+#[tokio::test]
+async fn i4_a_pack_with_a_damaged_record_in_use_is_kept() {
+    let world = garbage().await;
+    let rewritten = world.packs.ids()[1];
+    let mut bytes = world.memory.bytes(rewritten);
+    let needle = content(102);
+    let at = bytes.windows(64).position(|window| window == &needle[..64]).unwrap();
+    bytes[at] ^= 1;
+    world.memory.set_bytes(rewritten, bytes);
+    let report = world.gc().await.unwrap();
+    assert_eq!((report.packs_kept, report.packs_rewritten), (1, 0), "{report}");
+    assert!(world.packs.ids().contains(&rewritten));
+    let read = world.begin_read("keep-0").await.unwrap();
+    world.finish_read(&read);
+}
+
+#[tokio::test]
+async fn plain_files_of_nobody_go_but_not_under_a_write() {
+    let mut world = World::new().await;
+    let make = |bytes: &'static [u8]| {
+        let mut writer = world.plain.create(&SeededRandom::new(bytes.len() as u64)).unwrap();
+        writer.write(bytes).unwrap();
+        writer.finish().unwrap()
+    };
+    let (used, unused) = (make(b"used"), make(b"unused"));
+    world.put_body("plain", NewBody::Plain(used), &[]).await.unwrap();
+    world.acknowledged.clear();
+    let write = world.begin_put();
+    assert_eq!(world.gc().await.unwrap().plain_removed, 0, "the write under way may be the file's");
+    drop(write);
+    assert_eq!(world.gc().await.unwrap().plain_removed, 1);
+    assert_eq!(world.plain.list().unwrap(), [used]);
+    let _ = unused;
+}
+
+#[tokio::test]
+async fn the_schedule_runs_only_when_there_is_enough_garbage() {
+    let settings = GcSettings { min_garbage_ratio: 0.5, ..GcSettings::default() };
+    let mut world = World::with(false, settings).await;
+    world.put("a", &seeds(0..40)).await;
+    world.put("b", &seeds(40..90)).await;
+    world.packs.seal().unwrap();
+    world.delete("a").await;
+    world.follow().await;
+    let stop = CancellationToken::new();
+    let schedule = Schedule::new(world.collector.clone(), Arc::new(SeededRandom::new(1)));
+    assert!(!schedule.look(&stop).await.unwrap(), "four ninths are not half");
+    world.delete("b").await;
+    world.follow().await;
+    assert!(world.while_following(schedule.look(&stop)).await.unwrap());
+    assert_eq!(world.packs.ids(), []);
+    assert!(!schedule.look(&stop).await.unwrap(), "an empty store has no garbage");
+}
+
+/// Writes of several requests at once, deletions, collections and crashes in a seeded order.
+#[tokio::test]
+async fn i3_random_histories_keep_the_references_of_a_recount() {
+    for seed in 0..6u64 {
+        let random = SeededRandom::new(seed);
+        let below = |limit: u64| random.u64() % limit;
+        let mut world = World::new().await;
+        let mut puts = Vec::new();
+        for step in 0..250 {
+            match below(20) {
+                0..=4 => {
+                    if puts.len() < 4 {
+                        puts.push(world.begin_put());
+                    }
+                }
+                5..=9 => {
+                    let Some(put) = puts.last_mut() else { continue };
+                    let first = below(80);
+                    world.write(put, &seeds(first..first + below(8))).unwrap();
+                    if below(3) == 0 && !put.is_empty() {
+                        world.wrap(put).unwrap();
+                    }
+                }
+                10..=12 => {
+                    let at = below(4) as usize;
+                    if at < puts.len() {
+                        let put = puts.swap_remove(at);
+                        if below(4) != 0 && !put.is_empty() {
+                            world.finish_put(put, &format!("key-{}", below(12))).await.unwrap();
+                        }
+                    }
+                }
+                13..=15 => {
+                    let key = format!("key-{}", below(12));
+                    if world.acknowledged.contains_key(&key) {
+                        world.delete(&key).await;
+                    }
+                }
+                16 => world.follow().await,
+                17 => drop(world.gc().await.unwrap()),
+                18 => world.packs.seal().unwrap(),
+                _ => {
+                    if below(4) == 0 {
+                        puts.clear();
+                        world = world.restart(below(2) == 0).await;
+                    }
+                }
+            }
+            if step % 50 == 49 {
+                world.verify(&format!("seed {seed}, step {step}")).await;
+            }
+        }
+        drop(puts);
+        world.collect_all(&format!("seed {seed}")).await;
+        world.verify(&format!("seed {seed}, at the end")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_run_is_told_that_one_is_at_work() {
+    let world = garbage().await;
+    let _running = world.collector.0.running.clone().try_lock_owned().unwrap();
+    let refused = world.gc().await.unwrap_err().to_string();
+    assert!(refused.contains("at work already"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_mark_of_a_run_is_all_that_the_log_sees() {
+    let world = World::new().await;
+    let before = world.meta.last_seq().await.unwrap();
+    world.gc().await.unwrap();
+    let records = world.meta.changes_after(before, 10).await.unwrap();
+    assert!(records.iter().all(|record| record.change == crate::meta::Change::Mark), "{records:?}");
+    world.meta.commit(Commit::Mark).await.unwrap();
+}
+
+#[test]
+fn settings_out_of_range_are_refused_by_name() {
+    for (field, value) in [("min_garbage_ratio", 1.5), ("rewrite_below_live_ratio", 0.95)] {
+        let settings: GcSettings = serde_json::from_value(serde_json::json!({ field: value })).unwrap();
+        assert!(settings.validate().unwrap_err().to_string().contains(field));
+    }
+    assert!(GcSettings::default().validate().is_ok());
+    assert!(serde_json::from_str::<GcSettings>(r#"{"rate": 1}"#).is_err());
+}

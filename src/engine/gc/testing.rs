@@ -11,13 +11,14 @@ use crate::meta::{
     ChangeLog, Commit, CommitError, DeleteTarget, MemoryStore, MetaStore, NewBody, NewObject, NewPart,
     NewUpload, ObjectVersion, Outcome, StoredBody, VersionKind, WriteCondition,
 };
-use crate::storage::{PackFile, PackId, PackStore};
+use crate::storage::{DiskPackStore, PackFile, PackId, PackStore};
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
 use crate::types::{
     Attributes, BucketId, BucketName, ChunkId, ETag, Entry, EntryKind, Manifest, Node, ObjectKey, PartNumber,
     UploadId,
 };
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io;
@@ -27,15 +28,15 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// Packs whose process dies at a chosen write: that one and all later ones fail.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mortal {
-    pub(crate) inner: Arc<TestPacks>,
+    inner: Arc<dyn PackStore>,
     /// Writes left to live; `u64::MAX`: for ever.
     left: AtomicU64,
 }
 
 impl Mortal {
-    pub(crate) fn new(inner: Arc<TestPacks>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn PackStore>) -> Self {
         Self { inner, left: AtomicU64::new(u64::MAX) }
     }
 
@@ -91,20 +92,25 @@ impl PackStore for Mortal {
 
 /// The content of chunk `seed`: noise of 4 to 6 KiB.
 pub(crate) fn content(seed: u64) -> Bytes {
-    let mut bytes = vec![0; 4096 + usize::try_from(seed * 977 % 2048).unwrap()];
-    SeededRandom::new(seed).fill(&mut bytes);
-    Bytes::from(bytes)
+    chunk(seed).payload
 }
 
 fn body(seeds: &[u64]) -> Vec<u8> {
     seeds.iter().flat_map(|seed| content(*seed)).collect()
 }
 
-fn chunk(seed: u64) -> NewRecord {
-    let payload = content(seed);
-    let id = ChunkId::new(Sha256::digest(&payload).into());
-    let raw_len = u32::try_from(payload.len()).unwrap();
-    NewRecord { id, kind: RecordKind::Chunk, codec: Codec::Raw, raw_len, payload }
+pub(crate) fn chunk(seed: u64) -> NewRecord {
+    // Thousands of stores are made of the same few chunks.
+    static MADE: Mutex<BTreeMap<u64, NewRecord>> = Mutex::new(BTreeMap::new());
+    let make = || {
+        let mut bytes = vec![0; 4096 + usize::try_from(seed * 977 % 2048).unwrap()];
+        SeededRandom::new(seed).fill(&mut bytes);
+        let (payload, kind, codec) = (Bytes::from(bytes), RecordKind::Chunk, Codec::Raw);
+        let id = ChunkId::new(Sha256::digest(&payload).into());
+        let raw_len = u32::try_from(payload.len()).unwrap();
+        NewRecord { id, kind, codec, raw_len, payload }
+    };
+    MADE.lock().entry(seed).or_insert_with(make).clone()
 }
 
 /// A write under way.
@@ -113,6 +119,23 @@ pub(crate) struct Put {
     hold: Hold,
     entries: Vec<Entry>,
     seeds: Vec<u64>,
+}
+
+impl Put {
+    pub(crate) const fn hold(&self) -> &Hold {
+        &self.hold
+    }
+
+    /// Takes a chunk as stored, as a writer does with what it has appended itself.
+    pub(crate) fn push(&mut self, seed: u64) {
+        let NewRecord { id, raw_len, .. } = chunk(seed);
+        self.entries.push(Entry { kind: EntryKind::Chunk, id, len: u64::from(raw_len) });
+        self.seeds.push(seed);
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
 }
 
 /// A read under way.
@@ -126,13 +149,15 @@ pub(crate) struct Read {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) store: Arc<Mortal>,
+    /// What `store` writes to, unless it is a disk.
+    pub(crate) memory: Arc<TestPacks>,
     pub(crate) packs: PackSet,
     pub(crate) index: ChunkIndex,
     pub(crate) meta: Arc<MemoryStore>,
     pub(crate) bucket: BucketId,
     pub(crate) collector: Collector,
     pub(crate) settings: GcSettings,
-    pub(crate) plain: Option<PlainStore>,
+    pub(crate) plain: PlainStore,
     /// What clients were told is there.
     pub(crate) acknowledged: BTreeMap<String, Vec<u64>>,
     dir: TempDir,
@@ -141,17 +166,30 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(false, GcSettings::default()).await
+    }
+
+    /// With packs on a real disk.
+    pub(crate) async fn on_disk() -> Self {
+        Self::with(true, GcSettings::default()).await
+    }
+
+    pub(crate) async fn with(on_disk: bool, settings: GcSettings) -> Self {
         let meta = Arc::new(MemoryStore::new(Arc::new(SystemClock), Arc::new(SeededRandom::new(7))));
         let name = BucketName::parse("bucket").unwrap();
         let Outcome::Bucket(bucket) = meta.commit(Commit::CreateBucket { name }).await.unwrap() else {
             panic!("no bucket")
         };
-        let settings = GcSettings { rate_bytes_per_second: 0, ..GcSettings::default() };
-        Self::open(Arc::default(), meta, bucket.id, settings, TempDir::new().unwrap(), 0)
+        let dir = TempDir::new().unwrap();
+        let memory = Arc::new(TestPacks::default());
+        let disk = || DiskPackStore::open(Arc::new(RealFileSystem), dir.path().join("packs")).unwrap();
+        let store: Arc<dyn PackStore> = if on_disk { Arc::new(disk()) } else { memory.clone() };
+        Self::open(store, memory, meta, bucket.id, settings, dir, 0)
     }
 
     fn open(
-        inner: Arc<TestPacks>,
+        inner: Arc<dyn PackStore>,
+        memory: Arc<TestPacks>,
         meta: Arc<MemoryStore>,
         bucket: BucketId,
         settings: GcSettings,
@@ -175,18 +213,31 @@ impl World {
             Some(files),
             settings.clone(),
         );
-        let (acknowledged, plain) = (BTreeMap::new(), Some(plain));
-        Self { store, packs, index, meta, bucket, collector, settings, plain, acknowledged, dir, restarts }
+        let (acknowledged, plain) = (BTreeMap::new(), plain);
+        Self {
+            store,
+            memory,
+            packs,
+            index,
+            meta,
+            bucket,
+            collector,
+            settings,
+            plain,
+            acknowledged,
+            dir,
+            restarts,
+        }
     }
 
     /// What a killed process, or a power cut, leaves behind, opened again. Requests under way are gone.
     pub(crate) async fn restart(self, power_cut: bool) -> Self {
         let Self {
-            store, packs, index, meta, bucket, collector, settings, acknowledged, dir, restarts, ..
+            memory, packs, index, meta, bucket, collector, settings, acknowledged, dir, restarts, ..
         } = self;
         drop((packs, index, collector));
-        let inner = if power_cut { store.inner.after_power_cut() } else { store.inner.after_kill() };
-        let mut world = Self::open(Arc::new(inner), meta, bucket, settings, dir, restarts + 1);
+        let memory = Arc::new(if power_cut { memory.after_power_cut() } else { memory.after_kill() });
+        let mut world = Self::open(memory.clone(), memory, meta, bucket, settings, dir, restarts + 1);
         world.acknowledged = acknowledged;
         world.follow().await;
         world
@@ -229,11 +280,8 @@ impl World {
 
     pub(crate) fn write(&self, put: &mut Put, seeds: &[u64]) -> Result<(), EngineError> {
         for seed in seeds {
-            let record = chunk(*seed);
-            let entry = Entry { kind: EntryKind::Chunk, id: record.id, len: u64::from(record.raw_len) };
-            self.store_record(put, record)?;
-            put.entries.push(entry);
-            put.seeds.push(*seed);
+            self.store_record(put, chunk(*seed))?;
+            put.push(*seed);
         }
         Ok(())
     }

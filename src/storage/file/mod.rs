@@ -22,6 +22,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use walk::Walk;
 
+#[cfg(fuzzing)]
+pub(super) mod fuzzing {
+    use std::path::Path;
+
+    pub fn file_record(bytes: &[u8]) {
+        let _ = super::record::decode(bytes.to_vec(), Path::new("fuzz"));
+    }
+
+    pub fn file_name(name: &str, is_dir: bool, digits: usize) {
+        let _ = super::path::Name::parse(name, is_dir, digits);
+    }
+}
+
 /// The most calls that block at once.
 const MAX_BLOCKING: usize = 32;
 
