@@ -80,7 +80,7 @@ impl<'a> Changes<'a> {
             match usage.apply(pack, &mut all) {
                 (0, _) => batch.remove(&self.store.packs, pack_key(pack)),
                 (records, bytes) => {
-                    batch.insert(&self.store.packs, pack_key(pack), encode_usage(records, bytes))
+                    batch.insert(&self.store.packs, pack_key(pack), encode_usage(records, bytes));
                 }
             }
         }
