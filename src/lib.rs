@@ -26,6 +26,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod meta;
+pub mod s3;
 pub mod service;
 pub mod storage;
 pub mod sys;

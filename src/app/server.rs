@@ -12,6 +12,7 @@ use super::{metrics, private_file};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings};
 use crate::http::{Handler, HttpServer, ResponseBody};
+use crate::s3::{Credentials, S3Gateway};
 use crate::service::ObjectService;
 use crate::sys::OsRandom;
 use http_body_util::BodyExt;
@@ -240,15 +241,15 @@ async fn open(
 
 /// Until the protocol's room is wired in, S3 requests are told so.
 fn s3_handler(
-    _service: ObjectService,
-    _credentials: &RootCredentials,
-    _settings: &Settings,
+    service: ObjectService,
+    credentials: &RootCredentials,
+    settings: &Settings,
 ) -> Result<Handler, AppError> {
-    Ok(Arc::new(|_request| {
-        Box::pin(async {
-            let mut response = http::Response::new(crate::http::full("S3 is not served by this build\n"));
-            *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
-            response
-        })
+    let credentials = Credentials::new(&credentials.access_key, &credentials.secret_key);
+    let gateway = S3Gateway::new(service, &settings.s3, credentials, Arc::new(OsRandom))
+        .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?;
+    Ok(Arc::new(move |request| {
+        let gateway = gateway.clone();
+        Box::pin(async move { gateway.handle(request).await })
     }))
 }

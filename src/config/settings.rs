@@ -7,6 +7,7 @@ use crate::engine::pack::{MAX_TARGET_BYTES, PackSettings};
 use crate::engine::{CacheSettings, EngineSettings};
 use crate::http::HttpSettings;
 use crate::meta::SqliteSettings;
+use crate::s3::S3Settings;
 use crate::service::{MAX_OBJECT_BYTES, ServiceSettings};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub struct Settings {
     pub log: LogSettings,
     pub admin: AdminSettings,
     pub http: HttpSettings,
+    pub s3: S3Settings,
     pub service: ServiceSettings,
     pub packs: PackSettings,
     pub cache: CacheSettings,

@@ -1,0 +1,281 @@
+//! Values that many operations share, between s3s and the domain.
+
+use crate::service::{ETagCondition, ReadConditions, ServiceError, WriteConditions};
+use crate::types::{
+    Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Principal, UnixMillis,
+};
+use http::HeaderMap;
+use s3s::dto;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+pub(super) fn timestamp(at: UnixMillis) -> dto::Timestamp {
+    let nanos = i128::from(at.get()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+}
+
+pub(super) fn millis(at: dto::Timestamp) -> UnixMillis {
+    let at: OffsetDateTime = at.into();
+    UnixMillis::new(i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
+}
+
+pub(super) fn http_date(at: UnixMillis) -> String {
+    const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let at = OffsetDateTime::from_unix_timestamp(at.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(FORMAT).unwrap_or_default()
+}
+
+pub(super) fn etag(etag: ETag) -> Option<dto::ETag> {
+    Some(dto::ETag::Strong(etag.to_string()))
+}
+
+pub(super) fn size(bytes: u64) -> Option<i64> {
+    i64::try_from(bytes).ok()
+}
+
+/// A number that a client sends, if it is one that can be meant.
+pub(super) fn length(asked: Option<i64>) -> Option<u64> {
+    asked.and_then(|n| u64::try_from(n).ok())
+}
+
+pub(super) fn principal(credentials: Option<&s3s::auth::Credentials>) -> Principal {
+    credentials.map_or(Principal::Anonymous, |known| Principal::Root {
+        access_key: known.access_key.as_str().into(),
+    })
+}
+
+fn condition(asked: Option<dto::ETagCondition>) -> Option<ETagCondition> {
+    asked.map(|condition| match condition {
+        dto::ETagCondition::Any => ETagCondition::Any,
+        dto::ETagCondition::ETag(tag) => ETagCondition::OneOf(ETag::parse(tag.value()).into_iter().collect()),
+    })
+}
+
+/// `If-None-Match` and `If-Match` may list several tags, which only the header itself still has.
+fn header_condition(headers: &HeaderMap, name: &str) -> Option<ETagCondition> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(ETagCondition::parse)
+}
+
+pub(super) fn read_conditions(
+    headers: &HeaderMap,
+    prefix: &str,
+    modified: Option<dto::Timestamp>,
+    unmodified: Option<dto::Timestamp>,
+) -> ReadConditions {
+    ReadConditions {
+        if_match: header_condition(headers, &format!("{prefix}if-match")),
+        if_none_match: header_condition(headers, &format!("{prefix}if-none-match")),
+        if_modified_since: modified.map(millis),
+        if_unmodified_since: unmodified.map(millis),
+    }
+}
+
+pub(super) fn write_conditions(
+    if_match: Option<dto::ETagCondition>,
+    if_none_match: Option<dto::ETagCondition>,
+) -> WriteConditions {
+    WriteConditions { if_match: condition(if_match), if_none_match: condition(if_none_match) }
+}
+
+pub(super) fn algorithm(
+    asked: Option<&dto::ChecksumAlgorithm>,
+) -> Result<Option<ChecksumAlgorithm>, ServiceError> {
+    let Some(asked) = asked else { return Ok(None) };
+    ChecksumAlgorithm::from_name(asked.as_str()).map(Some).ok_or_else(|| ServiceError::InvalidRequest {
+        reason: "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
+            .into(),
+    })
+}
+
+pub(super) fn kind(asked: Option<&dto::ChecksumType>) -> Result<Option<ChecksumKind>, ServiceError> {
+    match asked.map(dto::ChecksumType::as_str) {
+        None => Ok(None),
+        Some(dto::ChecksumType::COMPOSITE) => Ok(Some(ChecksumKind::Composite)),
+        Some(dto::ChecksumType::FULL_OBJECT) => Ok(Some(ChecksumKind::FullObject)),
+        Some(_) => Err(ServiceError::InvalidRequest {
+            reason: "Value for x-amz-checksum-type header is invalid.".into(),
+        }),
+    }
+}
+
+pub(super) fn kind_name(kind: ChecksumKind) -> dto::ChecksumType {
+    dto::ChecksumType::from_static(match kind {
+        ChecksumKind::Composite => dto::ChecksumType::COMPOSITE,
+        ChecksumKind::FullObject => dto::ChecksumType::FULL_OBJECT,
+    })
+}
+
+pub(super) fn algorithm_name(algorithm: ChecksumAlgorithm) -> dto::ChecksumAlgorithm {
+    dto::ChecksumAlgorithm::from_static(algorithm.name())
+}
+
+/// The five fields in which S3 carries a checksum; of these at most one is set.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    pub(super) crc32: Option<String>,
+    pub(super) crc32c: Option<String>,
+    pub(super) crc64nvme: Option<String>,
+    pub(super) sha1: Option<String>,
+    pub(super) sha256: Option<String>,
+    pub(super) kind: Option<dto::ChecksumType>,
+}
+
+impl Sums {
+    pub(super) fn of(checksum: Option<&Checksum>) -> Self {
+        let mut sums = Self::default();
+        let Some(checksum) = checksum else { return sums };
+        *sums.field(checksum.algorithm()) = Some(checksum.to_string());
+        sums.kind = Some(kind_name(checksum.kind()));
+        sums
+    }
+
+    const fn field(&mut self, algorithm: ChecksumAlgorithm) -> &mut Option<String> {
+        match algorithm {
+            ChecksumAlgorithm::Crc32 => &mut self.crc32,
+            ChecksumAlgorithm::Crc32c => &mut self.crc32c,
+            ChecksumAlgorithm::Crc64Nvme => &mut self.crc64nvme,
+            ChecksumAlgorithm::Sha1 => &mut self.sha1,
+            ChecksumAlgorithm::Sha256 => &mut self.sha256,
+        }
+    }
+
+    /// What a client sent, all of it.
+    pub(super) fn parse(mut self) -> Result<Vec<Checksum>, ServiceError> {
+        let sent =
+            ChecksumAlgorithm::ALL.into_iter().filter_map(|a| self.field(a).take().map(|text| (a, text)));
+        sent.map(|(algorithm, text)| {
+            Checksum::parse(algorithm, &text).map_err(|_| ServiceError::InvalidChecksum { algorithm })
+        })
+        .collect()
+    }
+
+    /// What a client sent, where it may send one.
+    pub(super) fn one(self) -> Result<Option<Checksum>, ServiceError> {
+        let mut sent = self.parse()?;
+        if sent.len() > 1 {
+            let reason =
+                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.";
+            return Err(ServiceError::InvalidRequest { reason: reason.into() });
+        }
+        Ok(sent.pop())
+    }
+}
+
+/// Takes the checksum fields of an s3s input.
+macro_rules! sums {
+    ($input:expr) => {
+        $crate::s3::convert::Sums {
+            crc32: $input.checksum_crc32.take(),
+            crc32c: $input.checksum_crc32c.take(),
+            crc64nvme: $input.checksum_crc64nvme.take(),
+            sha1: $input.checksum_sha1.take(),
+            sha256: $input.checksum_sha256.take(),
+            kind: None,
+        }
+    };
+}
+pub(super) use sums;
+
+/// `bytes=…`; what is not understood is ignored, as RFC 9110 has it.
+pub(super) fn range(asked: Option<dto::Range>) -> ByteRange {
+    match asked {
+        None => ByteRange::All,
+        Some(dto::Range::Int { first, last: None }) => ByteRange::From { first },
+        Some(dto::Range::Int { first, last: Some(last) }) => ByteRange::Span { first, last },
+        Some(dto::Range::Suffix { length }) => ByteRange::Suffix { length },
+    }
+}
+
+pub(super) fn decode_md5(text: Option<&str>) -> Result<Option<[u8; 16]>, ServiceError> {
+    use base64::Engine as _;
+    let Some(text) = text else { return Ok(None) };
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text).ok();
+    decoded.and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or(ServiceError::InvalidArgument {
+        name: "Content-MD5",
+        value: String::new(),
+        reason: "The Content-MD5 you specified is not valid.",
+    })
+}
+
+/// What is left of `Content-Encoding` once the transfer's own is taken off.
+pub(super) fn content_encoding(asked: Option<String>) -> Option<String> {
+    let kept: Vec<_> = asked.as_deref()?.split(',').map(str::trim).filter(|e| *e != "aws-chunked").collect();
+    let kept = kept.join(",");
+    Some(kept).filter(|encoding| !encoding.is_empty())
+}
+
+pub(super) fn user_metadata(asked: Option<dto::Metadata>) -> BTreeMap<String, String> {
+    asked.into_iter().flatten().collect()
+}
+
+/// The header as it was sent: dates that s3s would write another way are kept.
+pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// Takes the fields that describe an object from an s3s input.
+macro_rules! attributes {
+    ($input:expr, $headers:expr) => {
+        $crate::types::Attributes {
+            content_type: $input.content_type.take(),
+            content_encoding: $crate::s3::convert::content_encoding($input.content_encoding.take()),
+            content_language: $input.content_language.take(),
+            content_disposition: $input.content_disposition.take(),
+            cache_control: $input.cache_control.take(),
+            expires: $crate::s3::convert::header($headers, "expires"),
+            website_redirect_location: $input.website_redirect_location.take(),
+            storage_class: $input.storage_class.take().map(|class| class.as_str().to_owned()),
+            user: $crate::s3::convert::user_metadata($input.metadata.take()),
+        }
+    };
+}
+pub(super) use attributes;
+
+/// The one storage class needs no mention.
+pub(super) fn storage_class(attributes: &Attributes) -> Option<dto::StorageClass> {
+    attributes.storage_class.clone().filter(|class| class != "STANDARD").map(dto::StorageClass::from)
+}
+
+/// Names in listings, percent-encoded where the client asks for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    encoded: bool,
+}
+
+impl Names {
+    pub(super) fn new(asked: Option<&dto::EncodingType>) -> Result<Self, ServiceError> {
+        match asked.map(dto::EncodingType::as_str) {
+            None => Ok(Self { encoded: false }),
+            Some(dto::EncodingType::URL) => Ok(Self { encoded: true }),
+            Some(_) => Err(ServiceError::InvalidArgument {
+                name: "encoding-type",
+                value: String::new(),
+                reason: "Invalid Encoding Method specified in Request",
+            }),
+        }
+    }
+
+    pub(super) fn show(self, name: &str) -> String {
+        if !self.encoded {
+            return name.to_owned();
+        }
+        let mut shown = String::with_capacity(name.len());
+        for byte in name.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b'*' => {
+                    shown.push(char::from(byte));
+                }
+                _ => shown.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        shown
+    }
+
+    pub(super) fn prefixes(self, prefixes: &[String]) -> Option<Vec<dto::CommonPrefix>> {
+        let shown = prefixes.iter().map(|prefix| dto::CommonPrefix { prefix: Some(self.show(prefix)) });
+        Some(shown.collect()).filter(|all: &Vec<_>| !all.is_empty())
+    }
+}

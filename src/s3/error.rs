@@ -1,0 +1,227 @@
+//! The one place where the service's refusals become S3's codes, statuses and messages.
+
+use crate::service::{InputError, ServiceError};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use s3s::{S3Error, S3ErrorCode as Code};
+use std::borrow::Cow;
+
+type Words = Cow<'static, str>;
+
+/// The answer to a refusal. Anything of the server's own doing says no more than that.
+pub(super) fn s3_error(error: ServiceError) -> S3Error {
+    let headers = headers(&error);
+    let (status, code, message) = answer(error);
+    let mut answer = S3Error::with_message(code, message);
+    answer.set_status_code(status);
+    if !headers.is_empty() {
+        answer.set_headers(headers);
+    }
+    answer
+}
+
+fn custom(code: &'static str) -> Code {
+    Code::Custom(code.into())
+}
+
+fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
+    use ServiceError as E;
+    let bad = |code, message: Words| (StatusCode::BAD_REQUEST, code, message);
+    let missing = |code, message: &'static str| (StatusCode::NOT_FOUND, code, message.into());
+    match error {
+        E::AccessDenied { .. } => (StatusCode::FORBIDDEN, Code::AccessDenied, "Access Denied".into()),
+        E::NoSuchBucket { .. } => missing(Code::NoSuchBucket, "The specified bucket does not exist"),
+        E::NoSuchKey { .. } | E::Deleted { .. } => {
+            missing(Code::NoSuchKey, "The specified key does not exist.")
+        }
+        E::NoSuchVersion { .. } => missing(Code::NoSuchVersion, "The specified version does not exist."),
+        E::NoSuchUpload { .. } => missing(
+            Code::NoSuchUpload,
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        ),
+        E::IsDeleteMarker { .. } => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            Code::MethodNotAllowed,
+            "The specified method is not allowed against this resource.".into(),
+        ),
+        E::NotModified { .. } => (StatusCode::NOT_MODIFIED, Code::NotModified, "Not Modified".into()),
+        E::PreconditionFailed { condition } => (
+            StatusCode::PRECONDITION_FAILED,
+            Code::PreconditionFailed,
+            format!("At least one of the pre-conditions you specified did not hold: {condition}").into(),
+        ),
+        E::InvalidRange { .. } => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            Code::InvalidRange,
+            "The requested range is not satisfiable".into(),
+        ),
+        E::NoSuchPart { .. } => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            custom("InvalidPartNumber"),
+            "The requested partnumber is not satisfiable".into(),
+        ),
+        E::BucketAlreadyOwnedByYou { .. } | E::BucketNotEmpty { .. } | E::InvalidBucketState { .. } => {
+            conflict(&error)
+        }
+        E::NotImplemented { what } => (
+            StatusCode::NOT_IMPLEMENTED,
+            Code::NotImplemented,
+            format!("A header or option you provided implies functionality that is not implemented: {what}")
+                .into(),
+        ),
+        E::Busy(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::SlowDown,
+            "The server is busy. Please reduce your request rate and try again.".into(),
+        ),
+        E::StorageFull => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            custom("StorageFull"),
+            "The storage has no space left for this request.".into(),
+        ),
+        E::WritesRefused(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::ServiceUnavailable,
+            "Writes are refused until the operator has looked at the server; reads go on.".into(),
+        ),
+        E::Input(error) => input(&error),
+        E::Meta(_) | E::Body(_) | E::Internal(_) => {
+            tracing::error!(%error, "a request failed");
+            let message = "We encountered an internal error. Please try again.";
+            (StatusCode::INTERNAL_SERVER_ERROR, Code::InternalError, message.into())
+        }
+        other => {
+            let (code, message) = wrong_request(other);
+            bad(code, message)
+        }
+    }
+}
+
+fn conflict(error: &ServiceError) -> (StatusCode, Code, Words) {
+    let (code, message) = match error {
+        ServiceError::BucketAlreadyOwnedByYou { .. } => (
+            Code::BucketAlreadyOwnedByYou,
+            "Your previous request to create the named bucket succeeded and you already own it.".into(),
+        ),
+        ServiceError::BucketNotEmpty { .. } => {
+            (Code::BucketNotEmpty, "The bucket you tried to delete is not empty".into())
+        }
+        other => (Code::InvalidBucketState, other.to_string().into()),
+    };
+    (StatusCode::CONFLICT, code, message)
+}
+
+/// What the client can only mend by sending something else: all of these are 400.
+fn wrong_request(error: ServiceError) -> (Code, Words) {
+    use ServiceError as E;
+    let text = error.to_string();
+    match error {
+        E::InvalidBucketName { .. } => (Code::InvalidBucketName, "The specified bucket is not valid.".into()),
+        E::WrongLocation { .. } => (
+            Code::IllegalLocationConstraintException,
+            "The location constraint is not that of this server's region.".into(),
+        ),
+        E::KeyTooLong { .. } => (Code::KeyTooLongError, "Your key is too long".into()),
+        E::MetadataTooLarge { .. } => (
+            Code::MetadataTooLarge,
+            "Your metadata headers exceed the maximum allowed metadata size".into(),
+        ),
+        E::EntityTooLarge { .. } => {
+            (Code::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size".into())
+        }
+        E::EntityTooSmall { .. } => (
+            Code::EntityTooSmall,
+            "Your proposed upload is smaller than the minimum allowed size".into(),
+        ),
+        E::IncompleteBody { .. } => (
+            Code::IncompleteBody,
+            "You did not provide the number of bytes specified by the Content-Length HTTP header".into(),
+        ),
+        E::ContentMd5Mismatch { .. } => {
+            (Code::BadDigest, "The Content-MD5 you specified did not match what we received.".into())
+        }
+        E::ContentSha256Mismatch => (
+            custom("XAmzContentSHA256Mismatch"),
+            "The provided 'x-amz-content-sha256' header does not match what was computed.".into(),
+        ),
+        E::ChecksumMismatch { algorithm, .. } => (
+            Code::BadDigest,
+            format!("The {} you specified did not match the calculated checksum.", algorithm.name()).into(),
+        ),
+        E::InvalidChecksum { algorithm } => (
+            Code::InvalidRequest,
+            format!("Value for x-amz-checksum-{} header is invalid.", algorithm.name().to_ascii_lowercase()).into(),
+        ),
+        E::MissingTrailer { .. } => (custom("MalformedTrailerError"), text.into()),
+        E::InvalidPart { .. } => (
+            Code::InvalidPart,
+            "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.".into(),
+        ),
+        E::InvalidPartOrder { .. } => (
+            Code::InvalidPartOrder,
+            "The list of parts was not in ascending order. Parts must be ordered by part number.".into(),
+        ),
+        E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } => (
+            Code::MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema".into(),
+        ),
+        E::InvalidArgument { reason, .. } => (Code::InvalidArgument, reason.into()),
+        _ => (Code::InvalidRequest, text.into()),
+    }
+}
+
+fn input(error: &InputError) -> (StatusCode, Code, Words) {
+    match error {
+        InputError::Signature => (
+            StatusCode::FORBIDDEN,
+            Code::SignatureDoesNotMatch,
+            "A signature or hash inside the request does not match what was received.".into(),
+        ),
+        InputError::TimedOut => (
+            StatusCode::BAD_REQUEST,
+            Code::RequestTimeout,
+            "Your socket connection to the server was not read from or written to within the timeout period."
+                .into(),
+        ),
+        InputError::Incomplete | InputError::Io(_) => {
+            (StatusCode::BAD_REQUEST, Code::IncompleteBody, "The request body terminated unexpectedly".into())
+        }
+        InputError::Malformed(_) => {
+            (StatusCode::BAD_REQUEST, Code::IncompleteBody, "The framing of the body is malformed.".into())
+        }
+    }
+}
+
+fn headers(error: &ServiceError) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut add = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    };
+    match error {
+        ServiceError::Deleted { marker, .. } => {
+            add("x-amz-delete-marker", "true".into());
+            add("x-amz-version-id", marker.to_string());
+        }
+        ServiceError::IsDeleteMarker { marker, modified, .. } => {
+            add("x-amz-delete-marker", "true".into());
+            add("x-amz-version-id", marker.to_string());
+            add("allow", "DELETE".into());
+            add("last-modified", super::convert::http_date(*modified));
+        }
+        ServiceError::NotModified { info } => {
+            add("etag", format!("\"{}\"", info.etag));
+            add("last-modified", super::convert::http_date(info.modified));
+            if let Some(version) = info.version_id {
+                add("x-amz-version-id", version.to_string());
+            }
+            if let Some(value) = &info.attributes.cache_control {
+                add("cache-control", value.clone());
+            }
+        }
+        ServiceError::InvalidRange { size } => add("content-range", format!("bytes */{size}")),
+        ServiceError::Busy(_) => add("retry-after", "1".into()),
+        _ => {}
+    }
+    headers
+}

@@ -1,0 +1,90 @@
+//! Copying objects.
+
+use super::put::encryption;
+use super::{Answer, Operations, caller, refuse};
+use crate::s3::convert::{Sums, algorithm, attributes, etag, read_conditions, timestamp};
+use crate::service::{
+    CopyRequest, CopySource, MetadataDirective, ServiceError, WriteConditions, parse_bucket_name, parse_key,
+    parse_version_id,
+};
+use s3s::dto;
+use s3s::{S3Request, S3Response};
+
+impl Operations {
+    pub(super) async fn copy_object(
+        &self,
+        request: S3Request<dto::CopyObjectInput>,
+    ) -> Answer<dto::CopyObjectOutput> {
+        let caller = caller(&request);
+        let mut input = request.input;
+        check_copy(&input)?;
+        let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
+        let headers = &request.headers;
+        let conditions =
+            (input.copy_source_if_modified_since.take(), input.copy_source_if_unmodified_since.take());
+        let copy = CopyRequest {
+            source: source(&input.copy_source)?,
+            directive: directive(input.metadata_directive.as_ref())?,
+            checksum: algorithm(input.checksum_algorithm.as_ref())?,
+            attributes: attributes!(input, headers),
+            source_conditions: read_conditions(headers, "x-amz-copy-source-", conditions.0, conditions.1),
+            conditions: WriteConditions {
+                if_match: headers
+                    .get("if-match")
+                    .and_then(|v| v.to_str().ok())
+                    .map(crate::service::ETagCondition::parse),
+                if_none_match: headers
+                    .get("if-none-match")
+                    .and_then(|v| v.to_str().ok())
+                    .map(crate::service::ETagCondition::parse),
+            },
+        };
+        let done = self.service.copy(&caller, &bucket, &key, &copy).await?;
+        let sums = Sums::of(done.checksum.as_ref());
+        Ok(S3Response::new(dto::CopyObjectOutput {
+            copy_object_result: Some(dto::CopyObjectResult {
+                e_tag: etag(done.etag),
+                last_modified: Some(timestamp(done.modified)),
+                checksum_crc32: sums.crc32,
+                checksum_crc32c: sums.crc32c,
+                checksum_crc64nvme: sums.crc64nvme,
+                checksum_sha1: sums.sha1,
+                checksum_sha256: sums.sha256,
+                checksum_type: sums.kind,
+            }),
+            copy_source_version_id: done.source_version_id.map(|id| id.to_string()),
+            version_id: done.version_id.map(|id| id.to_string()),
+            ..Default::default()
+        }))
+    }
+}
+
+fn check_copy(input: &dto::CopyObjectInput) -> Result<(), ServiceError> {
+    refuse(input.tagging.is_some(), "object tags")?;
+    refuse(input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some(), "object lock")?;
+    encryption(input.server_side_encryption.as_ref(), input.sse_customer_algorithm.as_deref())?;
+    encryption(None, input.copy_source_sse_customer_algorithm.as_deref())
+}
+
+fn directive(asked: Option<&dto::MetadataDirective>) -> Result<MetadataDirective, ServiceError> {
+    match asked.map(dto::MetadataDirective::as_str) {
+        None | Some(dto::MetadataDirective::COPY) => Ok(MetadataDirective::Copy),
+        Some(dto::MetadataDirective::REPLACE) => Ok(MetadataDirective::Replace),
+        Some(_) => Err(ServiceError::InvalidArgument {
+            name: "x-amz-metadata-directive",
+            value: String::new(),
+            reason: "Unknown metadata directive.",
+        }),
+    }
+}
+
+pub(super) fn source(asked: &dto::CopySource) -> Result<CopySource, ServiceError> {
+    match asked {
+        dto::CopySource::Bucket { bucket, key, version_id } => Ok(CopySource {
+            bucket: parse_bucket_name(bucket)?,
+            key: parse_key(key)?,
+            version: version_id.as_deref().map(parse_version_id).transpose()?,
+        }),
+        _ => Err(ServiceError::NotImplemented { what: "copying from access points" }),
+    }
+}

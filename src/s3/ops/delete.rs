@@ -1,0 +1,99 @@
+//! Deleting objects.
+
+use super::{Answer, Operations, caller, refuse};
+use crate::s3::convert::write_conditions;
+use crate::s3::error::s3_error;
+use crate::service::{
+    DeleteItem, DeleteRequest, DeletedItem, ServiceError, parse_bucket_name, parse_key, parse_version_id,
+};
+use s3s::dto;
+use s3s::{S3Request, S3Response};
+
+impl Operations {
+    pub(super) async fn delete_object(
+        &self,
+        request: S3Request<dto::DeleteObjectInput>,
+    ) -> Answer<dto::DeleteObjectOutput> {
+        let caller = caller(&request);
+        let input = request.input;
+        refuse(
+            input.if_match_size.is_some() || input.if_match_last_modified_time.is_some(),
+            "conditions of a delete other than If-Match",
+        )?;
+        let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
+        let delete = DeleteRequest {
+            version: input.version_id.as_deref().map(parse_version_id).transpose()?,
+            conditions: write_conditions(input.if_match, None),
+        };
+        let done = self.service.delete(&caller, &bucket, &key, &delete).await?;
+        Ok(S3Response::new(dto::DeleteObjectOutput {
+            delete_marker: done.delete_marker.then_some(true),
+            version_id: done.version_id.map(|id| id.to_string()),
+            ..Default::default()
+        }))
+    }
+
+    pub(super) async fn delete_objects(
+        &self,
+        request: S3Request<dto::DeleteObjectsInput>,
+    ) -> Answer<dto::DeleteObjectsOutput> {
+        let caller = caller(&request);
+        let input = request.input;
+        let bucket = parse_bucket_name(&input.bucket)?;
+        let quiet = input.delete.quiet == Some(true);
+        let (mut items, mut errors) = (Vec::new(), Vec::new());
+        if input.delete.objects.is_empty() {
+            return Err(ServiceError::TooManyKeys { count: 0, maximum: crate::service::MAX_KEYS });
+        }
+        for object in input.delete.objects {
+            match item(&object) {
+                Ok(item) => items.push(item),
+                Err(error) => errors.push(failed(object.key, object.version_id, error)),
+            }
+        }
+        let mut deleted = Vec::new();
+        for done in self.service.delete_many(&caller, &bucket, items).await? {
+            let DeletedItem { key, requested, result } = done;
+            let (key, requested) = (key.to_text().into_owned(), requested.map(|id| id.to_string()));
+            match result {
+                Ok(_) if quiet => {}
+                Ok(done) => deleted.push(dto::DeletedObject {
+                    key: Some(key),
+                    delete_marker: done.delete_marker.then_some(true),
+                    delete_marker_version_id: done
+                        .version_id
+                        .filter(|_| done.delete_marker)
+                        .map(|id| id.to_string()),
+                    version_id: requested,
+                }),
+                Err(error) => errors.push(failed(key, requested, error)),
+            }
+        }
+        Ok(S3Response::new(dto::DeleteObjectsOutput {
+            deleted: Some(deleted),
+            errors: Some(errors),
+            ..Default::default()
+        }))
+    }
+}
+
+fn item(object: &dto::ObjectIdentifier) -> Result<DeleteItem, ServiceError> {
+    refuse(
+        object.size.is_some() || object.last_modified_time.is_some(),
+        "conditions of a delete other than ETag",
+    )?;
+    let if_match = object.e_tag.clone().map(dto::ETagCondition::ETag);
+    let version = object.version_id.as_deref().map(parse_version_id).transpose()?;
+    let request = DeleteRequest { version, conditions: write_conditions(if_match, None) };
+    Ok(DeleteItem { key: parse_key(&object.key)?, request })
+}
+
+fn failed(key: String, version_id: Option<String>, error: ServiceError) -> dto::Error {
+    let error = s3_error(error);
+    dto::Error {
+        code: Some(error.code().as_str().to_owned()),
+        message: error.message().map(str::to_owned),
+        key: Some(key),
+        version_id,
+    }
+}

@@ -1,0 +1,152 @@
+//! Reading objects.
+
+use super::put::encryption;
+use super::{Answer, Operations, caller};
+use crate::s3::convert::{Sums, etag, range, read_conditions, size, storage_class, timestamp};
+use crate::s3::stream;
+use crate::service::{
+    GetRequest, HeadOutcome, Selection, ServiceError, parse_bucket_name, parse_key, parse_part_number,
+    parse_version_id,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use s3s::dto;
+use s3s::{S3Request, S3Response};
+
+impl Operations {
+    pub(super) async fn get_object(
+        &self,
+        request: S3Request<dto::GetObjectInput>,
+    ) -> Answer<dto::GetObjectOutput> {
+        let caller = caller(&request);
+        let input = request.input;
+        encryption(None, input.sse_customer_algorithm.as_deref())?;
+        let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
+        let modes = (input.if_modified_since, input.if_unmodified_since);
+        let asked = GetRequest {
+            version: input.version_id.as_deref().map(parse_version_id).transpose()?,
+            conditions: read_conditions(&request.headers, "", modes.0, modes.1),
+            selection: selection(input.range, input.part_number)?,
+        };
+        let got = self.service.get(&caller, &bucket, &key, &asked).await?;
+        let Shown { output: shown, headers } = describe(&got.head, input.checksum_mode.is_some());
+        let output = dto::GetObjectOutput {
+            body: Some(stream::output(got.body)),
+            accept_ranges: shown.accept_ranges,
+            cache_control: shown.cache_control,
+            checksum_crc32: shown.checksum_crc32,
+            checksum_crc32c: shown.checksum_crc32c,
+            checksum_crc64nvme: shown.checksum_crc64nvme,
+            checksum_sha1: shown.checksum_sha1,
+            checksum_sha256: shown.checksum_sha256,
+            checksum_type: shown.checksum_type,
+            content_disposition: shown.content_disposition,
+            content_encoding: shown.content_encoding,
+            content_language: shown.content_language,
+            content_length: shown.content_length,
+            content_range: shown.content_range,
+            content_type: shown.content_type,
+            e_tag: shown.e_tag,
+            last_modified: shown.last_modified,
+            metadata: shown.metadata,
+            parts_count: shown.parts_count,
+            storage_class: shown.storage_class,
+            version_id: shown.version_id,
+            website_redirect_location: shown.website_redirect_location,
+            ..Default::default()
+        };
+        Ok(respond(output, &got.head, headers))
+    }
+
+    pub(super) async fn head_object(
+        &self,
+        request: S3Request<dto::HeadObjectInput>,
+    ) -> Answer<dto::HeadObjectOutput> {
+        let caller = caller(&request);
+        let input = request.input;
+        encryption(None, input.sse_customer_algorithm.as_deref())?;
+        let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
+        let modes = (input.if_modified_since, input.if_unmodified_since);
+        let asked = GetRequest {
+            version: input.version_id.as_deref().map(parse_version_id).transpose()?,
+            conditions: read_conditions(&request.headers, "", modes.0, modes.1),
+            selection: selection(input.range, input.part_number)?,
+        };
+        let head = self.service.head(&caller, &bucket, &key, &asked).await?;
+        let Shown { mut output, mut headers } = describe(&head, input.checksum_mode.is_some());
+        let overrides = [
+            (header::CACHE_CONTROL, input.response_cache_control),
+            (header::CONTENT_DISPOSITION, input.response_content_disposition),
+            (header::CONTENT_ENCODING, input.response_content_encoding),
+            (header::CONTENT_LANGUAGE, input.response_content_language),
+        ];
+        for (name, value) in overrides {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        output.content_type = input.response_content_type.or(output.content_type);
+        Ok(respond(output, &head, headers))
+    }
+}
+
+fn selection(asked: Option<dto::Range>, part: Option<i32>) -> Result<Selection, ServiceError> {
+    match (asked, part) {
+        (None, None) => Ok(Selection::Whole),
+        (Some(asked), None) => Ok(Selection::Range(range(Some(asked)))),
+        (None, Some(part)) => parse_part_number(i64::from(part)).map(Selection::Part),
+        (Some(_), Some(_)) => Err(ServiceError::InvalidRequest {
+            reason: "Cannot specify both Range header and partNumber query parameter".into(),
+        }),
+    }
+}
+
+fn respond<T>(output: T, head: &HeadOutcome, headers: HeaderMap) -> S3Response<T> {
+    let mut response = S3Response::new(output);
+    response.status = head.partial.then_some(StatusCode::PARTIAL_CONTENT);
+    response.headers = headers;
+    response
+}
+
+struct Shown {
+    output: dto::HeadObjectOutput,
+    headers: HeaderMap,
+}
+
+/// The headers that GET and HEAD share. `Expires` goes out as it came in.
+fn describe(head: &HeadOutcome, with_checksum: bool) -> Shown {
+    let (info, attributes) = (&head.info, &head.info.attributes);
+    let mut headers = HeaderMap::new();
+    if let Some(value) = attributes.expires.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+        headers.insert(header::EXPIRES, value);
+    }
+    let sums = Sums::of(head.checksum.as_ref().filter(|_| with_checksum));
+    let content_range = (head.partial && !head.range.is_empty())
+        .then(|| format!("bytes {}-{}/{}", head.range.start, head.range.end - 1, info.size));
+    let output = dto::HeadObjectOutput {
+        accept_ranges: Some("bytes".into()),
+        cache_control: attributes.cache_control.clone(),
+        checksum_crc32: sums.crc32,
+        checksum_crc32c: sums.crc32c,
+        checksum_crc64nvme: sums.crc64nvme,
+        checksum_sha1: sums.sha1,
+        checksum_sha256: sums.sha256,
+        checksum_type: sums.kind,
+        content_disposition: attributes.content_disposition.clone(),
+        content_encoding: attributes.content_encoding.clone(),
+        content_language: attributes.content_language.clone(),
+        content_length: size(head.range.len()),
+        content_range,
+        content_type: Some(
+            attributes.content_type.clone().unwrap_or_else(|| "binary/octet-stream".to_owned()),
+        ),
+        e_tag: etag(info.etag),
+        last_modified: Some(timestamp(info.modified)),
+        metadata: Some(attributes.user.clone().into_iter().collect()),
+        parts_count: head.parts_count.map(i32::from),
+        storage_class: storage_class(attributes),
+        version_id: info.version_id.map(|id| id.to_string()),
+        website_redirect_location: attributes.website_redirect_location.clone(),
+        ..Default::default()
+    };
+    Shown { output, headers }
+}
