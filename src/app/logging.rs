@@ -6,11 +6,16 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+/// Libraries that tell of every step at `info`.
+const QUIET: &str = "fjall=warn,lsm_tree=warn,s3s=warn";
+
 /// Starts logging; a second call in one process changes nothing. A command that ends by itself (`!is_server`)
 /// tells of trouble only, as text.
 pub(super) fn start(settings: &LogSettings, is_server: bool) -> Result<(), AppError> {
     let is_default = settings.level == LogSettings::default().level;
     let level = if is_default && !is_server { "warn" } else { &settings.level };
+    let quiet = format!("{level},{QUIET}");
+    let level = if is_default { &quiet } else { level };
     let filter = EnvFilter::builder().parse(level).map_err(|error| {
         let message =
             format!("log.level `{}`: {error}; use error, warn, info, debug or trace", settings.level);

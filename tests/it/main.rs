@@ -4,5 +4,6 @@
 mod app_cli;
 mod architecture;
 mod cache_redis;
+mod kill;
 mod noise;
 mod support;

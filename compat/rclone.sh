@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# rclone, from Debian.
+. "$(dirname "$0")/lib.sh"
+bad=0
+B=rclone-compat-$RANDOM
+printf '[s]\ntype = s3\nprovider = Other\naccess_key_id = %s\nsecret_access_key = %s\nendpoint = %s\nregion = us-east-1\nforce_path_style = true\n' \
+    "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" "$S3" >"$RCLONE_CONFIG"
+make_tree "$WORK/rclone-tree"
+noise 30000000 >"$WORK/rclone-large"
+R=(rclone --retries 1 --low-level-retries 2)
+
+t "mkdir and lsd" eval '"${R[@]}" mkdir "s:$B"; has "$("${R[@]}" lsd s:)" "$B"'
+t "copy a tree" "${R[@]}" copy "$WORK/rclone-tree" "s:$B/tree"
+t "check it" "${R[@]}" check "$WORK/rclone-tree" "s:$B/tree"
+t "check every byte" "${R[@]}" check --download "$WORK/rclone-tree" "s:$B/tree"
+t "multipart" eval '"${R[@]}" copyto --s3-upload-cutoff 5M --s3-chunk-size 5M "$WORK/rclone-large" "s:$B/large"; "${R[@]}" cat "s:$B/large" | cmp - "$WORK/rclone-large"'
+t "cat with an offset" eval '"${R[@]}" cat --offset 5000000 --count 4000000 "s:$B/large" | cmp - <(tail -c +5000001 "$WORK/rclone-large" | head -c 4000000)'
+t "modification times are kept" eval 'same "$("${R[@]}" copy -v "$WORK/rclone-tree" "s:$B/tree" 2>&1 | grep -c Copied || true)" 0'
+t "sync takes away" eval 'rm "$WORK/rclone-tree/a/1024"; "${R[@]}" sync "$WORK/rclone-tree" "s:$B/tree"; "${R[@]}" check "$WORK/rclone-tree" "s:$B/tree"'
+t "server-side move" eval '"${R[@]}" moveto "s:$B/large" "s:$B/moved"; "${R[@]}" cat "s:$B/moved" | cmp - "$WORK/rclone-large"; same "$("${R[@]}" lsf "s:$B" --include large)" ""'
+t "copy back is identical" eval '"${R[@]}" copy "s:$B/tree" "$WORK/rclone-back"; diff -r "$WORK/rclone-tree" "$WORK/rclone-back"'
+t "purge" eval '"${R[@]}" purge "s:$B"; refused "not found" "${R[@]}" lsf "s:$B"'
+exit $bad
