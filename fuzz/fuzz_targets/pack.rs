@@ -1,8 +1,6 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use sediment::engine::pack::{
-    RecordHeader, Trailer, decode_footer_entry, decode_gaps, decode_pack_header,
-};
+use sediment::engine::pack::{RecordHeader, Trailer, decode_footer_entry, decode_gaps, decode_pack_header};
 use sediment::storage::PackId;
 
 fuzz_target!(|data: &[u8]| {
