@@ -122,12 +122,19 @@ impl Follower {
             let count = records.len() as u64;
             self.apply(records).await?;
             unsaved.add(count);
-            #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-            metrics::gauge!("sediment_index_applied_seq").set(self.index.applied().get() as f64);
         }
+        self.report().await?;
         if unsaved.is_due() {
             self.checkpoint(unsaved).await?;
         }
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges")]
+    async fn report(&self) -> Result<(), EngineError> {
+        let (applied, last) = (self.index.applied().get(), self.log.last_seq().await?.get());
+        metrics::gauge!("sediment_index_applied_seq").set(applied as f64);
+        metrics::gauge!("sediment_index_lag_records").set(last.saturating_sub(applied) as f64);
         Ok(())
     }
 
@@ -216,3 +223,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, EngineError> {
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

@@ -77,6 +77,7 @@ impl Totals {
     }
 
     fn put_position(&mut self, position: Position) -> Position {
+        self.moved = true;
         Position {
             applied: std::mem::replace(&mut self.applied, position.applied),
             work: std::mem::replace(&mut self.work, position.work),

@@ -43,6 +43,7 @@ impl ChunkIndex {
         self.count(&batch)?;
         let mut totals = self.0.totals.lock();
         totals.applied = seq;
+        totals.moved = true;
         Changes::new(&self.0.store).commit(&mut totals)?;
         drop(totals);
         self.0.store.finished()?;
@@ -64,6 +65,13 @@ impl ChunkIndex {
     /// Adds the records of packs that are not known completely, and forgets packs that are gone.
     pub(super) fn catalogue_unknown(&self) -> Result<(), EngineError> {
         let packs = self.0.packs.ids();
+        let used: Vec<PackId> = self.0.totals.lock().usage.keys().copied().collect();
+        for pack in used {
+            if packs.binary_search(&pack).is_err() {
+                tracing::warn!(%pack, "a pack is gone that the chunk index names");
+                self.forget_pack(pack)?;
+            }
+        }
         for row in self.0.store.known.iter() {
             let pack = decode_pack(&row.key().map_err(super::store::fjall_error)?)?;
             if packs.binary_search(&pack).is_err() {

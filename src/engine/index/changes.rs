@@ -48,6 +48,9 @@ impl<'a> Changes<'a> {
 
     /// Writes everything in one batch, totals included. After an error nothing of it counts, nor do `totals`.
     pub(super) fn commit(self, totals: &mut Totals) -> Result<(), EngineError> {
+        if !totals.moved && self.slots.values().all(|slot| slot.old == slot.new) {
+            return Ok(());
+        }
         let mut next = totals.counts;
         let mut batch = self.store.batch();
         let mut touched = HashSet::new();
@@ -97,6 +100,7 @@ impl<'a> Changes<'a> {
             }
         }
         totals.usage = all;
+        totals.moved &= committed.is_err();
         committed
     }
 }

@@ -129,7 +129,20 @@ impl ChunkIndex {
         let applied = self.applied();
         self.0.settle_packs()?;
         self.0.store.persist()?;
+        self.report();
         Ok(applied)
+    }
+
+    pub(super) fn report(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "gauges")]
+        let gauge = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
+        let counts = self.0.totals.lock().counts;
+        gauge("sediment_index_applied_seq", self.applied().get());
+        gauge("sediment_index_chunks", counts.chunks);
+        gauge("sediment_index_nodes", counts.nodes);
+        gauge("sediment_index_raw_bytes", counts.raw_bytes);
+        gauge("sediment_index_stored_bytes", counts.stored_bytes);
+        gauge("sediment_index_unreferenced_bytes", counts.unreferenced_stored_bytes);
     }
 
     /// # Errors
@@ -184,7 +197,11 @@ impl Shared {
         now: CommitSeq,
     ) -> Result<(), EngineError> {
         let entry = match changes.get(id)? {
-            Some(entry) if self.place(&entry).is_some() => return Ok(()),
+            // As a hit: whoever inserts with a hold is going to reference what is there already.
+            Some(entry) if self.place(&entry).is_some() => match entry.references {
+                0 => IndexEntry { zero_since: entry.zero_since.max(now), ..entry },
+                _ => return Ok(()),
+            },
             Some(phantom) => IndexEntry { kind, location, zero_since: now, ..phantom },
             None => IndexEntry { kind, location, references: 0, zero_since: now },
         };

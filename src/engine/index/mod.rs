@@ -37,6 +37,10 @@ mod store;
 mod types;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 pub use hold::Hold;

@@ -6,6 +6,7 @@ use super::store::{Store, Totals, fjall_error};
 use super::types::IndexSettings;
 use crate::engine::EngineError;
 use crate::engine::pack::PackSet;
+use crate::types::CommitSeq;
 use parking_lot::Mutex;
 use std::io;
 use std::path::Path;
@@ -17,26 +18,31 @@ impl ChunkIndex {
     /// cannot be used is put aside and a new one begun: see [`Self::is_new`].
     ///
     /// # Errors
-    /// `Io` when the directory cannot be used or another process has it open, or a pack cannot be scanned.
+    /// `Incompatible` for an index of a newer version, which is left as it is. `Io` when the directory cannot be used or another process has it open, or a pack cannot be scanned.
     pub fn open(dir: &Path, packs: PackSet, settings: &IndexSettings) -> Result<Self, EngineError> {
         std::fs::create_dir_all(dir)?;
         let (store, totals) = match usable(dir, settings) {
             Ok(opened) => opened,
-            Err(error @ (EngineError::Io(_) | EngineError::Full)) => return Err(error),
+            Err(error @ (EngineError::Io(_) | EngineError::Full | EngineError::Incompatible(_))) => {
+                return Err(error);
+            }
             Err(error) => {
                 tracing::warn!(%error, "the chunk index cannot be used; it is derived data, a new one is begun");
                 put_aside(dir)?;
                 usable(dir, settings)?
             }
         };
-        let is_new = totals.is_none();
+        let is_empty = totals.is_none();
+        // Begun, but cut off before anything was counted: that it was begun anew must not be forgotten, or the
+        // log would be replayed from a time whose nodes are collected by now.
+        let is_new = totals.as_ref().is_none_or(|totals| totals.applied == CommitSeq::ZERO);
         let totals = totals.unwrap_or_default();
         let holds = Arc::new(Holds::default());
         // A record that was being counted is counted to its end before its position is published.
         let published = if totals.work.is_empty() {
             totals.applied
         } else {
-            crate::types::CommitSeq::new(totals.applied.get().saturating_sub(1))
+            CommitSeq::new(totals.applied.get().saturating_sub(1))
         };
         holds.publish(published);
         let index = Self(Arc::new(Shared {
@@ -49,11 +55,11 @@ impl ChunkIndex {
             is_new: std::sync::atomic::AtomicBool::new(is_new),
             settling: Mutex::default(),
         }));
-        if is_new {
+        if is_empty {
             index.clear()?;
         }
         index.catalogue_unknown()?;
-        if is_new {
+        if is_empty {
             index.0.store.finished()?;
         } else {
             index.apply(&[])?;

@@ -49,6 +49,8 @@ pub(super) struct Totals {
     pub(super) usage: HashMap<PackId, (u64, u64)>,
     /// References of records up to `applied` that are still to be counted.
     pub(super) work: Vec<Work>,
+    /// Position or work changed since they were last written. Work can be long: hits and inserts leave it alone.
+    pub(super) moved: bool,
 }
 
 impl Store {
@@ -80,10 +82,15 @@ impl Store {
         let number = |key: &[u8]| self.meta.get(key).map_err(fjall_error);
         match number(KEY_FORMAT)? {
             None => return Ok(None),
-            Some(format) if decode_u64(&format)? != FORMAT => {
-                return Err(EngineError::Index(format!("format {} is not known", decode_u64(&format)?)));
-            }
-            Some(_) => {}
+            Some(format) => match decode_u64(&format)? {
+                FORMAT => {}
+                newer if newer > FORMAT => {
+                    return Err(EngineError::Incompatible(format!(
+                        "the chunk index has format {newer}, this version knows {FORMAT}: start the newer version, or delete the index"
+                    )));
+                }
+                other => return Err(EngineError::Index(format!("format {other} is not known"))),
+            },
         }
         if number(KEY_BUILDING)?.is_some() {
             return Ok(None);
@@ -137,9 +144,11 @@ impl Store {
     }
 
     pub(super) fn put_totals(&self, batch: &mut OwnedWriteBatch, totals: &Totals) {
-        batch.insert(&self.meta, KEY_APPLIED, totals.applied.get().to_le_bytes());
         batch.insert(&self.meta, KEY_COUNTS, encode_counts(&totals.counts));
-        batch.insert(&self.meta, KEY_WORK, encode_work(&totals.work));
+        if totals.moved {
+            batch.insert(&self.meta, KEY_APPLIED, totals.applied.get().to_le_bytes());
+            batch.insert(&self.meta, KEY_WORK, encode_work(&totals.work));
+        }
     }
 
     pub(super) fn entries_after(

@@ -11,21 +11,21 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-struct World {
-    dir: tempfile::TempDir,
-    store: Arc<MemoryPackStore>,
-    packs: PackSet,
-    index: ChunkIndex,
+pub(super) struct World {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) store: Arc<MemoryPackStore>,
+    pub(super) packs: PackSet,
+    pub(super) index: ChunkIndex,
 }
 
-fn packs_of(store: &Arc<MemoryPackStore>) -> PackSet {
+pub(super) fn packs_of(store: &Arc<MemoryPackStore>) -> PackSet {
     let store: Arc<dyn PackStore> = Arc::<MemoryPackStore>::clone(store);
     let clock = Arc::new(ManualClock::at(UnixMillis::new(1_700_000_000_000)));
     PackSet::open(store, clock, Arc::new(SeededRandom::new(1)), &PackSettings::default()).unwrap().0
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(MemoryPackStore::new()));
         let packs = packs_of(&store);
         let index =
@@ -34,7 +34,7 @@ impl World {
     }
 
     /// As after a stop: the packs are found anew.
-    fn reopen(self) -> Self {
+    pub(super) fn reopen(self) -> Self {
         let Self { dir, store, packs, index } = self;
         drop((index, packs));
         let packs = packs_of(&store);
@@ -43,7 +43,7 @@ impl World {
         Self { dir, store, packs, index }
     }
 
-    fn append(&self, kind: RecordKind, raw: &[u8]) -> (ChunkId, Location) {
+    pub(super) fn append(&self, kind: RecordKind, raw: &[u8]) -> (ChunkId, Location) {
         let id = match kind {
             RecordKind::Chunk => ChunkId::new(Sha256::digest(raw).into()),
             RecordKind::Node => Node::id_of(raw),
@@ -55,23 +55,23 @@ impl World {
         (id, location[0])
     }
 
-    fn put(&self, kind: RecordKind, raw: &[u8]) -> ChunkId {
+    pub(super) fn put(&self, kind: RecordKind, raw: &[u8]) -> ChunkId {
         let hold = self.index.hold();
         let (id, location) = self.append(kind, raw);
         self.index.insert(&hold, &[(id, kind, location)]).unwrap();
         id
     }
 
-    fn chunk(&self, raw: &[u8]) -> Entry {
+    pub(super) fn chunk(&self, raw: &[u8]) -> Entry {
         Entry { kind: EntryKind::Chunk, id: self.put(RecordKind::Chunk, raw), len: raw.len() as u64 }
     }
 
-    fn node(&self, entries: Vec<Entry>) -> Entry {
+    pub(super) fn node(&self, entries: Vec<Entry>) -> Entry {
         let node = Node::new(entries).unwrap();
         Entry { kind: EntryKind::Node, id: self.put(RecordKind::Node, &node.encode()), len: node.size() }
     }
 
-    fn log(&self, added: Vec<ManifestRow>, dropped: Vec<ManifestRow>) -> CommitSeq {
+    pub(super) fn log(&self, added: Vec<ManifestRow>, dropped: Vec<ManifestRow>) -> CommitSeq {
         let seq = self.index.applied().next();
         let change = Change::BucketDeleted { bucket: BucketId::new(1) };
         let record = LogRecord { seq, at: UnixMillis::new(0), change, added, dropped };
@@ -79,13 +79,13 @@ impl World {
         seq
     }
 
-    fn references(&self, id: &ChunkId) -> u64 {
+    pub(super) fn references(&self, id: &ChunkId) -> u64 {
         let all = self.index.entries(None, usize::MAX).unwrap();
         all.iter().find(|(other, _)| other == id).map_or(0, |(_, entry)| entry.references)
     }
 
     /// What a collection with nobody else around would take.
-    fn collect(&self) -> Vec<ChunkId> {
+    pub(super) fn collect(&self) -> Vec<ChunkId> {
         let mark = self.log(vec![], vec![]);
         let bound = self.index.oldest_hold().map_or(mark, |hold| hold.min(mark));
         let ids: Vec<_> = self.index.candidates(bound, None, 100).unwrap().iter().map(|c| c.1).collect();
@@ -93,7 +93,7 @@ impl World {
     }
 }
 
-fn manifest(entries: Vec<Entry>) -> ManifestRow {
+pub(super) fn manifest(entries: Vec<Entry>) -> ManifestRow {
     let root = Manifest::new(entries).unwrap();
     ManifestRow { id: root.id(), root }
 }
