@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app_cli;
+mod app_serve;
 mod architecture;
 mod cache_redis;
 mod kill;
