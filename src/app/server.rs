@@ -239,7 +239,6 @@ async fn open(
     Ok((store, disk, handler))
 }
 
-/// Until the protocol's room is wired in, S3 requests are told so.
 fn s3_handler(
     service: ObjectService,
     credentials: &RootCredentials,
