@@ -253,7 +253,8 @@ def ranges():
         answer = s3.get_object(Bucket=B, Key="range", Range=text)
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206 and answer["Body"].read() == want, text
     refused("InvalidRange", s3.get_object, Bucket=B, Key="range", Range="bytes=300000-")
-    assert get("range", Range="bytes=5-1") == body, "a range without sense is ignored"
+    # AWS ignores a range without sense; here it is refused (docs/s3-compatibility.md).
+    refused("InvalidArgument", s3.get_object, Bucket=B, Key="range", Range="bytes=5-1")
 
 
 @case
@@ -318,7 +319,9 @@ def delete_many():
 def presigned_put():
     import urllib.request
 
-    url = s3.generate_presigned_url("put_object", Params={"Bucket": B, "Key": "signed"}, ExpiresIn=60)
+    # boto3 still signs URLs with version 2 unless told otherwise; Sediment does not take that.
+    v4 = boto3.client("s3", endpoint_url=os.environ["S3"], config=Config(signature_version="s3v4"))
+    url = v4.generate_presigned_url("put_object", Params={"Bucket": B, "Key": "signed"}, ExpiresIn=60)
     kind = {"Content-Type": "text/plain"}  # urllib's own would say that it is a form
     with urllib.request.urlopen(urllib.request.Request(url, data=b"by url", headers=kind, method="PUT")) as answer:
         assert answer.status == 200
