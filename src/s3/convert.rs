@@ -201,8 +201,8 @@ pub(super) fn decode_md5(text: Option<&str>) -> Result<Option<[u8; 16]>, Service
 }
 
 /// What is left of `Content-Encoding` once the transfer's own is taken off.
-pub(super) fn content_encoding(asked: Option<String>) -> Option<String> {
-    let kept: Vec<_> = asked.as_deref()?.split(',').map(str::trim).filter(|e| *e != "aws-chunked").collect();
+pub(super) fn content_encoding(asked: Option<&str>) -> Option<String> {
+    let kept: Vec<_> = asked?.split(',').map(str::trim).filter(|e| *e != "aws-chunked").collect();
     let kept = kept.join(",");
     Some(kept).filter(|encoding| !encoding.is_empty())
 }
@@ -221,7 +221,9 @@ macro_rules! attributes {
     ($input:expr, $headers:expr) => {
         $crate::types::Attributes {
             content_type: $input.content_type.take(),
-            content_encoding: $crate::s3::convert::content_encoding($input.content_encoding.take()),
+            content_encoding: $crate::s3::convert::content_encoding(
+                $input.content_encoding.take().as_deref(),
+            ),
             content_language: $input.content_language.take(),
             content_disposition: $input.content_disposition.take(),
             cache_control: $input.cache_control.take(),

@@ -90,7 +90,7 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             (StatusCode::INTERNAL_SERVER_ERROR, Code::InternalError, message.into())
         }
         other => {
-            let (code, message) = wrong_request(other);
+            let (code, message) = wrong_request(&other);
             bad(code, message)
         }
     }
@@ -111,7 +111,7 @@ fn conflict(error: &ServiceError) -> (StatusCode, Code, Words) {
 }
 
 /// What the client can only mend by sending something else: all of these are 400.
-fn wrong_request(error: ServiceError) -> (Code, Words) {
+fn wrong_request(error: &ServiceError) -> (Code, Words) {
     use ServiceError as E;
     let text = error.to_string();
     match error {
@@ -164,7 +164,7 @@ fn wrong_request(error: ServiceError) -> (Code, Words) {
             Code::MalformedXML,
             "The XML you provided was not well-formed or did not validate against our published schema".into(),
         ),
-        E::InvalidArgument { reason, .. } => (Code::InvalidArgument, reason.into()),
+        E::InvalidArgument { reason, .. } => (Code::InvalidArgument, (*reason).into()),
         _ => (Code::InvalidRequest, text.into()),
     }
 }

@@ -118,7 +118,7 @@ fn one_process_holds_the_directory_and_the_verbs_know() {
 fn i6_first_credentials_are_private_and_shown_once() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let first = Sediment::start(command(&data, &["serve"]), &data, &[]).stop();
+    let first = Sediment::start(command(&data, &["serve"]), &[]).stop();
     let file = data.join("credentials.json");
     assert_eq!(mode(&file), 0o600);
     assert_eq!(mode(&data), 0o700);
@@ -126,7 +126,7 @@ fn i6_first_credentials_are_private_and_shown_once() {
     let secret = kept["secret_key"].as_str().unwrap();
     assert_eq!(secret.len(), 40);
     assert!(first.contains(secret), "{first}");
-    let second = Sediment::start(command(&data, &["serve"]), &data, &[]).stop();
+    let second = Sediment::start(command(&data, &["serve"]), &[]).stop();
     assert!(!second.contains(secret), "{second}");
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&fs::read(&file).unwrap()).unwrap(), kept);
 }

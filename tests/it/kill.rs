@@ -6,6 +6,7 @@
 use super::support::sediment::{Sediment, run};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::types::{
     BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, VersioningConfiguration,
 };
@@ -209,7 +210,7 @@ async fn read(client: &Client, bucket: &str, key: &str, version: Option<&str>) -
     let get = client.get_object().bucket(bucket).key(key).set_version_id(version.map(Into::into));
     match get.send().await {
         Ok(answer) => Some(answer.body.collect().await.expect("a body is served whole").to_vec()),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => None,
+        Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => None,
         Err(error) => panic!("{bucket}/{key} {version:?}: {error:?}"),
     }
 }

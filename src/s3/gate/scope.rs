@@ -45,10 +45,10 @@ impl Signed {
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name)?;
-            if let Some(at) = NAMES.iter().position(|known| known.eq_ignore_ascii_case(&name)) {
-                if name != NAMES[at] || values[at].replace(decode(value)?).is_some() {
-                    return None;
-                }
+            if let Some(at) = NAMES.iter().position(|known| known.eq_ignore_ascii_case(&name))
+                && (name != NAMES[at] || values[at].replace(decode(value)?).is_some())
+            {
+                return None;
             }
         }
         let [algorithm, credential, date, expires, headers, signature] = values;

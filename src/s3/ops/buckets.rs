@@ -19,10 +19,7 @@ impl Operations {
         let location = input.create_bucket_configuration.and_then(|c| c.location_constraint);
         let location = location.as_ref().map(dto::BucketLocationConstraint::as_str);
         self.service.create_bucket(&caller, &name, location).await?;
-        Ok(S3Response::new(dto::CreateBucketOutput {
-            location: Some(format!("/{name}")),
-            ..Default::default()
-        }))
+        Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{name}")) }))
     }
 
     pub(super) async fn head_bucket(

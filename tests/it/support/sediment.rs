@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -42,7 +42,6 @@ pub struct Sediment {
     child: Child,
     log: Receiver<String>,
     seen: Vec<String>,
-    pub data: PathBuf,
     /// `http://address:port`
     pub s3: String,
     pub admin: String,
@@ -53,11 +52,11 @@ impl Sediment {
     pub fn serve(data: &Path, args: &[&str]) -> Self {
         let mut command = command(data, &["serve"]);
         command.env("SEDIMENT_ROOT_USER", USER).env("SEDIMENT_ROOT_PASSWORD", PASSWORD);
-        Self::start(command, data, args)
+        Self::start(command, args)
     }
 
     /// As [`Self::serve`], from a command that says `serve` already.
-    pub fn start(mut command: Command, data: &Path, args: &[&str]) -> Self {
+    pub fn start(mut command: Command, args: &[&str]) -> Self {
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(args);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -68,7 +67,7 @@ impl Sediment {
             }
         });
         let (s3, admin) = (String::new(), String::new());
-        let mut this = Self { child, log, seen: Vec::new(), data: data.to_owned(), s3, admin };
+        let mut this = Self { child, log, seen: Vec::new(), s3, admin };
         let serving = this.wait_for("serving");
         let text = |name: &str| serving[name].as_str().unwrap().to_owned();
         (this.s3, this.admin) = (text("s3"), text("admin"));
