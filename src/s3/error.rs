@@ -25,7 +25,6 @@ fn custom(code: &'static str) -> Code {
 
 fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
     use ServiceError as E;
-    let bad = |code, message: Words| (StatusCode::BAD_REQUEST, code, message);
     let missing = |code, message: &'static str| (StatusCode::NOT_FOUND, code, message.into());
     match error {
         E::AccessDenied { .. } => (StatusCode::FORBIDDEN, Code::AccessDenied, "Access Denied".into()),
@@ -86,14 +85,19 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
         E::Input(error) => input(&error),
         E::Meta(_) | E::Body(_) | E::Internal(_) => {
             tracing::error!(%error, "a request failed");
-            let message = "We encountered an internal error. Please try again.";
-            (StatusCode::INTERNAL_SERVER_ERROR, Code::InternalError, message.into())
+            internal()
         }
         other => {
             let (code, message) = wrong_request(&other);
-            bad(code, message)
+            (StatusCode::BAD_REQUEST, code, message)
         }
     }
+}
+
+/// What went wrong stands in the log, never in the answer.
+fn internal() -> (StatusCode, Code, Words) {
+    let message = "We encountered an internal error. Please try again.";
+    (StatusCode::INTERNAL_SERVER_ERROR, Code::InternalError, message.into())
 }
 
 fn conflict(error: &ServiceError) -> (StatusCode, Code, Words) {
