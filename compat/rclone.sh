@@ -19,7 +19,7 @@ t "multipart" eval '"${R[@]}" copyto --s3-upload-cutoff 5M --s3-chunk-size 5M "$
 t "cat with an offset" eval '"${R[@]}" cat --offset 5000000 --count 4000000 "s:$B/large" | cmp - <(tail -c +5000001 "$WORK/rclone-large" | head -c 4000000)'
 t "modification times are kept" eval 'same "$("${R[@]}" copy -v "$WORK/rclone-tree" "s:$B/tree" 2>&1 | grep -c Copied || true)" 0'
 t "sync takes away" eval 'rm "$WORK/rclone-tree/a/1024"; "${R[@]}" sync "$WORK/rclone-tree" "s:$B/tree"; "${R[@]}" check "$WORK/rclone-tree" "s:$B/tree"'
-t "server-side move" eval '"${R[@]}" moveto "s:$B/large" "s:$B/moved"; "${R[@]}" cat "s:$B/moved" | cmp - "$WORK/rclone-large"; same "$("${R[@]}" lsf "s:$B" --include large)" ""'
+t "server-side move" eval '"${R[@]}" moveto "s:$B/large" "s:$B/moved"; "${R[@]}" cat "s:$B/moved" | cmp - "$WORK/rclone-large"; same "$("${R[@]}" lsf --files-only "s:$B" --include large)" ""'
 t "copy back is identical" eval '"${R[@]}" copy "s:$B/tree" "$WORK/rclone-back"; diff -r "$WORK/rclone-tree" "$WORK/rclone-back"'
 t "purge" eval '"${R[@]}" purge "s:$B"; refused "not found" "${R[@]}" lsf "s:$B"'
 exit $bad

@@ -6,8 +6,9 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-/// Libraries that tell of every step at `info`.
-const QUIET: &str = "fjall=warn,lsm_tree=warn,s3s=warn";
+/// Libraries that tell of every step at `info`; s3s tells of every client's mistake at `error`, and requests are logged
+/// by the gateway.
+const QUIET: &str = "fjall=warn,lsm_tree=warn,s3s=off";
 
 /// Starts logging; a second call in one process changes nothing. A command that ends by itself (`!is_server`)
 /// tells of trouble only, as text.

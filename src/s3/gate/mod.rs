@@ -16,6 +16,7 @@ use scope::Signed;
 
 /// Seven days.
 const MAX_EXPIRES_SECONDS: u32 = 604_800;
+const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
 const UNSUPPORTED: &str =
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
 
@@ -34,7 +35,8 @@ pub(super) fn check(request: &Parts, region: &str) -> Result<(), S3Error> {
         (None, None) => return Err(error(Code::AccessDenied, "Access Denied")),
     };
     check_scope(&signed, region)?;
-    check_coverage(&signed, request)
+    check_coverage(&signed, request)?;
+    if signed.has_well_formed_signature() { Ok(()) } else { Err(error(Code::SignatureDoesNotMatch, MISMATCH)) }
 }
 
 fn error(code: Code, message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {

@@ -9,6 +9,8 @@ pub(super) struct Signed {
     pub(super) headers: Vec<String>,
     /// Of a query signature, in seconds.
     pub(super) expires: Option<u32>,
+    /// As it was sent; s3s compares it.
+    signature: String,
 }
 
 impl Signed {
@@ -27,8 +29,13 @@ impl Signed {
                 return None;
             }
         }
-        signature?;
-        Self::new(credential?, headers?, None)
+        Self::new(credential?, headers?, None, signature?)
+    }
+
+    /// Whether the signature could be one: an HMAC-SHA256 in hex.
+    pub(super) fn has_well_formed_signature(&self) -> bool {
+        self.signature.len() == 64
+            && self.signature.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     }
 
     /// The six parameters of a presigned URL, each once, by their exact names.
@@ -52,21 +59,22 @@ impl Signed {
             }
         }
         let [algorithm, credential, date, expires, headers, signature] = values;
-        (date.is_some() && signature.is_some()).then_some(())?;
+        date?;
         (algorithm? == "AWS4-HMAC-SHA256").then_some(())?;
         let expires = expires?.parse().ok()?;
-        Self::new(&credential?, &headers?, Some(expires))
+        Self::new(&credential?, &headers?, Some(expires), &signature?)
     }
 
     /// `key/date/region/service/aws4_request`; the key may have slashes.
-    fn new(credential: &str, headers: &str, expires: Option<u32>) -> Option<Self> {
+    fn new(credential: &str, headers: &str, expires: Option<u32>, signature: &str) -> Option<Self> {
         let mut scope = credential.rsplitn(5, '/');
         (scope.next()? == "aws4_request").then_some(())?;
         let (service, region, _date, _key) = (scope.next()?, scope.next()?, scope.next()?, scope.next()?);
         let headers: Vec<_> = headers.split(';').map(str::to_owned).collect();
         let is_name = |name: &String| !name.is_empty() && !name.bytes().any(|b| b.is_ascii_uppercase());
         headers.iter().all(is_name).then_some(())?;
-        Some(Self { region: region.to_owned(), service: service.to_owned(), headers, expires })
+        let (region, service, signature) = (region.to_owned(), service.to_owned(), signature.to_owned());
+        Some(Self { region, service, headers, expires, signature })
     }
 }
 

@@ -1,7 +1,7 @@
 use super::check;
 use http::Request;
 
-const GOOD: &str = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=00";
+const GOOD: &str = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=5bd1d1c5c8a3f8d7e9b0c1d2e3f405162738495a6b7c8d9e0f1a2b3c4d5e6f70";
 
 fn code(uri: &str, headers: &[(&str, &str)]) -> String {
     let mut request = Request::builder().uri(uri);
@@ -31,6 +31,8 @@ fn i6_scopes_of_other_regions_services_and_algorithms_are_refused() {
     assert_eq!(with(&GOOD.replace("us-east-1", "eu-west-1")), "AuthorizationHeaderMalformed");
     assert_eq!(with(&GOOD.replace("/s3/", "/sts/")), "AuthorizationHeaderMalformed");
     assert_eq!(with("AWS key:signature"), "InvalidRequest");
+    assert_eq!(with(&GOOD.replace("Signature=5b", "Signature=0x")), "SignatureDoesNotMatch");
+    assert_eq!(with(&GOOD.replace("Signature=5b", "Signature=")), "SignatureDoesNotMatch");
     assert_eq!(with("AWS4-HMAC-SHA256 Credential=x"), "AuthorizationHeaderMalformed");
     assert_eq!(with(&format!("{GOOD}, Signature=11")), "AuthorizationHeaderMalformed");
     assert_eq!(code("/b", &[("host", "a")]), "AccessDenied");
@@ -41,7 +43,7 @@ fn i6_scopes_of_other_regions_services_and_algorithms_are_refused() {
 fn i6_presigned_urls_live_seven_days_at_most_and_say_everything_once() {
     let url = |expires: &str, more: &str| {
         format!(
-            "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=key%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=d&X-Amz-Expires={expires}&X-Amz-SignedHeaders=host&X-Amz-Signature=0{more}"
+            "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=key%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=d&X-Amz-Expires={expires}&X-Amz-SignedHeaders=host&X-Amz-Signature=5bd1d1c5c8a3f8d7e9b0c1d2e3f405162738495a6b7c8d9e0f1a2b3c4d5e6f70{more}"
         )
     };
     let host = [("host", "a")];
