@@ -115,10 +115,10 @@ def noise_pieces(size):
 def versions(binary, _):
     with Server(binary) as server:
         client = Client(server.host)
-        client.put("/b", b"")
+        client.put("/bench", b"")
         body, rng = bytearray(noise(64 * MIB)), random.Random(1)
         for number in range(10):
-            client.put(f"/b/version{number}", bytes(body))
+            client.put(f"/bench/version{number}", bytes(body))
             for _ in range(5):
                 at = rng.randrange(len(body))
                 body[at:at + rng.randrange(20)] = noise(rng.randrange(100))
@@ -129,9 +129,9 @@ def versions(binary, _):
 def names(binary, _):
     with Server(binary) as server:
         client, body = Client(server.host), noise(256 * MIB)
-        client.put("/b", b"")
+        client.put("/bench", b"")
         for number in range(5):
-            client.put(f"/b/name{number}", body)
+            client.put(f"/bench/name{number}", body)
         stored = server.stats()["stored_bytes"]
     yield "the same 256 MiB under five names", f"stored {stored / len(body):.4f} × one"
 
@@ -142,13 +142,13 @@ def tars(binary, options):
     step = max(1, len(commits) // 10)
     raw = squeezed = 0
     with Server(binary) as server:
-        server.aws("s3", "mb", "s3://b")
+        server.aws("s3", "mb", "s3://bench")
         for number, commit in enumerate(reversed(commits[::step][:10])):
             tar = f"{work}/{number}.tar"
             subprocess.run(["git", "-C", options.repository, "archive", "-o", tar, commit], check=True)
             raw += os.path.getsize(tar)
             squeezed += len(subprocess.check_output(["zstd", "-3", "-c", "-q", tar]))
-            server.aws("s3", "cp", tar, f"s3://b/{number}.tar")
+            server.aws("s3", "cp", tar, f"s3://bench/{number}.tar")
         stored = server.stats()["stored_bytes"]
     env = dict(os.environ, RESTIC_PASSWORD="x", RESTIC_REPOSITORY=work + "/restic")
     quiet = dict(env=env, check=True, stdout=subprocess.DEVNULL)
@@ -174,28 +174,28 @@ def large(binary, _):
         path = server.dir + "/random"
         with open(path, "wb") as file:
             file.writelines(noise_pieces(size))
-        server.aws("s3", "mb", "s3://b")
-        yield rate(server, "1 GiB random PUT, aws CLI", size, lambda: server.aws("s3", "cp", path, "s3://b/cli"))
-        yield rate(server, "1 GiB random GET, aws CLI", size, lambda: server.aws("s3", "cp", "s3://b/cli", path + ".back"))
+        server.aws("s3", "mb", "s3://bench")
+        yield rate(server, "1 GiB random PUT, aws CLI", size, lambda: server.aws("s3", "cp", path, "s3://bench/cli"))
+        yield rate(server, "1 GiB random GET, aws CLI", size, lambda: server.aws("s3", "cp", "s3://bench/cli", path + ".back"))
         assert subprocess.run(["cmp", path, path + ".back"]).returncode == 0
     with Server(binary) as server:
         path = server.dir + "/random"
         with open(path, "wb") as file:
             file.writelines(noise_pieces(size))
         client = Client(server.host)
-        client.put("/b", b"")
+        client.put("/bench", b"")
         with open(path, "rb") as file:
-            yield rate(server, "1 GiB random PUT, one keep-alive connection", size, lambda: client.put("/b/one", file, size))
-        yield rate(server, "1 GiB random GET, one keep-alive connection", size, lambda: client.get("/b/one"))
+            yield rate(server, "1 GiB random PUT, one keep-alive connection", size, lambda: client.put("/bench/one", file, size))
+        yield rate(server, "1 GiB random GET, one keep-alive connection", size, lambda: client.get("/bench/one"))
 
 
 def big(binary, options):
     size = options.big_gib * 1024 * MIB
     with Server(binary) as server:
         client = Client(server.host)
-        client.put("/b", b"")
-        yield rate(server, f"{options.big_gib} GiB object up", size, lambda: client.put("/b/big", noise_pieces(size), size))
-        yield rate(server, f"{options.big_gib} GiB object down", size, lambda: client.get("/b/big"))
+        client.put("/bench", b"")
+        yield rate(server, f"{options.big_gib} GiB object up", size, lambda: client.put("/bench/big", noise_pieces(size), size))
+        yield rate(server, f"{options.big_gib} GiB object down", size, lambda: client.get("/bench/big"))
 
 
 def put_many(host, connections, per_connection, name, size):
@@ -220,30 +220,30 @@ def spread(host, connections, per_connection, name, size, processes=4):
 
 
 def small_name(connection, number):
-    return f"/b/{connection}/{number}"
+    return f"/bench/{connection}/{number}"
 
 
 def small(binary, _):
     with Server(binary) as server:
-        Client(server.host).put("/b", b"")
+        Client(server.host).put("/bench", b"")
         reached = spread(server.host, 16, 625, small_name, 4096)
         cpu = server.cpu_seconds() / 10_000
     yield "10,000 × 4 KiB PUT at 16 connections, durable", f"{reached:.0f} per second, {cpu * 1e6:.0f} µs of server CPU each"
 
 
 def list_name(connection, number):
-    return f"/b/folder{number % 100:02}/{connection:02}-{number:07}"
+    return f"/bench/folder{number % 100:02}/{connection:02}-{number:07}"
 
 
 def list_(binary, options):
     with Server(binary) as server:
         client = Client(server.host)
-        client.put("/b", b"")
+        client.put("/bench", b"")
         spread(server.host, 32, options.keys // 32, list_name, 16)
         took = []
         for _ in range(20):
             began = time.monotonic()
-            answer = client.request("GET", "/b", "delimiter=%2F&list-type=2").read()
+            answer = client.request("GET", "/bench", "delimiter=%2F&list-type=2").read()
             took.append(time.monotonic() - began)
             assert answer.count(b"<CommonPrefixes>") == 100
     took.sort()
