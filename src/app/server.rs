@@ -14,7 +14,7 @@ use crate::config::{RootCredentials, Settings};
 use crate::http::{Handler, HttpServer, ResponseBody};
 use crate::s3::{Credentials, S3Gateway};
 use crate::service::ObjectService;
-use crate::sys::OsRandom;
+use crate::sys::{OsRandom, SystemClock};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -245,8 +245,9 @@ fn s3_handler(
     settings: &Settings,
 ) -> Result<Handler, AppError> {
     let credentials = Credentials::new(&credentials.access_key, &credentials.secret_key);
-    let gateway = S3Gateway::new(service, &settings.s3, credentials, Arc::new(OsRandom))
-        .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?;
+    let gateway =
+        S3Gateway::new(service, &settings.s3, credentials, Arc::new(OsRandom), Arc::new(SystemClock))
+            .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?;
     Ok(Arc::new(move |request| {
         let gateway = gateway.clone();
         Box::pin(async move { gateway.handle(request).await })

@@ -1,10 +1,12 @@
 //! Bodies on their way in and out, watched.
 
 use super::activity::Activity;
+use super::pace::Pace;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,24 +22,27 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Why a request's body could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestBodyError {
-    #[error("no byte of the body arrived for {} s", .0.as_secs())]
-    Stalled(Duration),
+    #[error("the body came too slowly")]
+    Stalled(#[source] io::Error),
     #[error("the body ended early or was malformed: {0}")]
     Broken(#[from] hyper::Error),
 }
 
-/// A request's body. It fails when nothing arrives for too long while somebody waits for it.
+/// A request's body. It fails when nothing arrives for too long while somebody waits for it, or too little in all.
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    timeout: Duration,
+    pace: Pace,
     timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    waiting_since: Option<Instant>,
+    /// For the client; not the time that the bytes were worked on.
+    waited: Duration,
+    received_bytes: u64,
 }
 
 impl RequestBody {
-    pub(super) const fn new(incoming: Incoming, timeout: Duration) -> Self {
-        Self { incoming, timeout, timer: None, waiting: false }
+    pub(super) const fn new(incoming: Incoming, pace: Pace) -> Self {
+        Self { incoming, pace, timer: None, waiting_since: None, waited: Duration::ZERO, received_bytes: 0 }
     }
 }
 
@@ -51,16 +56,20 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
-            this.waiting = false;
+            this.waited += this.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+            this.received_bytes += data.map_or(0, Bytes::len) as u64;
             return Poll::Ready(frame.map(|f| f.map_err(RequestBodyError::from)));
         }
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.timeout)));
-        if !this.waiting {
-            timer.as_mut().reset(Instant::now() + this.timeout);
-            this.waiting = true;
+        let left = this.pace.allows(this.received_bytes).saturating_sub(this.waited).min(this.pace.grace);
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(left)));
+        if this.waiting_since.is_none() {
+            let now = Instant::now();
+            timer.as_mut().reset(now + left);
+            this.waiting_since = Some(now);
         }
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Some(Err(RequestBodyError::Stalled(this.timeout))))
+        Poll::Ready(Some(Err(RequestBodyError::Stalled(io::ErrorKind::TimedOut.into()))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -99,16 +108,19 @@ impl Drop for OpenRequest {
     }
 }
 
-/// A response's body that tells the watchdog when the client takes some of it.
+/// A response's body that tells the watchdog when the client takes some of it, and ends when that is too little.
 #[derive(Debug)]
 pub(super) struct WatchedBody {
     body: ResponseBody,
     request: OpenRequest,
+    pace: Pace,
+    began: Instant,
+    sent_bytes: u64,
 }
 
 impl WatchedBody {
-    pub(super) const fn new(body: ResponseBody, request: OpenRequest) -> Self {
-        Self { body, request }
+    pub(super) fn new(body: ResponseBody, request: OpenRequest, pace: Pace) -> Self {
+        Self { body, request, pace, began: Instant::now(), sent_bytes: 0 }
     }
 }
 
@@ -121,9 +133,14 @@ impl Body for WatchedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.request.activity.response_moved();
+        if self.began.elapsed() > self.pace.allows(self.sent_bytes) {
+            return Poll::Ready(Some(Err("the client takes the response too slowly".into())));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_ready() {
+        if let Poll::Ready(frame) = &polled {
             self.request.activity.response_moved();
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+            self.sent_bytes += data.map_or(0, Bytes::len) as u64;
         }
         polled
     }

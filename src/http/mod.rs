@@ -6,6 +6,7 @@
 mod activity;
 mod body;
 mod framing;
+mod pace;
 mod server;
 mod settings;
 mod stream;

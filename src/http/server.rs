@@ -236,7 +236,10 @@ async fn answer(
     let mut open = OpenRequest::new(Arc::clone(&activity));
     if request.method() == Method::CONNECT {
         open.handled();
-        return Ok(Response::from_parts(refused(), WatchedBody::new(empty(), open)));
+        return Ok(Response::from_parts(
+            refused(),
+            WatchedBody::new(empty(), open, shared.settings.response_pace()),
+        ));
     }
     if waits_for_continue(&request) && request.body().size_hint().exact() == Some(0) {
         // hyper says 100 Continue when the body is first read, and there is none to read; but botocore waits for
@@ -244,10 +247,10 @@ async fn answer(
         activity.want_interim();
     }
     request.extensions_mut().insert(peer);
-    let timeout = shared.settings.body_timeout();
-    let response = (shared.handler)(request.map(|body| RequestBody::new(body, timeout))).await;
+    let pace = shared.settings.body_pace();
+    let response = (shared.handler)(request.map(|body| RequestBody::new(body, pace))).await;
     open.handled();
-    Ok(response.map(|body| WatchedBody::new(body, open)))
+    Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace())))
 }
 
 fn waits_for_continue(request: &Request<Incoming>) -> bool {

@@ -228,8 +228,33 @@ async fn i5_slow_heads_bodies_and_readers_are_cut_off() {
     let (head, idle, body, reader) = tokio::join!(head, idle, body, reader);
     assert_eq!(head, "");
     assert!(idle.contains("/one 0"), "{idle}");
-    assert!(body.starts_with("HTTP/1.1 400 ") && body.contains("no byte of the body arrived"), "{body}");
+    assert!(body.starts_with("HTTP/1.1 400 ") && body.contains("too slowly"), "{body}");
     assert!(reader.map_or(0, |read| read) < 64 << 20);
+}
+
+#[tokio::test]
+async fn i5_a_trickle_is_cut_off_though_it_never_stops() {
+    let fixture = serve(HttpSettings { body_timeout_seconds: 1, ..HttpSettings::default() }).await;
+    let tcp = fixture.connect().await;
+    let (mut read, mut write) = tcp.into_split();
+    write.write_all(b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 99999\r\n\r\n").await.unwrap();
+    let trickle = async {
+        let mut beat = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            beat.tick().await;
+            if write.write_all(b"x").await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut answer = vec![0; 200];
+    let read = tokio::time::timeout(SOON, read.read(&mut answer));
+    let read = tokio::select! {
+        () = trickle => 0,
+        read = read => read.expect("the trickle goes on").unwrap(),
+    };
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What an operator may set about connections.
 
+use super::pace::Pace;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub struct HttpSettings {
     pub body_timeout_seconds: u64,
     /// A response of which the client takes nothing.
     pub response_timeout_seconds: u64,
+    /// Bodies that the client sends or takes more slowly than this, on average and beyond their timeout above, are cut
+    /// off: each holds memory, and garbage that cannot be collected. 0 turns this off.
+    pub min_rate_bytes_per_second: u64,
     /// On shutdown, the time that requests under way have to finish.
     pub drain_timeout_seconds: u64,
 }
@@ -41,6 +45,7 @@ impl Default for HttpSettings {
             idle_timeout_seconds: 90,
             body_timeout_seconds: 60,
             response_timeout_seconds: 300,
+            min_rate_bytes_per_second: 1024,
             drain_timeout_seconds: 30,
         }
     }
@@ -73,6 +78,14 @@ impl HttpSettings {
 
     pub(super) const fn body_timeout(&self) -> Duration {
         Duration::from_secs(self.body_timeout_seconds)
+    }
+
+    pub(super) const fn body_pace(&self) -> Pace {
+        Pace { grace: self.body_timeout(), bytes_per_second: self.min_rate_bytes_per_second }
+    }
+
+    pub(super) const fn response_pace(&self) -> Pace {
+        Pace { grace: self.response_timeout(), bytes_per_second: self.min_rate_bytes_per_second }
     }
 
     pub(super) const fn response_timeout(&self) -> Duration {

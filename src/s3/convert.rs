@@ -1,10 +1,8 @@
 //! Values that many operations share, between s3s and the domain.
 
 use crate::service::{ETagCondition, ReadConditions, ServiceError, WriteConditions};
-use crate::types::{
-    Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Principal, UnixMillis,
-};
-use http::HeaderMap;
+use crate::types::{Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UnixMillis};
+use http::{HeaderMap, HeaderValue};
 use s3s::dto;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -12,11 +10,6 @@ use time::OffsetDateTime;
 pub(super) fn timestamp(at: UnixMillis) -> dto::Timestamp {
     let nanos = i128::from(at.get()) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
-}
-
-pub(super) fn millis(at: dto::Timestamp) -> UnixMillis {
-    let at: OffsetDateTime = at.into();
-    UnixMillis::new(i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
 }
 
 pub(super) fn http_date(at: UnixMillis) -> String {
@@ -40,43 +33,64 @@ pub(super) fn length(asked: Option<i64>) -> Option<u64> {
     asked.and_then(|n| u64::try_from(n).ok())
 }
 
-pub(super) fn principal(credentials: Option<&s3s::auth::Credentials>) -> Principal {
-    credentials.map_or(Principal::Anonymous, |known| Principal::Root {
-        access_key: known.access_key.as_str().into(),
-    })
-}
-
-fn condition(asked: Option<dto::ETagCondition>) -> Option<ETagCondition> {
-    asked.map(|condition| match condition {
-        dto::ETagCondition::Any => ETagCondition::Any,
-        dto::ETagCondition::ETag(tag) => ETagCondition::OneOf(ETag::parse(tag.value()).into_iter().collect()),
-    })
-}
-
-/// `If-None-Match` and `If-Match` may list several tags, which only the header itself still has.
 fn header_condition(headers: &HeaderMap, name: &str) -> Option<ETagCondition> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(ETagCondition::parse)
 }
 
-pub(super) fn read_conditions(
-    headers: &HeaderMap,
-    prefix: &str,
-    modified: Option<dto::Timestamp>,
-    unmodified: Option<dto::Timestamp>,
-) -> ReadConditions {
+/// Of a read, or of a copy on its source. A date that is none does not count.
+pub(super) fn read_conditions(headers: &HeaderMap, prefix: &str) -> ReadConditions {
+    let date = |name: &str| headers.get(format!("{prefix}{name}")).and_then(date_header);
     ReadConditions {
         if_match: header_condition(headers, &format!("{prefix}if-match")),
         if_none_match: header_condition(headers, &format!("{prefix}if-none-match")),
-        if_modified_since: modified.map(millis),
-        if_unmodified_since: unmodified.map(millis),
+        if_modified_since: date("if-modified-since"),
+        if_unmodified_since: date("if-unmodified-since"),
     }
 }
 
-pub(super) fn write_conditions(
-    if_match: Option<dto::ETagCondition>,
-    if_none_match: Option<dto::ETagCondition>,
-) -> WriteConditions {
-    WriteConditions { if_match: condition(if_match), if_none_match: condition(if_none_match) }
+pub(super) fn write_conditions(headers: &HeaderMap) -> WriteConditions {
+    WriteConditions {
+        if_match: header_condition(headers, "if-match"),
+        if_none_match: header_condition(headers, "if-none-match"),
+    }
+}
+
+pub(super) fn date_header(value: &HeaderValue) -> Option<UnixMillis> {
+    let at = parse_http_date(value.to_str().ok()?)?;
+    Some(UnixMillis::new(at.unix_timestamp().saturating_mul(1000)))
+}
+
+/// The three forms of RFC 9110 §5.6.7, and ISO 8601, which S3 takes as well.
+pub(super) fn parse_http_date(text: &str) -> Option<OffsetDateTime> {
+    use time::format_description::well_known::{Iso8601, Rfc2822};
+    const RFC_850: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
+        "[weekday], [day]-[month repr:short]-[year repr:last_two] [hour]:[minute]:[second] GMT"
+    );
+    const ASCTIME: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
+        "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
+    );
+    let text = text.trim();
+    let plain =
+        |format| time::PrimitiveDateTime::parse(text, format).ok().map(time::PrimitiveDateTime::assume_utc);
+    OffsetDateTime::parse(text, &Rfc2822)
+        .ok()
+        .or_else(|| rfc_850(text, RFC_850))
+        .or_else(|| plain(ASCTIME))
+        .or_else(|| OffsetDateTime::parse(text, &Iso8601::DEFAULT).ok())
+}
+
+/// A year of two digits is the nearest that is not more than fifty years ahead; good until 2069.
+fn rfc_850(
+    text: &str,
+    format: &[time::format_description::BorrowedFormatItem<'_>],
+) -> Option<OffsetDateTime> {
+    let mut parsed = time::parsing::Parsed::new();
+    parsed.parse_items(text.as_bytes(), format).ok().filter(|rest| rest.is_empty())?;
+    let year = i32::from(parsed.year_last_two()?);
+    let year = if year < 70 { 2000 + year } else { 1900 + year };
+    let date = time::Date::from_calendar_date(year, parsed.month()?, parsed.day()?.get()).ok()?;
+    let time = time::Time::from_hms(parsed.hour_24()?, parsed.minute()?, parsed.second()?).ok()?;
+    Some(time::PrimitiveDateTime::new(date, time).assume_utc())
 }
 
 pub(super) fn algorithm(
@@ -179,17 +193,45 @@ macro_rules! sums {
 }
 pub(super) use sums;
 
-/// `bytes=…`; what is not understood is ignored, as RFC 9110 has it.
-pub(super) fn range(asked: Option<dto::Range>) -> ByteRange {
-    match asked {
-        None => ByteRange::All,
-        Some(dto::Range::Int { first, last: None }) => ByteRange::From { first },
-        Some(dto::Range::Int { first, last: Some(last) }) => ByteRange::Span { first, last },
-        Some(dto::Range::Suffix { length }) => ByteRange::Suffix { length },
+/// `bytes=…` with one range; what is not understood is ignored, as RFC 9110 has it, and several ranges are as S3 does.
+pub(super) fn range(headers: &HeaderMap) -> Option<ByteRange> {
+    let text = headers.get("range")?.to_str().ok()?;
+    let (unit, range) = text.split_once('=')?;
+    let (first, last) = range.trim().split_once('-').filter(|_| unit.trim().eq_ignore_ascii_case("bytes"))?;
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        // More than there can be is more than there is.
+        is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+    };
+    match (first, last) {
+        ("", length) => Some(ByteRange::Suffix { length: number(length)? }),
+        (first, "") => Some(ByteRange::From { first: number(first)? }),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then_some(ByteRange::Span { first, last })
+        }
     }
 }
 
-pub(super) fn decode_md5(text: Option<&str>) -> Result<Option<[u8; 16]>, ServiceError> {
+/// The header, and the trailer, that carries a checksum.
+pub(super) fn checksum_header(algorithm: ChecksumAlgorithm) -> String {
+    format!("x-amz-checksum-{}", algorithm.name().to_ascii_lowercase())
+}
+
+/// The checksums in a head.
+pub(super) fn sent_checksums(headers: &HeaderMap) -> Result<Vec<Checksum>, ServiceError> {
+    let sent = ChecksumAlgorithm::ALL.into_iter().filter_map(|algorithm| {
+        let value = headers.get(checksum_header(algorithm))?.to_str().unwrap_or_default();
+        Some(Checksum::parse(algorithm, value).map_err(|_| ServiceError::InvalidChecksum { algorithm }))
+    });
+    sent.collect()
+}
+
+pub(super) fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, ServiceError> {
+    decode_md5(headers.get("content-md5").map(|value| value.to_str().unwrap_or_default()))
+}
+
+fn decode_md5(text: Option<&str>) -> Result<Option<[u8; 16]>, ServiceError> {
     use base64::Engine as _;
     let Some(text) = text else { return Ok(None) };
     let decoded = base64::engine::general_purpose::STANDARD.decode(text).ok();
@@ -207,8 +249,19 @@ pub(super) fn content_encoding(asked: Option<&str>) -> Option<String> {
     Some(kept).filter(|encoding| !encoding.is_empty())
 }
 
-pub(super) fn user_metadata(asked: Option<dto::Metadata>) -> BTreeMap<String, String> {
-    asked.into_iter().flatten().collect()
+/// As it was sent, byte for byte; what is not UTF-8 is taken for Latin-1. Repeated headers are one list.
+pub(super) fn user_metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut metadata = BTreeMap::new();
+    for name in headers.keys() {
+        let Some(short) = name.as_str().strip_prefix("x-amz-meta-") else { continue };
+        let values = headers.get_all(name).iter().map(|value| {
+            let bytes = value.as_bytes();
+            let latin = || bytes.iter().copied().map(char::from).collect();
+            std::str::from_utf8(bytes).map_or_else(|_| latin(), str::to_owned)
+        });
+        metadata.insert(short.to_owned(), values.collect::<Vec<_>>().join(","));
+    }
+    metadata
 }
 
 /// The header as it was sent: dates that s3s would write another way are kept.
@@ -230,7 +283,7 @@ macro_rules! attributes {
             expires: $crate::s3::convert::header($headers, "expires"),
             website_redirect_location: $input.website_redirect_location.take(),
             storage_class: $input.storage_class.take().map(|class| class.as_str().to_owned()),
-            user: $crate::s3::convert::user_metadata($input.metadata.take()),
+            user: $crate::s3::convert::user_metadata($headers),
         }
     };
 }

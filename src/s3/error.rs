@@ -1,5 +1,6 @@
 //! The one place where the service's refusals become S3's codes, statuses and messages.
 
+use super::refusal::{Fields, Refusal};
 use crate::service::{InputError, ServiceError};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode as Code};
@@ -17,6 +18,56 @@ pub(super) fn s3_error(error: ServiceError) -> S3Error {
         answer.set_headers(headers);
     }
     answer
+}
+
+/// The whole refusal, where no operation was reached.
+pub(super) fn refusal_of(error: ServiceError) -> Refusal {
+    let fields = fields(&error);
+    Refusal { error: s3_error(error), fields }
+}
+
+/// What S3 puts beside the code and the message.
+pub(super) fn fields(error: &ServiceError) -> Fields {
+    use ServiceError as E;
+    match error {
+        E::NoSuchBucket { bucket }
+        | E::BucketAlreadyOwnedByYou { bucket }
+        | E::BucketNotEmpty { bucket }
+        | E::InvalidBucketState { bucket, .. } => vec![("BucketName", bucket.to_string())],
+        E::InvalidBucketName { name, .. } => vec![("BucketName", name.clone())],
+        E::NoSuchKey { key, .. } | E::Deleted { key, .. } => vec![("Key", key.to_text().into_owned())],
+        E::NoSuchVersion { key, version, .. } => {
+            vec![("Key", key.to_text().into_owned()), ("VersionId", version.to_string())]
+        }
+        E::IsDeleteMarker { .. } => {
+            vec![("Method", "GET".to_owned()), ("ResourceType", "DeleteMarker".to_owned())]
+        }
+        E::NoSuchUpload { upload } => vec![("UploadId", upload.clone())],
+        E::PreconditionFailed { condition } => vec![("Condition", (*condition).to_owned())],
+        E::InvalidRange { size } => vec![("ActualObjectSize", size.to_string())],
+        E::KeyTooLong { length, maximum } => sizes(*length as u64, *maximum as u64),
+        E::MetadataTooLarge { size, maximum } => sizes(*size as u64, *maximum as u64),
+        E::EntityTooLarge { size, maximum } => {
+            vec![("ProposedSize", size.to_string()), ("MaxSizeAllowed", maximum.to_string())]
+        }
+        E::EntityTooSmall { number, size, minimum } => vec![
+            ("ProposedSize", size.to_string()),
+            ("MinSizeAllowed", minimum.to_string()),
+            ("PartNumber", number.get().to_string()),
+        ],
+        E::InvalidArgument { name, value, .. } => {
+            vec![("ArgumentName", (*name).to_owned()), ("ArgumentValue", value.clone())]
+        }
+        E::InvalidPart { upload, number } => {
+            vec![("UploadId", upload.to_string()), ("PartNumber", number.get().to_string())]
+        }
+        E::InvalidPartOrder { upload } => vec![("UploadId", upload.to_string())],
+        _ => Vec::new(),
+    }
+}
+
+fn sizes(size: u64, maximum: u64) -> Fields {
+    vec![("Size", size.to_string()), ("MaxSizeAllowed", maximum.to_string())]
 }
 
 fn custom(code: &'static str) -> Code {
@@ -43,10 +94,10 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             "The specified method is not allowed against this resource.".into(),
         ),
         E::NotModified { .. } => (StatusCode::NOT_MODIFIED, Code::NotModified, "Not Modified".into()),
-        E::PreconditionFailed { condition } => (
+        E::PreconditionFailed { .. } => (
             StatusCode::PRECONDITION_FAILED,
             Code::PreconditionFailed,
-            format!("At least one of the pre-conditions you specified did not hold: {condition}").into(),
+            "At least one of the pre-conditions you specified did not hold".into(),
         ),
         E::InvalidRange { .. } => (
             StatusCode::RANGE_NOT_SATISFIABLE,
@@ -168,6 +219,7 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
             Code::MalformedXML,
             "The XML you provided was not well-formed or did not validate against our published schema".into(),
         ),
+        E::InvalidArgument { name: "Content-MD5", reason, .. } => (Code::InvalidDigest, (*reason).into()),
         E::InvalidArgument { reason, .. } => (Code::InvalidArgument, (*reason).into()),
         _ => (Code::InvalidRequest, text.into()),
     }
@@ -178,7 +230,7 @@ fn input(error: &InputError) -> (StatusCode, Code, Words) {
         InputError::Signature => (
             StatusCode::FORBIDDEN,
             Code::SignatureDoesNotMatch,
-            "A signature or hash inside the request does not match what was received.".into(),
+            "The signature of a chunk or of the trailer does not match what was received.".into(),
         ),
         InputError::TimedOut => (
             StatusCode::BAD_REQUEST,
@@ -189,8 +241,8 @@ fn input(error: &InputError) -> (StatusCode, Code, Words) {
         InputError::Incomplete | InputError::Io(_) => {
             (StatusCode::BAD_REQUEST, Code::IncompleteBody, "The request body terminated unexpectedly".into())
         }
-        InputError::Malformed(_) => {
-            (StatusCode::BAD_REQUEST, Code::IncompleteBody, "The framing of the body is malformed.".into())
+        InputError::Malformed(why) => {
+            (StatusCode::BAD_REQUEST, Code::InvalidRequest, format!("The body is malformed: {why}").into())
         }
     }
 }

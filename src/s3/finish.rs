@@ -1,19 +1,37 @@
 //! What every answer has: a request id, and in an error's document where and which request it was.
 
 use super::gateway::ResponseBody;
+use super::refusal::{Fields, Refusal};
 use crate::sys::Random;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use s3s::{Body, S3Error};
+use parking_lot::Mutex;
+use s3s::Body;
+use std::sync::Arc;
+
+/// What an error's document says besides its code and message; noted where the error is made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Noted(Arc<Mutex<Fields>>);
+
+impl Noted {
+    pub(super) fn fields(&self) -> Arc<Mutex<Fields>> {
+        Arc::clone(&self.0)
+    }
+
+    pub(super) fn note(&self, fields: Fields) {
+        *self.0.lock() = fields;
+    }
+}
 
 /// Sixteen digits, as S3's own.
 pub(super) fn request_id(random: &dyn Random) -> String {
     format!("{:016X}", random.u64())
 }
 
-pub(super) fn refusal(error: S3Error) -> Response<Body> {
-    error.to_http_response().unwrap_or_else(|_| {
+pub(super) fn refused(refusal: Refusal, noted: &Noted) -> Response<Body> {
+    noted.note(refusal.fields);
+    refusal.error.to_http_response().unwrap_or_else(|_| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
@@ -22,6 +40,7 @@ pub(super) fn refusal(error: S3Error) -> Response<Body> {
 
 pub(super) fn finish(
     response: Response<Body>,
+    noted: &Noted,
     id: &str,
     method: &Method,
     resource: &str,
@@ -40,25 +59,64 @@ pub(super) fn finish(
         return Response::from_parts(head, Body::empty().map_err(Into::into).boxed_unsync());
     }
     if is_error && let Some(document) = body.take_bytes() {
-        let document = annotate(&document, id, resource);
+        let document = annotate(&document, &noted.0.lock(), id, resource);
         head.headers.remove(header::CONTENT_LENGTH);
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         let body = Full::new(document).map_err(|never| match never {});
         return Response::from_parts(head, body.boxed_unsync());
     }
     Response::from_parts(head, body.map_err(Into::into).boxed_unsync())
 }
 
-fn annotate(document: &Bytes, id: &str, resource: &str) -> Bytes {
+fn annotate(document: &Bytes, fields: &Fields, id: &str, resource: &str) -> Bytes {
     let Some(text) = std::str::from_utf8(document).ok().and_then(|text| text.strip_suffix("</Error>")) else {
         return document.clone();
     };
-    let resource = escape(resource);
-    let more = format!(
-        "<Resource>{resource}</Resource><RequestId>{id}</RequestId><HostId>sediment</HostId></Error>"
-    );
-    Bytes::from(format!("{text}{more}"))
+    let mut text = text.to_owned();
+    let mut add = |name: &str, value: &str| {
+        text.push_str(&format!("<{name}>{}</{name}>", escape(value)));
+    };
+    if !document.windows(9).any(|window| window == b"<Message>") {
+        add("Message", default_message(document));
+    }
+    for (name, value) in fields {
+        add(name, value);
+    }
+    add("Resource", resource);
+    add("RequestId", id);
+    add("HostId", "sediment");
+    text.push_str("</Error>");
+    Bytes::from(text)
 }
 
+/// What AWS says where s3s says nothing.
+fn default_message(document: &Bytes) -> &'static str {
+    let has = |code: &str| {
+        let element = format!("<Code>{code}</Code>");
+        document.windows(element.len()).any(|window| window == element.as_bytes())
+    };
+    const MESSAGES: [(&str, &str); 10] = [
+        ("InvalidBucketName", "The specified bucket is not valid."),
+        ("KeyTooLongError", "Your key is too long"),
+        ("InvalidURI", "Couldn't parse the specified URI."),
+        (
+            "MalformedXML",
+            "The XML you provided was not well-formed or did not validate against our published schema",
+        ),
+        ("MethodNotAllowed", "The specified method is not allowed against this resource."),
+        ("MissingRequestBodyError", "Request body is empty."),
+        ("MissingContentLength", "You must provide the Content-Length HTTP header."),
+        (
+            "IncompleteBody",
+            "You did not provide the number of bytes specified by the Content-Length HTTP header",
+        ),
+        ("NotImplemented", "A header you provided implies functionality that is not implemented"),
+        ("InternalError", "We encountered an internal error. Please try again."),
+    ];
+    MESSAGES.iter().find(|(code, _)| has(code)).map_or("The request was refused.", |(_, message)| message)
+}
+
+/// Text inside an element. Characters that XML cannot hold become the replacement character.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -67,6 +125,9 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
             '"' => escaped.push_str("&quot;"),
+            '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {
+                escaped.push('\u{fffd}');
+            }
             c => escaped.push(c),
         }
     }

@@ -1,29 +1,37 @@
-//! A request's way through the room: gate, s3s, operation, answer.
+//! A request's way through the room: who makes it, what it asks for, s3s, the operation, the answer.
 
-use super::finish::{finish, refusal, request_id};
-use super::gate::{self, NestingGuard};
+use super::address::{Address, Domains, host};
+use super::auth::{Authenticator, Verified};
+use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, read_document};
+use super::convert::sent_checksums;
+use super::error::refusal_of;
+use super::finish::{Noted, finish, refused, request_id};
 use super::ops::Operations;
+use super::query::Query;
+use super::refusal::{Fields, Refusal, refuse};
+use super::rewrite::{hoist, rewrite};
+use super::rules::{Shape, check_headers, check_operation};
 use super::{Credentials, S3Settings};
 use crate::service::ObjectService;
-use crate::sys::Random;
+use crate::sys::{Clock, Random};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Parts};
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use parking_lot::Mutex;
 use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::host::MultiDomain;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, S3Error, S3ErrorCode, S3Result};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use s3s::{Body, S3Error, S3ErrorCode as Code, S3Result};
+use std::sync::Arc;
+use time::OffsetDateTime;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// 10,000 parts, each with a checksum.
+/// Documents are limited before s3s sees them.
 const MAX_XML_BYTES: usize = 4 << 20;
-/// How far a request's clock may be off, in seconds.
-const MAX_SKEW_SECONDS: u32 = 15 * 60;
 
 /// Why the gateway cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +42,17 @@ pub struct S3SetupError(String);
 #[derive(Clone)]
 pub struct S3Gateway {
     s3s: S3Service,
-    region: Arc<str>,
-    domains: Arc<[String]>,
+    authenticator: Arc<Authenticator>,
+    domains: Arc<Domains>,
+    documents: Documents,
+    owner: Arc<str>,
     random: Arc<dyn Random>,
+    clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for S3Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3Gateway").field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("S3Gateway").field("domains", &self.domains).finish_non_exhaustive()
     }
 }
 
@@ -53,128 +64,138 @@ impl S3Gateway {
         settings: &S3Settings,
         credentials: Credentials,
         random: Arc<dyn Random>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, S3SetupError> {
-        let region = service.region().into();
+        let domains = Arc::new(Domains::new(&settings.domains).map_err(S3SetupError)?);
+        let authenticator = Arc::new(Authenticator { credentials, region: service.region().to_owned() });
+        let owner = service.owner().id.into();
         let mut builder = S3ServiceBuilder::new(Operations { service });
-        builder.set_auth(credentials);
-        builder.set_access(SignedOnly);
+        // s3s asks for access only where it could have been given credentials.
+        builder.set_auth(NobodySigns);
+        builder.set_access(Routed);
         let mut config = S3Config::default();
         config.xml_max_body_size = MAX_XML_BYTES;
-        config.presigned_url_max_skew_time_secs = MAX_SKEW_SECONDS;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        if !settings.domains.is_empty() {
-            let hosts = MultiDomain::new(settings.domains.iter().map(String::as_str));
-            builder.set_host(hosts.map_err(|error| S3SetupError(error.to_string()))?);
-        }
-        Ok(Self { s3s: builder.build(), region, domains: settings.domains.clone().into(), random })
+        let documents = Documents::default();
+        Ok(Self { s3s: builder.build(), authenticator, domains, documents, owner, random, clock })
     }
 
     /// The answer to a request. The body of a successful read streams.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
+        B::Error: Into<BoxError>,
     {
-        let began = Instant::now();
+        let traffic = Arc::new(Traffic::new());
         let id = request_id(self.random.as_ref());
-        let (mut head, body) = request.into_parts();
-        let (method, resource) = (head.method.clone(), head.uri.path().to_owned());
-        let operation = Operation::default();
-        head.extensions.insert(operation.clone());
-        let response = match gate::check(&head, &self.region) {
-            Err(error) => refusal(error),
-            Ok(()) => self.answer(head, body).await,
-        };
-        let response = finish(response, &id, &method, &resource);
-        record(operation.name(), &response, began, &id, &method, &resource);
-        response
+        let (method, resource) = (request.method().clone(), request.uri().path().to_owned());
+        let noted = Noted::default();
+        let answer = self.answer(request, &traffic, &noted).await;
+        let response = answer.unwrap_or_else(|refusal| refused(refusal, &noted));
+        let response = finish(response, &noted, &id, &method, &resource);
+        record(&traffic, response.status(), &id, &method, &resource);
+        response.map(|body| Counted::new(body, traffic).boxed_unsync())
     }
 
-    async fn answer<B>(&self, head: Parts, body: B) -> Response<Body>
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        traffic: &Arc<Traffic>,
+        noted: &Noted,
+    ) -> Result<Response<Body>, Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: std::error::Error + Send + Sync + 'static,
+        B::Error: Into<BoxError>,
     {
-        let (body, too_deep) = NestingGuard::new(body, !self.is_upload(&head));
-        let request = Request::from_parts(head, Body::http_body_unsync(body));
-        let answer = self.s3s.call(request).await;
-        if too_deep.happened() {
-            let message =
-                "The XML you provided was not well-formed or did not validate against our published schema";
-            return refusal(S3Error::with_message(S3ErrorCode::MalformedXML, message));
-        }
-        answer.unwrap_or_else(|error| {
+        let (mut head, body) = request.into_parts();
+        let invalid = || refuse(Code::InvalidURI, "Couldn't parse the specified URI.");
+        let mut query = Query::parse(head.uri.query().unwrap_or_default()).map_err(|_| invalid())?;
+        let host = host(&head).map_err(|_| refuse(Code::InvalidRequest, "The request names no one host."))?;
+        let verified = self.authenticator.check(&head, &query, host.as_deref(), self.now())?;
+        hoist(&mut query, &mut head.headers)?;
+        let address = Address::of(&head.uri, host.as_deref(), &self.domains).map_err(|_| invalid())?;
+        check_headers(&head, &self.owner)?;
+        let shape = Shape::of(&head, &address, &query);
+        let Verified { principal, payload } = verified;
+        let upload_head = UploadHead::parse(&head, payload, shape == Shape::Upload)?;
+        let upload = Upload::new(upload_head, body, Arc::clone(traffic));
+        let document = match shape {
+            Shape::Upload => None,
+            Shape::Document => Some(self.document(&head, &query, &upload).await?),
+        };
+        let (length, body) = match &document {
+            None => (upload.size, Body::empty()),
+            Some(document) => (Some(document.bytes.len() as u64), Body::from(document.bytes.clone())),
+        };
+        let route =
+            Route { shape, query: query.clone(), traffic: Arc::clone(traffic), fields: noted.fields() };
+        head.extensions.insert(route);
+        head.extensions.insert(principal);
+        head.extensions.insert(upload);
+        head.extensions.insert(noted.clone());
+        let request = rewrite(head, &address, &query, length, body)?;
+        self.s3s.call(request).await.map_err(|error| {
             let error: BoxError = error.into();
             tracing::error!(%error, "the protocol layer failed");
-            refusal(S3Error::new(S3ErrorCode::InternalError))
+            refuse(Code::InternalError, "We encountered an internal error. Please try again.")
         })
     }
 
-    /// Whether the body is an object's or a part's bytes and no document.
-    fn is_upload(&self, head: &Parts) -> bool {
-        let query = head.uri.query().unwrap_or_default();
-        let subresource = query.split('&').any(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
-            !name.is_empty()
-                && !name.starts_with("X-Amz-")
-                && !matches!(name, "partNumber" | "uploadId" | "x-id")
-        });
-        let path = head.uri.path().trim_start_matches('/');
-        let has_key = if self.names_bucket(head) { !path.is_empty() } else { path.contains('/') };
-        head.method == Method::PUT && has_key && !subresource
+    async fn document(&self, head: &Parts, query: &Query, upload: &Upload) -> Result<Document, Refusal> {
+        // A completed upload's checksum is the object's, not the document's.
+        let is_of_the_object = head.method == Method::POST && query.has("uploadId");
+        let checksums =
+            if is_of_the_object { Vec::new() } else { sent_checksums(&head.headers).map_err(refusal_of)? };
+        read_document(&self.documents, &head.headers, checksums, upload).await
     }
 
-    /// Whether the host begins with a bucket's name.
-    fn names_bucket(&self, head: &Parts) -> bool {
-        let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let host =
-            host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
-        let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        self.domains
-            .iter()
-            .any(|domain| host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.')))
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.clock.now().seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 }
 
-/// Lets signed requests through to the service, which decides; notes their operation.
-struct SignedOnly;
+/// Signatures are checked before s3s, and taken away.
+struct NobodySigns;
 
 #[async_trait::async_trait]
-impl S3Access for SignedOnly {
+impl S3Auth for NobodySigns {
+    async fn get_secret_key(&self, _access_key: &str) -> S3Result<SecretKey> {
+        Err(S3Error::new(Code::AccessDenied))
+    }
+}
+
+/// What a request was taken for before s3s saw it.
+#[derive(Debug, Clone)]
+struct Route {
+    shape: Shape,
+    query: Query,
+    traffic: Arc<Traffic>,
+    fields: Arc<Mutex<Fields>>,
+}
+
+/// Lets through what s3s takes for the same as the gateway did; notes the operation.
+struct Routed;
+
+#[async_trait::async_trait]
+impl S3Access for Routed {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let name = context.s3_op().name().to_owned();
-        if let Some(operation) = context.extensions_mut().get::<Operation>() {
-            let _ = operation.0.set(name);
-        }
-        if context.credentials().is_none() {
-            return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied"));
-        }
-        Ok(())
+        let operation = context.s3_op().name().to_owned();
+        let route = context.extensions_mut().remove::<Route>();
+        let route = route.ok_or_else(|| S3Error::new(Code::InternalError))?;
+        route.traffic.names(&operation);
+        check_operation(&operation, route.shape, &route.query).map_err(|refusal| {
+            *route.fields.lock() = refusal.fields;
+            refusal.error
+        })
     }
 }
 
-/// The name of the request's operation, once it is known.
-#[derive(Debug, Clone, Default)]
-struct Operation(Arc<OnceLock<String>>);
-
-impl Operation {
-    fn name(&self) -> &str {
-        self.0.get().map_or("unknown", String::as_str)
-    }
-}
-
-fn record(
-    operation: &str,
-    response: &Response<ResponseBody>,
-    began: Instant,
-    id: &str,
-    method: &Method,
-    resource: &str,
-) {
-    let (status, seconds) = (response.status(), began.elapsed().as_secs_f64());
+fn record(traffic: &Traffic, status: StatusCode, id: &str, method: &Method, resource: &str) {
+    let (operation, seconds) = (traffic.operation(), traffic.seconds());
     let labels = [("operation", operation.to_owned()), ("code", status.as_str().to_owned())];
     metrics::counter!("sediment_s3_requests_total", &labels).increment(1);
-    metrics::histogram!("sediment_s3_request_seconds", "operation" => operation.to_owned()).record(seconds);
+    metrics::histogram!("sediment_s3_first_byte_seconds", "operation" => operation.to_owned())
+        .record(seconds);
     // Paths only: a query may hold a signature.
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::warn!(%id, operation, %method, resource, status = status.as_u16(), seconds, "request failed");

@@ -185,7 +185,7 @@ fn number(digest: &[u8]) -> u64 {
 }
 
 /// The digest of a few bytes at once.
-fn digest_of(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Vec<u8> {
+pub fn digest_of(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Vec<u8> {
     match algorithm {
         ChecksumAlgorithm::Sha1 => Sha1::digest(bytes).to_vec(),
         ChecksumAlgorithm::Sha256 => Sha256::digest(bytes).to_vec(),

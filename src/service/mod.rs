@@ -25,7 +25,7 @@ mod tokens;
 
 pub use authorize::{Action, Caller, Decision, Resource, decide};
 pub use buckets::{BucketPage, ListBucketsRequest};
-pub use checksums::{ExpectedChecksum, TrailerValue};
+pub use checksums::{ExpectedChecksum, TrailerValue, digest_of};
 pub use conditions::{ETagCondition, ReadConditions, WriteConditions};
 pub use context::{ObjectService, Owner};
 pub use copy::{CopyOutcome, CopyRequest, CopySource, MetadataDirective};

@@ -7,4 +7,7 @@ mod architecture;
 mod cache_redis;
 mod kill;
 mod noise;
+mod s3_answers;
+mod s3_bodies;
+mod s3_requests;
 mod support;

@@ -16,7 +16,8 @@ impl Operations {
         let input = request.input;
         refuse(input.object_lock_enabled_for_bucket == Some(true), "object lock")?;
         let name = parse_bucket_name(&input.bucket)?;
-        let location = input.create_bucket_configuration.and_then(|c| c.location_constraint);
+        let configuration = input.create_bucket_configuration;
+        let location = configuration.and_then(|c| c.location_constraint);
         let location = location.as_ref().map(dto::BucketLocationConstraint::as_str);
         self.service.create_bucket(&caller, &name, location).await?;
         Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{name}")) }))

@@ -1,11 +1,9 @@
 //! Copying objects.
 
-use super::put::encryption;
-use super::{Answer, Operations, caller, refuse};
-use crate::s3::convert::{Sums, algorithm, attributes, etag, read_conditions, timestamp};
+use super::{Answer, Operations, caller};
+use crate::s3::convert::{Sums, algorithm, attributes, etag, read_conditions, timestamp, write_conditions};
 use crate::service::{
-    CopyRequest, CopySource, MetadataDirective, ServiceError, WriteConditions, parse_bucket_name, parse_key,
-    parse_version_id,
+    CopyRequest, CopySource, MetadataDirective, ServiceError, parse_bucket_name, parse_key, parse_version_id,
 };
 use s3s::dto;
 use s3s::{S3Request, S3Response};
@@ -17,27 +15,15 @@ impl Operations {
     ) -> Answer<dto::CopyObjectOutput> {
         let caller = caller(&request);
         let mut input = request.input;
-        check_copy(&input)?;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let headers = &request.headers;
-        let conditions =
-            (input.copy_source_if_modified_since.take(), input.copy_source_if_unmodified_since.take());
         let copy = CopyRequest {
             source: source(&input.copy_source)?,
             directive: directive(input.metadata_directive.as_ref())?,
             checksum: algorithm(input.checksum_algorithm.as_ref())?,
             attributes: attributes!(input, headers),
-            source_conditions: read_conditions(headers, "x-amz-copy-source-", conditions.0, conditions.1),
-            conditions: WriteConditions {
-                if_match: headers
-                    .get("if-match")
-                    .and_then(|v| v.to_str().ok())
-                    .map(crate::service::ETagCondition::parse),
-                if_none_match: headers
-                    .get("if-none-match")
-                    .and_then(|v| v.to_str().ok())
-                    .map(crate::service::ETagCondition::parse),
-            },
+            source_conditions: read_conditions(headers, "x-amz-copy-source-"),
+            conditions: write_conditions(headers),
         };
         let done = self.service.copy(&caller, &bucket, &key, &copy).await?;
         let sums = Sums::of(done.checksum.as_ref());
@@ -57,13 +43,6 @@ impl Operations {
             ..Default::default()
         }))
     }
-}
-
-fn check_copy(input: &dto::CopyObjectInput) -> Result<(), ServiceError> {
-    refuse(input.tagging.is_some(), "object tags")?;
-    refuse(input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some(), "object lock")?;
-    encryption(input.server_side_encryption.as_ref(), input.sse_customer_algorithm.as_deref())?;
-    encryption(None, input.copy_source_sse_customer_algorithm.as_deref())
 }
 
 fn directive(asked: Option<&dto::MetadataDirective>) -> Result<MetadataDirective, ServiceError> {

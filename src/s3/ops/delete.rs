@@ -4,7 +4,8 @@ use super::{Answer, Operations, caller, refuse};
 use crate::s3::convert::write_conditions;
 use crate::s3::error::s3_error;
 use crate::service::{
-    DeleteItem, DeleteRequest, DeletedItem, ServiceError, parse_bucket_name, parse_key, parse_version_id,
+    DeleteItem, DeleteRequest, DeletedItem, ETagCondition, ServiceError, WriteConditions, parse_bucket_name,
+    parse_key, parse_version_id,
 };
 use s3s::dto;
 use s3s::{S3Request, S3Response};
@@ -23,7 +24,7 @@ impl Operations {
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let delete = DeleteRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: write_conditions(input.if_match, None),
+            conditions: WriteConditions { if_none_match: None, ..write_conditions(&request.headers) },
         };
         let done = self.service.delete(&caller, &bucket, &key, &delete).await?;
         Ok(S3Response::new(dto::DeleteObjectOutput {
@@ -82,9 +83,9 @@ fn item(object: &dto::ObjectIdentifier) -> Result<DeleteItem, ServiceError> {
         object.size.is_some() || object.last_modified_time.is_some(),
         "conditions of a delete other than ETag",
     )?;
-    let if_match = object.e_tag.clone().map(dto::ETagCondition::ETag);
+    let if_match = object.e_tag.as_ref().map(|tag| ETagCondition::parse(tag.value()));
     let version = object.version_id.as_deref().map(parse_version_id).transpose()?;
-    let request = DeleteRequest { version, conditions: write_conditions(if_match, None) };
+    let request = DeleteRequest { version, conditions: WriteConditions { if_match, if_none_match: None } };
     Ok(DeleteItem { key: parse_key(&object.key)?, request })
 }
 

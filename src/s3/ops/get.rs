@@ -1,13 +1,15 @@
 //! Reading objects.
 
-use super::put::encryption;
 use super::{Answer, Operations, caller};
-use crate::s3::convert::{Sums, etag, range, read_conditions, size, storage_class, timestamp};
+use crate::s3::convert::{
+    Sums, date_header, etag, http_date, range, read_conditions, size, storage_class, timestamp,
+};
 use crate::s3::stream;
 use crate::service::{
-    GetRequest, HeadOutcome, Selection, ServiceError, parse_bucket_name, parse_key, parse_part_number,
-    parse_version_id,
+    ETagCondition, GetRequest, HeadOutcome, Selection, ServiceError, parse_bucket_name, parse_key,
+    parse_part_number, parse_version_id,
 };
+use crate::types::UnixMillis;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use s3s::dto;
 use s3s::{S3Request, S3Response};
@@ -19,16 +21,25 @@ impl Operations {
     ) -> Answer<dto::GetObjectOutput> {
         let caller = caller(&request);
         let input = request.input;
-        encryption(None, input.sse_customer_algorithm.as_deref())?;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
-        let modes = (input.if_modified_since, input.if_unmodified_since);
         let asked = GetRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: read_conditions(&request.headers, "", modes.0, modes.1),
-            selection: selection(input.range, input.part_number)?,
+            conditions: read_conditions(&request.headers, ""),
+            selection: selection(&request.headers, input.part_number)?,
         };
-        let got = self.service.get(&caller, &bucket, &key, &asked).await?;
-        let Shown { output: shown, headers } = describe(&got.head, input.checksum_mode.is_some());
+        let got = match if_range(&request.headers, &asked) {
+            None => self.service.get(&caller, &bucket, &key, &asked).await?,
+            Some(same) => match self.service.get(&caller, &bucket, &key, &same).await {
+                // Another version than the client has some of: it gets all of this one.
+                Err(ServiceError::PreconditionFailed { .. }) => {
+                    let whole = GetRequest { selection: Selection::Whole, ..asked };
+                    self.service.get(&caller, &bucket, &key, &whole).await?
+                }
+                got => got?,
+            },
+        };
+        let Shown { output: shown, mut headers } = describe(&got.head, input.checksum_mode.is_some());
+        override_expires(&mut headers, input.response_expires);
         let output = dto::GetObjectOutput {
             body: Some(stream::output(got.body)),
             accept_ranges: shown.accept_ranges,
@@ -63,16 +74,15 @@ impl Operations {
     ) -> Answer<dto::HeadObjectOutput> {
         let caller = caller(&request);
         let input = request.input;
-        encryption(None, input.sse_customer_algorithm.as_deref())?;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
-        let modes = (input.if_modified_since, input.if_unmodified_since);
         let asked = GetRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: read_conditions(&request.headers, "", modes.0, modes.1),
-            selection: selection(input.range, input.part_number)?,
+            conditions: read_conditions(&request.headers, ""),
+            selection: selection(&request.headers, input.part_number)?,
         };
         let head = self.service.head(&caller, &bucket, &key, &asked).await?;
         let Shown { mut output, mut headers } = describe(&head, input.checksum_mode.is_some());
+        override_expires(&mut headers, input.response_expires);
         let overrides = [
             (header::CACHE_CONTROL, input.response_cache_control),
             (header::CONTENT_DISPOSITION, input.response_content_disposition),
@@ -89,10 +99,25 @@ impl Operations {
     }
 }
 
-fn selection(asked: Option<dto::Range>, part: Option<i32>) -> Result<Selection, ServiceError> {
-    match (asked, part) {
+/// The same with `If-Range` as a condition, where there is a range that it bears on.
+fn if_range(headers: &HeaderMap, asked: &GetRequest) -> Option<GetRequest> {
+    let value = headers.get(header::IF_RANGE)?;
+    let has_own = asked.conditions.if_match.is_some() || asked.conditions.if_unmodified_since.is_some();
+    if !matches!(asked.selection, Selection::Range(_)) || has_own {
+        return None;
+    }
+    let mut same = asked.clone();
+    match date_header(value) {
+        Some(date) => same.conditions.if_unmodified_since = Some(date),
+        None => same.conditions.if_match = Some(ETagCondition::parse(value.to_str().unwrap_or_default())),
+    }
+    Some(same)
+}
+
+fn selection(headers: &HeaderMap, part: Option<i32>) -> Result<Selection, ServiceError> {
+    match (range(headers), part) {
         (None, None) => Ok(Selection::Whole),
-        (Some(asked), None) => Ok(Selection::Range(range(Some(asked)))),
+        (Some(asked), None) => Ok(Selection::Range(asked)),
         (None, Some(part)) => parse_part_number(i64::from(part)).map(Selection::Part),
         (Some(_), Some(_)) => Err(ServiceError::InvalidRequest {
             reason: "Cannot specify both Range header and partNumber query parameter".into(),
@@ -105,6 +130,15 @@ fn respond<T>(output: T, head: &HeadOutcome, headers: HeaderMap) -> S3Response<T
     response.status = head.partial.then_some(StatusCode::PARTIAL_CONTENT);
     response.headers = headers;
     response
+}
+
+fn override_expires(headers: &mut HeaderMap, asked: Option<dto::Timestamp>) {
+    let Some(asked) = asked else { return };
+    let at: time::OffsetDateTime = asked.into();
+    let shown = http_date(UnixMillis::new(at.unix_timestamp().saturating_mul(1000)));
+    if let Ok(value) = HeaderValue::from_str(&shown) {
+        headers.insert(header::EXPIRES, value);
+    }
 }
 
 struct Shown {

@@ -8,9 +8,13 @@ mod list;
 mod multipart;
 mod put;
 
-use super::convert::principal;
-use super::error::s3_error;
+use super::body::Upload;
+use super::error::{fields, s3_error};
+use super::finish::Noted;
+use super::rewrite::Sent;
 use crate::service::{Caller, ObjectService, ServiceError};
+use crate::types::Principal;
+use http::Extensions;
 use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -23,7 +27,19 @@ pub(super) struct Operations {
 type Answer<T> = Result<S3Response<T>, ServiceError>;
 
 fn caller<T>(request: &S3Request<T>) -> Caller {
-    Caller::new(principal(request.credentials.as_ref()))
+    Caller::new(request.extensions.get::<Principal>().cloned().unwrap_or(Principal::Anonymous))
+}
+
+/// The body of an upload; the gateway has put it beside the request.
+fn upload(extensions: &Extensions) -> Result<Upload, ServiceError> {
+    extensions.get::<Upload>().cloned().ok_or(ServiceError::Internal("an upload without a body"))
+}
+
+/// The operation gets the headers as they were sent.
+fn restore<T>(request: &mut S3Request<T>) {
+    if let Some(Sent(headers)) = request.extensions.remove::<Sent>() {
+        request.headers = headers;
+    }
 }
 
 /// Refuses what a request asks for and this server does not do: silence would be a promise.
@@ -33,13 +49,23 @@ fn refuse(asked: bool, what: &'static str) -> Result<(), ServiceError> {
 
 macro_rules! operations {
     ($($name:ident: $input:ident => $output:ident;)*) => {
+        /// Whether this server has an operation, by AWS's name for it.
+        pub(super) fn is_implemented(operation: &str) -> bool {
+            [$(stringify!($input)),*].iter().any(|input| input.strip_suffix("Input") == Some(operation))
+        }
+
         #[async_trait::async_trait]
         impl S3 for Operations {
             $(async fn $name(
                 &self,
-                request: S3Request<dto::$input>,
+                mut request: S3Request<dto::$input>,
             ) -> S3Result<S3Response<dto::$output>> {
-                Operations::$name(self, request).await.map_err(s3_error)
+                restore(&mut request);
+                let noted = request.extensions.get::<Noted>().cloned().unwrap_or_default();
+                Operations::$name(self, request).await.map_err(|error| {
+                    noted.note(fields(&error));
+                    s3_error(error)
+                })
             })*
         }
     };

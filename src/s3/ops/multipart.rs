@@ -2,13 +2,12 @@
 
 use super::copy::source;
 use super::list::limit;
-use super::put::{encryption, expected};
-use super::{Answer, Operations, caller, refuse};
+use super::put::expected;
+use super::{Answer, Operations, caller, upload};
 use crate::s3::convert::{
-    Names, Sums, algorithm, algorithm_name, attributes, decode_md5, etag, kind, kind_name, length,
+    Names, Sums, algorithm, algorithm_name, attributes, content_md5, etag, kind, kind_name, length,
     read_conditions, size, sums, timestamp, write_conditions,
 };
-use crate::s3::stream;
 use crate::service::{
     CompleteRequest, CompletedPart, CopyPartRequest, CreateUploadRequest, ListPartsRequest,
     ListUploadsRequest, PutPartRequest, ServiceError, parse_bucket_name, parse_key, parse_part_number,
@@ -25,12 +24,6 @@ impl Operations {
     ) -> Answer<dto::CreateMultipartUploadOutput> {
         let caller = caller(&request);
         let mut input = request.input;
-        refuse(input.tagging.is_some(), "object tags")?;
-        refuse(
-            input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some(),
-            "object lock",
-        )?;
-        encryption(input.server_side_encryption.as_ref(), input.sse_customer_algorithm.as_deref())?;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let create = CreateUploadRequest {
             attributes: attributes!(input, &request.headers),
@@ -50,22 +43,21 @@ impl Operations {
 
     pub(super) async fn upload_part(
         &self,
-        mut request: S3Request<dto::UploadPartInput>,
+        request: S3Request<dto::UploadPartInput>,
     ) -> Answer<dto::UploadPartOutput> {
         let caller = caller(&request);
-        let trailers = request.trailing_headers.take();
+        let upload = upload(&request.extensions)?;
         let mut input = request.input;
-        encryption(None, input.sse_customer_algorithm.as_deref())?;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let named = algorithm(input.checksum_algorithm.as_ref())?;
         let put = PutPartRequest {
             upload: parse_upload_id(&input.upload_id)?,
             number: parse_part_number(i64::from(input.part_number))?,
-            size: length(input.content_length),
-            content_md5: decode_md5(input.content_md5.as_deref())?,
-            content_sha256: None,
-            checksum: expected(sums!(input), named, &request.headers, trailers)?,
-            body: stream::input(input.body.take()),
+            size: upload.size,
+            content_md5: content_md5(&request.headers)?,
+            content_sha256: upload.sha256,
+            checksum: expected(sums!(input), named, &request.headers, &upload)?,
+            body: upload.take_stream(),
         };
         let done = self.service.put_part(&caller, &bucket, &key, put).await?;
         let sums = Sums::of(Some(&done.checksum));
@@ -86,16 +78,13 @@ impl Operations {
     ) -> Answer<dto::UploadPartCopyOutput> {
         let caller = caller(&request);
         let input = request.input;
-        encryption(None, input.sse_customer_algorithm.as_deref())?;
-        encryption(None, input.copy_source_sse_customer_algorithm.as_deref())?;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
-        let modes = (input.copy_source_if_modified_since, input.copy_source_if_unmodified_since);
         let copy = CopyPartRequest {
             upload: parse_upload_id(&input.upload_id)?,
             number: parse_part_number(i64::from(input.part_number))?,
             source: source(&input.copy_source)?,
             range: copy_range(input.copy_source_range.as_deref())?,
-            source_conditions: read_conditions(&request.headers, "x-amz-copy-source-", modes.0, modes.1),
+            source_conditions: read_conditions(&request.headers, "x-amz-copy-source-"),
         };
         let done = self.service.copy_part(&caller, &bucket, &key, &copy).await?;
         let sums = Sums::of(Some(&done.part.checksum));
@@ -128,7 +117,7 @@ impl Operations {
             checksum: sums!(input).one()?,
             kind: kind(input.checksum_type.as_ref())?,
             size: length(input.mpu_object_size),
-            conditions: write_conditions(input.if_match, input.if_none_match),
+            conditions: write_conditions(&request.headers),
         };
         let done = self.service.complete_upload(&caller, &bucket, &key, &complete).await?;
         let sums = Sums::of(done.checksum.as_ref());

@@ -1,0 +1,293 @@
+//! Who makes a request: AWS Signature Version 4, in the `Authorization` header or in a presigned URL.
+//!
+//! A request is signed once, for this region and for S3, at most 15 minutes off (seven days in a URL). The signature
+//! covers the host and every `x-amz-*` header that is there, so that nothing that changes a request's meaning can be
+//! added to it; every header said to be signed is there. The query is read decoded, as everybody after this reads it.
+//! Signatures are compared in constant time. Version 2 is refused.
+
+mod canonical;
+mod claim;
+mod key;
+mod payload;
+
+pub(super) use payload::{ChunkSigner, Payload};
+
+use super::credentials::Credentials;
+use super::query::Query;
+use super::refusal::{Refusal, refuse};
+use crate::types::Principal;
+use canonical::{PathForm, Subject};
+use claim::{Claim, Presigned, SignedAt};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+use key::SigningKey;
+use payload::PayloadKind;
+use s3s::S3ErrorCode as Code;
+use time::{Duration, OffsetDateTime};
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+const MAX_SKEW: Duration = Duration::minutes(15);
+/// Seven days.
+const MAX_EXPIRES_SECONDS: u32 = 604_800;
+/// They cannot change what a request does: they are in the signature otherwise, or say how the body is framed, which
+/// is checked against what comes.
+const MAY_STAY_UNSIGNED: [&str; 4] =
+    ["x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-trailer", "x-amz-checksum-algorithm"];
+
+/// A request whose signature is right.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) principal: Principal,
+    pub(super) payload: Payload,
+}
+
+/// What signatures are checked against.
+#[derive(Debug, Clone)]
+pub(super) struct Authenticator {
+    pub(super) credentials: Credentials,
+    pub(super) region: String,
+}
+
+/// A claim with the time it was made at.
+struct Made {
+    claim: Claim,
+    signed_at: SignedAt,
+    /// Of a presigned URL.
+    expires_seconds: Option<u32>,
+}
+
+impl Authenticator {
+    /// # Errors
+    /// The answer to a request that is not signed as it must be.
+    pub(super) fn check(
+        &self,
+        head: &Parts,
+        query: &Query,
+        host: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Verified, Refusal> {
+        let made = made(head, query)?;
+        self.check_scope(&made.claim)?;
+        check_time(&made, now)?;
+        check_coverage(&made.claim, head, host)?;
+        if head.headers.contains_key("x-amz-security-token")
+            || query.values_of("x-amz-security-token").next().is_some()
+        {
+            return Err(refuse(Code::InvalidToken, "The provided token is malformed or otherwise invalid."));
+        }
+        let Some(secret) = self.credentials.secret_of(&made.claim.access_key) else {
+            let message = "The AWS Access Key Id you provided does not exist in our records.";
+            let refusal = refuse(Code::InvalidAccessKeyId, message);
+            return Err(refusal.with("AWSAccessKeyId", &made.claim.access_key));
+        };
+        let payload = payload_line(&made, head, query)?;
+        let kind = kind_of(&made, head, &payload)?;
+        let subject = Subject { head, query, host: host.unwrap_or_default(), payload: &payload };
+        let key = SigningKey::derive(secret, &made.claim);
+        verify(&key, &subject, &made)?;
+        Ok(Verified {
+            principal: Principal::Root { access_key: made.claim.access_key.as_str().into() },
+            payload: payload_of(kind, key, made),
+        })
+    }
+
+    fn check_scope(&self, claim: &Claim) -> Result<(), Refusal> {
+        let malformed = |message: &str| {
+            let message = format!("The authorization header is malformed; {message}");
+            refuse(Code::AuthorizationHeaderMalformed, message).with("Region", &self.region)
+        };
+        if claim.region != self.region {
+            let region: String = claim.region.chars().take(64).collect();
+            return Err(malformed(&format!("the region '{region}' is wrong; expecting '{}'", self.region))
+                .header("x-amz-bucket-region", &self.region));
+        }
+        if claim.service != "s3" {
+            return Err(malformed("incorrect service. This endpoint belongs to \"s3\"."));
+        }
+        Ok(())
+    }
+}
+
+/// The one claim that a request makes.
+fn made(head: &Parts, query: &Query) -> Result<Made, Refusal> {
+    let has_header = head.headers.contains_key(header::AUTHORIZATION);
+    match from_query(query)? {
+        None => from_header(&head.headers)?.ok_or_else(|| refuse(Code::AccessDenied, "Access Denied")),
+        Some(made) if !has_header => Ok(made),
+        Some(_) => {
+            let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified";
+            Err(refuse(Code::InvalidArgument, message))
+        }
+    }
+}
+
+fn unsupported() -> Refusal {
+    let message =
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+    refuse(Code::InvalidRequest, message)
+}
+
+fn from_header(headers: &HeaderMap) -> Result<Option<Made>, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refuse(Code::InvalidArgument, "Only one Authorization header is allowed"));
+    }
+    let malformed = || refuse(Code::AuthorizationHeaderMalformed, "The authorization header is malformed.");
+    let text = value.to_str().map_err(|_| malformed())?;
+    let fields = text.strip_prefix(ALGORITHM).ok_or_else(unsupported)?;
+    let fields = fields.strip_prefix(' ').ok_or_else(malformed)?;
+    let claim = Claim::parse_header(fields).ok_or_else(malformed)?;
+    let signed_at = match one(headers, "x-amz-date")? {
+        Some(date) => SignedAt::parse(date),
+        None => one(headers, "date")?.and_then(SignedAt::parse_http),
+    };
+    let undated =
+        || refuse(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header");
+    Ok(Some(Made { claim, signed_at: signed_at.ok_or_else(undated)?, expires_seconds: None }))
+}
+
+/// The only value of a header.
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let (first, second) = (values.next(), values.next());
+    let wrong = || refuse(Code::InvalidRequest, format!("The header {name} must have one value in ASCII."));
+    if second.is_some() {
+        return Err(wrong());
+    }
+    first.map(|value| value.to_str().map_err(|_| wrong())).transpose()
+}
+
+fn from_query(query: &Query) -> Result<Option<Made>, Refusal> {
+    if query.has("AWSAccessKeyId") || query.has("Signature") {
+        return Err(unsupported());
+    }
+    let says_one = |name: &str| query.values_of(name).next().is_some();
+    if !["x-amz-signature", "x-amz-algorithm", "x-amz-credential"].into_iter().any(says_one) {
+        return Ok(None);
+    }
+    let malformed = |message: &str| {
+        refuse(Code::Custom("AuthorizationQueryParametersError".into()), message.to_owned())
+            .status(StatusCode::BAD_REQUEST)
+    };
+    let Presigned { claim, signed_at, expires_seconds } = Presigned::parse(query).ok_or_else(|| {
+        malformed("Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters, each of them once.")
+    })?;
+    if !(1..=MAX_EXPIRES_SECONDS).contains(&expires_seconds) {
+        return Err(malformed("X-Amz-Expires must be between 1 and 604800 seconds"));
+    }
+    Ok(Some(Made { claim, signed_at, expires_seconds: Some(expires_seconds) }))
+}
+
+fn check_time(made: &Made, now: OffsetDateTime) -> Result<(), Refusal> {
+    if made.claim.date != made.signed_at.day() {
+        let message = "The date of the credential is not that of the request.";
+        return Err(refuse(Code::SignatureDoesNotMatch, message));
+    }
+    let age = now - made.signed_at.at;
+    let oldest = made.expires_seconds.map_or(MAX_SKEW, |seconds| Duration::seconds(i64::from(seconds)));
+    if age < -MAX_SKEW || (made.expires_seconds.is_none() && age > oldest) {
+        let message = "The difference between the request time and the server's time is too large.";
+        return Err(refuse(Code::RequestTimeTooSkewed, message)
+            .with("RequestTime", &made.signed_at.text)
+            .with("MaxAllowedSkewMilliseconds", &MAX_SKEW.whole_milliseconds().to_string()));
+    }
+    if age > oldest {
+        return Err(refuse(Code::AccessDenied, "Request has expired")
+            .with("X-Amz-Expires", &oldest.whole_seconds().to_string()));
+    }
+    Ok(())
+}
+
+/// Nothing of meaning is left out of the signature, and nothing in it is made up.
+fn check_coverage(claim: &Claim, head: &Parts, host: Option<&str>) -> Result<(), Refusal> {
+    let denied = |name: &str| {
+        let message = "There were headers present in the request which were not signed";
+        refuse(Code::AccessDenied, message).with("HeadersNotSigned", name)
+    };
+    if !claim.covers("host") {
+        return Err(denied("host"));
+    }
+    let has_meaning = |name: &&str| name.starts_with("x-amz-") && !MAY_STAY_UNSIGNED.contains(name);
+    let mut names = head.headers.keys().map(http::HeaderName::as_str).filter(has_meaning);
+    if let Some(name) = names.find(|name| !claim.covers(name)) {
+        return Err(denied(name));
+    }
+    let is_there =
+        |name: &&String| head.headers.contains_key(name.as_str()) || (*name == "host" && host.is_some());
+    match claim.headers.iter().find(|name| !is_there(name)) {
+        None => Ok(()),
+        Some(missing) => {
+            let name: String = missing.chars().take(64).collect();
+            let message = format!("The signed header {name} is not in the request");
+            Err(refuse(Code::SignatureDoesNotMatch, message))
+        }
+    }
+}
+
+/// The payload's line in the canonical request. In a URL it stands for nothing unless it is signed itself.
+fn payload_line(made: &Made, head: &Parts, query: &Query) -> Result<String, Refusal> {
+    let header = one(&head.headers, "x-amz-content-sha256")?;
+    if made.expires_seconds.is_none() {
+        let message = "Missing required header for this request: x-amz-content-sha256";
+        return header.map(str::to_owned).ok_or_else(|| refuse(Code::InvalidRequest, message));
+    }
+    let in_query = query.values_of("x-amz-content-sha256").next().map(|(_, value)| value);
+    let signed = in_query.or_else(|| header.filter(|_| made.claim.covers("x-amz-content-sha256")));
+    Ok(signed.unwrap_or(UNSIGNED).to_owned())
+}
+
+/// How the body comes. In a URL an unsigned header may still bind the body to a hash, but not reframe it.
+fn kind_of(made: &Made, head: &Parts, line: &str) -> Result<PayloadKind, Refusal> {
+    let wrong = || {
+        let message = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.";
+        refuse(Code::InvalidArgument, message).with("ArgumentName", "x-amz-content-sha256")
+    };
+    let kind = PayloadKind::parse(line).ok_or_else(wrong)?;
+    let sent = one(&head.headers, "x-amz-content-sha256")?;
+    if kind == PayloadKind::Unsigned
+        && let Some(sent) = sent
+    {
+        let sent = PayloadKind::parse(sent).ok_or_else(wrong)?;
+        return if matches!(sent, PayloadKind::Chunked { .. }) { Err(wrong()) } else { Ok(sent) };
+    }
+    match kind {
+        PayloadKind::Chunked { is_signed: true, .. } if made.expires_seconds.is_some() => Err(wrong()),
+        kind => Ok(kind),
+    }
+}
+
+fn verify(key: &SigningKey, subject: &Subject<'_>, made: &Made) -> Result<(), Refusal> {
+    let fits = |path| {
+        key.verifies(&subject.string_to_sign(&made.claim, &made.signed_at, path), &made.claim.signature)
+    };
+    if fits(PathForm::Encoded) || fits(PathForm::AsSent) {
+        return Ok(());
+    }
+    let message = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+    let refusal = refuse(Code::SignatureDoesNotMatch, message);
+    Err(refusal.with("AWSAccessKeyId", &made.claim.access_key))
+}
+
+fn payload_of(kind: PayloadKind, key: SigningKey, made: Made) -> Payload {
+    match kind {
+        PayloadKind::Unsigned => Payload::Unsigned,
+        PayloadKind::Hashed(hash) => Payload::Hashed(hash),
+        PayloadKind::Chunked { is_signed, has_trailer } => {
+            let scope = made.claim.scope();
+            let signer = is_signed.then(|| ChunkSigner {
+                key,
+                signed_at: made.signed_at,
+                scope,
+                previous: made.claim.signature,
+            });
+            Payload::Chunked { signer, has_trailer }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+use super::{MAX_DEPTH, MAX_DOCUMENT_BYTES, check_xml};
+
+fn refused(xml: &str) -> bool {
+    check_xml(xml.as_bytes()).is_err_and(|refusal| refusal.error.code().as_str() == "MalformedXML")
+}
+
+#[test]
+fn flat_lists_pass_and_deep_ones_do_not() {
+    let flat = format!(
+        "<?xml version='1.0'?><Delete>{}</Delete>",
+        "<Object><Key>a/b</Key><Quiet/></Object>".repeat(1000)
+    );
+    assert!(!refused(&flat));
+    let nested = |depth| format!("{}{}", "<a b=\"/>\">".repeat(depth), "</a>".repeat(depth));
+    assert!(!refused(&nested(MAX_DEPTH)));
+    assert!(refused(&nested(MAX_DEPTH + 1)));
+    assert!(refused(&"<a>".repeat(100_000)));
+    assert!(!refused(""));
+}
+
+#[test]
+fn document_types_and_garbage_do_not_pass() {
+    assert!(refused("<!DOCTYPE a [<!ENTITY b \"bbbb\">]><a>&b;</a>"));
+    assert!(refused("<a></b>"));
+    const { assert!(MAX_DOCUMENT_BYTES >= 10_000 * 200, "a completion of 10,000 parts fits") };
+}

@@ -1,0 +1,10 @@
+//! Bodies on their way in: uploads stream through, documents are read whole and checked before they are parsed.
+
+mod chunked;
+mod counted;
+mod document;
+mod upload;
+
+pub(super) use counted::{Counted, Traffic};
+pub(super) use document::{Document, Documents, read_document};
+pub(super) use upload::{Upload, UploadHead};

@@ -1,0 +1,111 @@
+//! The request as s3s gets to see it: path-style, without signature and framing, and without the headers that s3s
+//! would refuse or change. The operations get those as they were sent.
+
+use super::address::Address;
+use super::query::Query;
+use super::refusal::{Refusal, refuse};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use s3s::{Body, S3ErrorCode as Code};
+
+/// The headers as they were sent.
+#[derive(Debug, Clone)]
+pub(super) struct Sent(pub(super) HeaderMap);
+
+/// What the signature and the framing were.
+const OF_THE_TRANSFER: [&str; 8] = [
+    "authorization",
+    "expect",
+    "transfer-encoding",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-decoded-content-length",
+    "x-amz-security-token",
+    "x-amz-trailer",
+];
+/// What the operations read themselves: s3s refuses forms of them that S3 ignores or keeps.
+const READ_AS_SENT: [&str; 11] = [
+    "expires",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-unmodified-since",
+    "range",
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-unmodified-since",
+    "content-md5",
+];
+const METADATA: &str = "x-amz-meta-";
+
+/// Moves what a presigned URL carries in its query to the headers, where it belongs, and takes the signature away.
+/// All of it is signed.
+///
+/// # Errors
+/// When a value stands in both places, or cannot be a header's.
+pub(super) fn hoist(query: &mut Query, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let wrong = |name: &str| {
+        let message = "A query parameter that stands for a header is there twice or is no header's value";
+        refuse(Code::InvalidArgument, message).with("ArgumentName", name)
+    };
+    let is_ours = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
+    for (name, value) in query.take(is_ours) {
+        let name = name.to_ascii_lowercase();
+        if is_of_the_signature(&name) {
+            continue;
+        }
+        let header = HeaderName::try_from(name.as_str()).map_err(|_| wrong(&name))?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong(&name))?;
+        if headers.insert(header, value.clone()).is_some_and(|before| before != value) {
+            return Err(wrong(&name));
+        }
+    }
+    Ok(())
+}
+
+fn is_of_the_signature(name: &str) -> bool {
+    matches!(
+        name,
+        "x-amz-algorithm"
+            | "x-amz-credential"
+            | "x-amz-date"
+            | "x-amz-expires"
+            | "x-amz-signedheaders"
+            | "x-amz-signature"
+            | "x-amz-content-sha256"
+    )
+}
+
+/// `length` is the body's, where it is known.
+///
+/// # Errors
+/// When the address cannot be written.
+pub(super) fn rewrite(
+    mut head: Parts,
+    address: &Address,
+    query: &Query,
+    length: Option<u64>,
+    body: Body,
+) -> Result<http::Request<Body>, Refusal> {
+    let sent = head.headers.clone();
+    for name in OF_THE_TRANSFER.iter().chain(&READ_AS_SENT) {
+        head.headers.remove(*name);
+    }
+    let metadata: Vec<_> =
+        head.headers.keys().filter(|name| name.as_str().starts_with(METADATA)).cloned().collect();
+    for name in metadata {
+        head.headers.remove(name);
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    if let Some(length) = length {
+        head.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    head.extensions.insert(Sent(sent));
+    let query = query.canonical(None);
+    let path = address.path();
+    let uri = if query.is_empty() { path } else { format!("{path}?{query}") };
+    head.uri =
+        Uri::try_from(uri).map_err(|_| refuse(Code::InvalidURI, "Couldn't parse the specified URI."))?;
+    Ok(http::Request::from_parts(head, body))
+}

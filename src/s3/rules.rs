@@ -1,0 +1,171 @@
+//! What a request may ask for at all: silence about a thing that is not done would be a promise that it is.
+
+use super::address::Address;
+use super::ops::is_implemented;
+use super::query::Query;
+use super::refusal::{Refusal, refuse};
+use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use s3s::S3ErrorCode as Code;
+
+/// Every sub-resource of AWS: a request with one of them is never the plain operation on the bucket or the object.
+const SUBRESOURCES: [&str; 44] = [
+    "abac",
+    "accelerate",
+    "acl",
+    "analytics",
+    "annotation",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "location",
+    "logging",
+    "metadataAnnotationTable",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "renameObject",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "select-type",
+    "session",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versioning",
+    "versions",
+    "website",
+    "append",
+    "events",
+];
+/// What s3s takes a request for when it knows no more special operation.
+const PLAIN: [&str; 11] = [
+    "CopyObject",
+    "CreateBucket",
+    "DeleteBucket",
+    "DeleteObject",
+    "GetObject",
+    "HeadBucket",
+    "HeadObject",
+    "ListBuckets",
+    "ListObjects",
+    "ListObjectsV2",
+    "PutObject",
+];
+/// Operations whose body is an object's or a part's.
+const UPLOADS: [&str; 2] = ["PutObject", "UploadPart"];
+
+/// What the body of a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Upload,
+    Document,
+}
+
+impl Shape {
+    pub(super) fn of(head: &Parts, address: &Address, query: &Query) -> Self {
+        let is_copy = head.headers.contains_key("x-amz-copy-source");
+        let is_part = query.has("uploadId") && query.has("partNumber");
+        let is_plain = is_part || !query.names().any(|name| SUBRESOURCES.contains(&name));
+        if head.method == Method::PUT && address.is_object() && is_plain && !is_copy {
+            Self::Upload
+        } else {
+            Self::Document
+        }
+    }
+}
+
+fn not_implemented(what: &str) -> Refusal {
+    let message = format!(
+        "A header or query parameter you provided implies functionality that is not implemented: {what}"
+    );
+    refuse(Code::NotImplemented, message)
+}
+
+/// Compares what s3s takes a request for with what it asks for.
+pub(super) fn check_operation(operation: &str, shape: Shape, query: &Query) -> Result<(), Refusal> {
+    if !is_implemented(operation) {
+        return Err(not_implemented(operation));
+    }
+    if PLAIN.contains(&operation) {
+        if let Some(name) = query.names().find(|name| SUBRESOURCES.contains(name)) {
+            return Err(not_implemented(name));
+        }
+        let is_write = matches!(operation, "PutObject" | "CopyObject");
+        if is_write && query.has("versionId") {
+            let message = "This operation does not accept a version-id.";
+            return Err(refuse(Code::InvalidArgument, message).with("ArgumentName", "versionId"));
+        }
+        if is_write && query.has("partNumber") {
+            return Err(not_implemented("partNumber without uploadId"));
+        }
+    }
+    if UPLOADS.contains(&operation) == (shape == Shape::Upload) {
+        Ok(())
+    } else {
+        Err(not_implemented(operation))
+    }
+}
+
+/// Headers that ask for what is not there, whatever the operation.
+pub(super) fn check_headers(head: &Parts, owner: &str) -> Result<(), Refusal> {
+    let headers = &head.headers;
+    for name in ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"] {
+        if headers.get(name).is_some_and(|expected| expected.as_bytes() != owner.as_bytes()) {
+            return Err(refuse(Code::AccessDenied, "Access Denied"));
+        }
+    }
+    const REFUSED: [(&str, &str); 5] = [
+        ("x-amz-server-side-encryption", "server-side encryption"),
+        ("x-amz-copy-source-server-side-encryption", "server-side encryption"),
+        ("x-amz-object-lock-", "object lock"),
+        ("x-amz-tagging", "object tags"),
+        ("x-amz-write-offset-bytes", "appending"),
+    ];
+    for name in headers.keys().map(http::HeaderName::as_str) {
+        if let Some((_, what)) = REFUSED.iter().find(|(start, _)| name.starts_with(start))
+            && name != "x-amz-tagging-directive"
+        {
+            return Err(not_implemented(what));
+        }
+    }
+    check_acl(headers)?;
+    if head.method == Method::POST && is_form(headers) {
+        return Err(not_implemented("POST uploads from HTML forms"));
+    }
+    Ok(())
+}
+
+/// Buckets do not have ACLs, as AWS's have none by default: only what says as much is taken.
+fn check_acl(headers: &HeaderMap) -> Result<(), Refusal> {
+    let says_nothing =
+        |acl: &[u8]| matches!(acl, b"private" | b"bucket-owner-full-control" | b"bucket-owner-read");
+    let is_granted = headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
+    let is_asked = headers.get_all("x-amz-acl").iter().any(|acl| !says_nothing(acl.as_bytes()));
+    if is_granted || is_asked {
+        let code = Code::Custom("AccessControlListNotSupported".into());
+        return Err(refuse(code, "The bucket does not allow ACLs").status(StatusCode::BAD_REQUEST));
+    }
+    Ok(())
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"multipart/form-data"))
+}
