@@ -119,6 +119,35 @@ pub fn closing(code: &str, open: usize) -> usize {
     bytes.len()
 }
 
+/// Where the bracket that closes at `close` opens.
+pub fn opening(code: &str, close: usize) -> Option<usize> {
+    let bytes = code.as_bytes();
+    let (left, right) = if bytes[close] == b')' { (b'(', b')') } else { (b'[', b']') };
+    let mut depth = 0;
+    for at in (0..=close).rev() {
+        if bytes[at] == right {
+            depth += 1;
+        } else if bytes[at] == left {
+            depth -= 1;
+            if depth == 0 {
+                return Some(at);
+            }
+        }
+    }
+    None
+}
+
+/// The code with everything in `ranges` replaced by spaces; newlines stay.
+pub fn blanked(code: &str, ranges: &[std::ops::Range<usize>]) -> String {
+    let mut out = code.as_bytes().to_vec();
+    for range in ranges {
+        for byte in out[range.clone()].iter_mut().filter(|byte| **byte != b'\n') {
+            *byte = b' ';
+        }
+    }
+    String::from_utf8(out).expect("blanking whole items keeps UTF-8")
+}
+
 /// The start of every place where `word` stands as a whole word.
 pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let bytes = code.as_bytes();
