@@ -1,7 +1,2 @@
 #![no_main]
-use libfuzzer_sys::fuzz_target;
-use sediment::http::fuzzing::framing;
-
-fuzz_target!(|pieces: Vec<Vec<u8>>| {
-    framing(&pieces);
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sediment_fuzz::framing(data));

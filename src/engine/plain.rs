@@ -298,6 +298,15 @@ fn decode_trailer(trailer: &[u8; TRAILER_BYTES], id: PlainId) -> Option<u64> {
     (encode_trailer(id, size) == trailer).then_some(size)
 }
 
+/// The first 16 bytes are the id that is asked for.
+pub(super) fn fuzz(bytes: &[u8]) {
+    let Some((id, trailer)) = bytes.split_first_chunk::<16>() else { return };
+    let Some(trailer) = trailer.first_chunk::<TRAILER_BYTES>() else { return };
+    if let Some(size) = decode_trailer(trailer, PlainId::new(*id)) {
+        assert!(stored_len(size).is_none_or(|stored| stored >= size));
+    }
+}
+
 /// What a body of so many bytes takes before its trailer.
 fn stored_len(size: u64) -> Option<u64> {
     size.div_ceil(BLOCK_BYTES as u64).checked_mul(CRC_BYTES as u64)?.checked_add(size)

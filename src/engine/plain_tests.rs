@@ -150,3 +150,27 @@ fn a_removed_body_is_missing_and_an_open_reader_goes_on() {
     assert_eq!(store.list().unwrap(), []);
     assert_eq!(reader.read_at(0..200_000).unwrap(), body);
 }
+
+/// Byte for byte as `docs/format.md` has it: a change here makes stored bodies unreadable.
+#[test]
+fn i1_a_body_is_written_as_documented() {
+    #[derive(Debug)]
+    struct Counting;
+    impl Random for Counting {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.iter_mut().zip(0..).for_each(|(byte, n)| *byte = n);
+        }
+    }
+    const GOLDEN: &str = "\
+        706c61696e20626f647978afbee3534544504c41494e01000000000102030405060708090a0b0c0d0e0f0a000000\
+        000000007819a4cc";
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let mut writer = store.create(&Counting).unwrap();
+    writer.write(b"plain body").unwrap();
+    let id = writer.finish().unwrap();
+    let file = dir.path().join("plain/00/000102030405060708090a0b0c0d0e0f");
+    assert_eq!(hex::encode(std::fs::read(&file).unwrap()), GOLDEN);
+    std::fs::write(&file, hex::decode(GOLDEN).unwrap()).unwrap();
+    assert_eq!(store.reader(id).unwrap().read_at(0..10).unwrap(), &b"plain body"[..]);
+}

@@ -33,6 +33,12 @@ pub use rows::{Bucket, ObjectData, ObjectVersion, Part, StoredBody, Totals, Uplo
 pub use sqlite::{OpenMode, SqliteSettings, SqliteStore};
 pub use store::{ChangeLog, MetaStore};
 
+/// Decoders that nobody else needs from outside, for `fuzz/`.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::sqlite::fuzzing::{columns, log_record};
+}
+
 #[cfg(test)]
 #[path = "conformance_tests.rs"]
 mod tests;

@@ -17,10 +17,14 @@ mod pack_disk;
 mod pack_memory;
 mod pack_store;
 
-#[cfg(fuzzing)]
+/// Decoders that nobody else needs from outside, for `fuzz/`.
 #[doc(hidden)]
 pub mod fuzzing {
     pub use super::file::fuzzing::{file_name, file_record};
+
+    pub fn pack_name(name: &str) {
+        super::pack_disk::fuzz(name);
+    }
 }
 
 pub use error::StorageError;

@@ -185,6 +185,12 @@ fn parse_name(name: &str) -> Option<PackId> {
     (id.to_string() == digits).then_some(id)
 }
 
+pub(super) fn fuzz(name: &str) {
+    if let Some(id) = parse_name(name) {
+        assert_eq!(format!("{id}{SUFFIX}"), name);
+    }
+}
+
 #[cfg(test)]
 #[path = "pack_disk_tests.rs"]
 mod tests;

@@ -100,6 +100,16 @@ mod tests {
     const NS: Namespace = Namespace::Versions;
     const BUCKET: BucketId = BucketId::new(7);
 
+    #[test]
+    fn i1_rows_are_written_as_documented() {
+        let row = row_key(NS, BUCKET, b"a\0b", !5);
+        assert_eq!(hex::encode(row), "10000000076100ff620001fffffffffffffffa");
+        assert_eq!(
+            row_key(Namespace::Uploads, BUCKET, b"", 5)[..],
+            *b"\x20\0\0\0\x07\0\x01\0\0\0\0\0\0\0\x05"
+        );
+    }
+
     fn key() -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0xFF), any::<u8>()], 0..12)
     }

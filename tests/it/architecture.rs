@@ -52,7 +52,7 @@ struct File {
 impl File {
     fn new(path: &str, source: &str, is_test: bool) -> Self {
         let code = code_only(source);
-        let tests = if is_test { vec![0..code.len()] } else { modules::test_modules(&code) };
+        let tests = if is_test { modules::all(&code) } else { modules::test_modules(&code) };
         let production = source::blanked(&code, &tests);
         Self { path: path.to_owned(), code, tests, production }
     }

@@ -5,6 +5,7 @@ mod app_cli;
 mod app_serve;
 mod architecture;
 mod cache_redis;
+mod fuzz;
 mod kill;
 mod noise;
 mod s3_answers;

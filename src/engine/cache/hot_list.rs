@@ -19,9 +19,11 @@ fn encode(ids: &[ChunkId]) -> Vec<u8> {
     bytes
 }
 
-#[cfg(fuzzing)]
-pub(super) fn fuzz(bytes: &[u8]) {
-    let _ = decode(bytes);
+/// Whatever decodes is the only spelling of its list.
+pub(in crate::engine) fn fuzz(bytes: &[u8]) {
+    if let Some(ids) = decode(bytes) {
+        assert_eq!(encode(&ids), bytes);
+    }
 }
 
 fn decode(bytes: &[u8]) -> Option<Vec<ChunkId>> {
@@ -70,6 +72,7 @@ mod tests {
     use crate::sys::RealFileSystem;
     use crate::types::ChunkId;
     use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
 
     proptest! {
         #[test]
@@ -83,6 +86,15 @@ mod tests {
             if cut { bytes.truncate(at) } else { bytes[at] ^= 1 }
             prop_assert_eq!(decode(&bytes), None);
         }
+    }
+
+    #[test]
+    fn a_list_is_written_as_documented() {
+        const GOLDEN: &str = "\
+            534544484f5430314eba3cb90f31abc3ad041ead970996501d799d45fbb52137c86e244716ad7de6\
+            c2a908d98f5df987ade41b5fce213067efbcc21ef2240212a41e54b5e7c28ae52fa01bcb";
+        let id = |raw: &[u8]| ChunkId::new(Sha256::digest(raw).into());
+        assert_eq!(hex::encode(encode(&[id(b"sediment"), id(&[b'a'; 200])])), GOLDEN);
     }
 
     #[test]

@@ -16,12 +16,7 @@ mod settings;
 mod tiers;
 mod write_behind;
 
-#[cfg(fuzzing)]
-pub(super) mod fuzzing {
-    pub fn hot_list(bytes: &[u8]) {
-        super::hot_list::fuzz(bytes);
-    }
-}
+pub(super) use hot_list::fuzz as fuzz_hot_list;
 
 pub use error::CacheError;
 pub use hot_list::read_hot_list;

@@ -36,6 +36,8 @@ mod reclaim;
 mod store;
 mod types;
 
+pub(super) use encoding::fuzz;
+
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]

@@ -16,6 +16,8 @@ mod set;
 mod types;
 
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

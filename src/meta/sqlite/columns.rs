@@ -166,3 +166,21 @@ pub(super) fn body(row: &Row<'_>, kind: i64, column: usize) -> Result<StoredBody
         other => Err(corrupt(format_args!("body of kind {other}"))),
     }
 }
+
+/// No bytes may panic, and what decodes can be stored again.
+pub fn fuzz(bytes: &[u8]) {
+    if let Ok(tag) = etag(bytes) {
+        assert_eq!(etag(&etag_bytes(&tag)).ok(), Some(tag));
+    }
+    if let Ok(sum) = checksum(bytes) {
+        assert_eq!(checksum_bytes(&sum), bytes);
+    }
+    if let Ok(attributes) = unpack::<Attributes>(bytes) {
+        let stored = pack_attributes(&attributes).ok().flatten();
+        assert_eq!(unpack_or_default(stored.as_deref()).ok(), Some(attributes));
+    }
+    let _ = unpack::<Vec<crate::types::PartLayout>>(bytes);
+    if let Some(code) = bytes.first_chunk::<8>() {
+        let _ = announced(i64::from_le_bytes(*code));
+    }
+}

@@ -24,5 +24,10 @@ pub use open::OpenMode;
 pub use settings::SqliteSettings;
 pub use store::SqliteStore;
 
+pub(super) mod fuzzing {
+    pub use super::columns::fuzz as columns;
+    pub use super::record::fuzz as log_record;
+}
+
 #[cfg(test)]
 mod tests;

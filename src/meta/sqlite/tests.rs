@@ -377,6 +377,20 @@ fn settings_out_of_bounds_are_refused() {
     SqliteSettings::default().validate().unwrap();
 }
 
+/// A step that databases have taken is never edited: another one is added behind it, and its hash here.
+#[test]
+fn i1_migrations_stay_what_they_were() {
+    use sha2::{Digest as _, Sha256};
+    let hashes = sql::MIGRATIONS.map(|step| hex::encode(Sha256::digest(step)));
+    assert_eq!(hashes, ["0596dbfd80f71de15056554c9025e9b3f2a954cb61b237c03b1bbd70eac36515"]);
+    let (_dir, path) = database();
+    drop(create(&path));
+    let header = std::fs::read(&path).unwrap();
+    assert_eq!(header[16..18], 8192u16.to_be_bytes(), "pages");
+    assert_eq!(header[60..64], 1u32.to_be_bytes(), "user_version");
+    assert_eq!(&header[68..72], b"Sdmt", "application_id");
+}
+
 #[test]
 fn every_statement_prepares() {
     let (_dir, path) = database();

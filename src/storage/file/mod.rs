@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use walk::Walk;
 
-#[cfg(fuzzing)]
 pub(super) mod fuzzing {
     use std::path::Path;
 

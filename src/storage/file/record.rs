@@ -110,6 +110,14 @@ mod tests {
     }
 
     #[test]
+    fn i1_a_record_is_written_as_documented() {
+        let golden = "{\"format\":1,\"key\":\"6b6579\",\"size\":5,\"sha256\":\
+            \"cd42404d52ad55ccfa9aca4adc828aa5800ad9d385a0671fbcbf724118320619\",\"modified\":5}\nvalue";
+        assert_eq!(encode(b"key", b"value", 5).unwrap(), golden.as_bytes());
+        assert_eq!(decode_for(b"key", golden.into(), Path::new("f")).unwrap().1, &b"value"[..]);
+    }
+
+    #[test]
     fn i4_another_keys_file_is_refused() {
         let file = encode(b"one", b"value", 5).unwrap();
         assert!(decode_for(b"two", file, Path::new("f")).is_err());

@@ -50,6 +50,11 @@ fn is_for_tests(code: &str, module: &Module<'_>) -> bool {
     attributes.contains("#[cfg(test)]")
 }
 
+/// All of a file that is a test.
+pub fn all(code: &str) -> Vec<Range<usize>> {
+    std::iter::once(0..code.len()).collect()
+}
+
 /// The modules under `#[cfg(test)]`, with a body or a file of their own. Nothing else in the file is test code.
 pub fn test_modules(code: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();

@@ -1,0 +1,212 @@
+//! What each fuzz target does with its input: no bytes may panic, and what is accepted keeps its promises.
+//!
+//! Every parser and decoder outside `src/s3` that reads what a disk or a client may have damaged has one.
+//! `tests/it/fuzz.rs` runs them all on stable Rust, over the seeds in `fuzz/corpus` and over mutations of them.
+
+use bytes::Bytes;
+use sediment::config::{Overrides, RootCredentials, Settings, root_credentials};
+use sediment::engine::codec::{decode_node, decode_record, encode};
+use sediment::engine::pack::{
+    Codec, PackSet, PackSettings, Record, RecordHeader, RecordKind, Trailer, decode_footer_entry,
+    decode_gaps, decode_pack_header, encode_footer_entry,
+};
+use sediment::service::{
+    ETagCondition, ListToken, parse_bucket_name, parse_key, parse_upload_id, parse_version_id,
+};
+use sediment::storage::{MemoryPackStore, PackId, PackStore};
+use sediment::sys::{ManualClock, SeededRandom};
+use sediment::types::{
+    Checksum, ChecksumAlgorithm, ChunkId, ETag, Manifest, Node, VersionId, decode_row_key, row_key,
+};
+use std::sync::Arc;
+
+/// The pack that inputs pretend to be.
+const PACK: PackId = PackId::new(0x0123_4567_89AB_CDEF);
+/// Where the seeds' record stands.
+const OFFSET: u32 = 32;
+
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is that of its file in `fuzz_targets` and of its directory in `corpus`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("codec", codec),
+    ("credentials", credentials),
+    ("file_name", file_name),
+    ("file_record", file_record),
+    ("framing", framing),
+    ("hot_list", hot_list),
+    ("index_rows", index_rows),
+    ("log_record", log_record),
+    ("manifest", manifest),
+    ("meta_columns", meta_columns),
+    ("names", names),
+    ("pack", pack),
+    ("pack_parts", pack_parts),
+    ("plain_trailer", plain_trailer),
+    ("row_key", row_key_bytes),
+    ("settings", settings),
+];
+
+/// A whole pack: recovery, scan and reads.
+pub fn pack(file: &[u8]) {
+    let store = Arc::new(MemoryPackStore::new());
+    if store.create(PACK).and_then(|()| store.write_at(PACK, 0, file)).is_err() {
+        return;
+    }
+    let Some(first) = records(&store) else { return };
+    // Recovered once, a pack holds the same for ever.
+    assert_eq!(records(&store), Some(first));
+}
+
+/// What stands in the pack and can be read, or `None` when the store refuses it.
+fn records(store: &Arc<MemoryPackStore>) -> Option<Vec<(ChunkId, bool)>> {
+    let (clock, random) = (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(1)));
+    let (packs, _) = PackSet::open(Arc::clone(store) as _, clock, random, &PackSettings::default()).ok()?;
+    let mut found = Vec::new();
+    for pack in packs.ids() {
+        packs.scan(pack, &mut |record| found.push((record.id, record.location))).ok()?;
+    }
+    let read = packs.read(&found).into_iter().zip(found);
+    let readable = |record: &Record| match record.kind {
+        RecordKind::Chunk => decode_record(record).is_ok(),
+        RecordKind::Node => decode_node(record).is_ok(),
+    };
+    Some(read.map(|(record, (id, _))| (id, record.is_ok_and(|record| readable(&record)))).collect())
+}
+
+/// The pieces of a pack, each by itself.
+pub fn pack_parts(bytes: &[u8]) {
+    let _ = decode_pack_header(bytes, PACK);
+    if let Ok((offset, header)) = decode_footer_entry(bytes, PACK) {
+        assert!(bytes.starts_with(&encode_footer_entry(&header, PACK, offset)));
+    }
+    if let Ok(header) = RecordHeader::decode(bytes, PACK, OFFSET) {
+        assert!(bytes.starts_with(&header.encode(PACK, OFFSET)));
+    }
+    if let Ok(trailer) = Trailer::decode(bytes, PACK, 498) {
+        assert_eq!(trailer.pack_len(), 498);
+    }
+    if let Some((crc, gaps)) = bytes.split_first_chunk::<4>() {
+        let _ = decode_gaps(gaps, u32::from_le_bytes(*crc));
+    }
+}
+
+/// A payload behind the length (u32) that its record claims.
+pub fn codec(bytes: &[u8]) {
+    let Some((raw_len, payload)) = bytes.split_first_chunk::<4>() else { return };
+    let (raw_len, payload) = (u32::from_le_bytes(*raw_len), Bytes::copy_from_slice(payload));
+    let record =
+        |kind, codec, raw_len, payload| Record { id: ChunkId::new([0; 32]), kind, codec, raw_len, payload };
+    if let Ok(raw) = decode_record(&record(RecordKind::Chunk, Codec::Zstd, raw_len, payload.clone())) {
+        assert_eq!(raw.len(), raw_len as usize);
+    }
+    assert!(decode_node(&record(RecordKind::Node, Codec::Raw, raw_len, payload.clone())).is_err());
+    let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let (codec, encoded) = encode(&payload, 1);
+    let decoded = decode_record(&record(RecordKind::Chunk, codec, len, encoded));
+    assert_eq!(decoded.ok(), Some(payload));
+}
+
+pub fn manifest(bytes: &[u8]) {
+    if let Ok(manifest) = Manifest::decode(bytes) {
+        assert_eq!(manifest.encode(), bytes);
+    }
+    if let Ok(node) = Node::decode(bytes) {
+        assert_eq!(node.encode(), bytes);
+    }
+}
+
+pub fn row_key_bytes(bytes: &[u8]) {
+    if let Some((namespace, bucket, key, order)) = decode_row_key(bytes) {
+        assert_eq!(row_key(namespace, bucket, key.as_bytes(), order), bytes);
+    }
+}
+
+pub fn log_record(bytes: &[u8]) {
+    sediment::meta::fuzzing::log_record(bytes);
+}
+
+pub fn meta_columns(bytes: &[u8]) {
+    sediment::meta::fuzzing::columns(bytes);
+}
+
+pub fn index_rows(bytes: &[u8]) {
+    sediment::engine::fuzzing::index_rows(bytes);
+}
+
+pub fn hot_list(bytes: &[u8]) {
+    sediment::engine::fuzzing::hot_list(bytes);
+}
+
+pub fn plain_trailer(bytes: &[u8]) {
+    sediment::engine::fuzzing::plain_trailer(bytes);
+}
+
+pub fn file_record(bytes: &[u8]) {
+    sediment::storage::fuzzing::file_record(bytes);
+}
+
+/// A name in a directory with so many digits of hex above it (u16).
+pub fn file_name(bytes: &[u8]) {
+    let Some((digits, name)) = bytes.split_first_chunk::<2>() else { return };
+    let Ok(name) = std::str::from_utf8(name) else { return };
+    for is_dir in [false, true] {
+        sediment::storage::fuzzing::file_name(name, is_dir, u16::from_le_bytes(*digits).into());
+    }
+    sediment::storage::fuzzing::pack_name(name);
+}
+
+/// What clients put into paths, queries and headers.
+pub fn names(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ =
+        (parse_bucket_name(text), parse_upload_id(text), ChunkId::parse(text), ETagCondition::parse(text));
+    assert_eq!(parse_key(text).is_ok(), (1..=1024).contains(&text.len()));
+    if let Ok(version) = parse_version_id(text) {
+        assert_eq!(VersionId::parse(&version.to_string()).ok(), Some(version));
+    }
+    if let Ok(token) = ListToken::parse(text) {
+        assert_eq!(token.to_string(), text);
+    }
+    if let Ok(etag) = ETag::parse(text) {
+        assert_eq!(ETag::parse(&etag.to_string()).ok(), Some(etag));
+    }
+    for algorithm in ChecksumAlgorithm::ALL {
+        if let Ok(checksum) = Checksum::parse(algorithm, text) {
+            assert_eq!(Checksum::parse(algorithm, &checksum.to_string()).ok(), Some(checksum));
+        }
+    }
+}
+
+/// A configuration file; its lines also as `--set`.
+pub fn settings(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = toml::from_str::<Settings>(text);
+    let sets = text.lines().take(8).map(str::to_owned).collect();
+    let _ = sediment::config::load(&Overrides { sets, ..Overrides::default() });
+}
+
+/// An access key and a secret on two lines.
+pub fn credentials(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (user, password) = text.split_once('\n').unwrap_or((text, ""));
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let environment = [pair("SEDIMENT_ROOT_USER", user), pair("SEDIMENT_ROOT_PASSWORD", password)];
+    let given = root_credentials(&environment).ok().flatten();
+    assert_eq!(given.is_some(), RootCredentials::new(user, password).is_ok());
+    if let Some(given) = given {
+        let secret = given.secret_key.as_str();
+        assert!(
+            given.access_key.contains(secret) || secret.len() < 16 || !format!("{given:?}").contains(secret)
+        );
+    }
+}
+
+/// Bytes of a connection in pieces of so many bytes (u8); where it is cut changes nothing.
+pub fn framing(bytes: &[u8]) {
+    let Some((piece, stream)) = bytes.split_first() else { return };
+    let pieces: Vec<Vec<u8>> = stream.chunks(usize::from(*piece).max(1)).map(<[u8]>::to_vec).collect();
+    #[cfg(fuzzing)]
+    sediment::http::fuzzing::framing(&pieces);
+    drop(pieces);
+}
