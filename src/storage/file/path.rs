@@ -111,6 +111,10 @@ mod tests {
         assert_eq!(of_key(&[b'k'; 128]), Path::new("6b").join(&k));
         assert_eq!(of_key(&[b'k'; 129]), Path::new("6b").join(format!("{k}_")).join("6b"));
         assert_eq!(of_key(&[b'k'; 255]), Path::new("6b").join(format!("{k}_")).join(&k));
+        let eighth = |len| of_key(&vec![b'k'; len]).iter().nth(8).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(eighth(1017), k, "the longest that its path tells");
+        assert_eq!(eighth(1018), format!("{k}_"));
+        assert_eq!(of_key(&[b'k'; 1018]).iter().nth(9).unwrap().len(), 1 + 64);
     }
 
     #[test]
