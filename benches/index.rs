@@ -1,0 +1,165 @@
+//! What the chunk index costs: inserts, references, hits, misses, memory, disk, reopening.
+//!
+//! `cargo bench --bench index [-- IDS]`, 200,000 random ids unless told. Compare ratios within one run, not numbers
+//! between machines: a hash table of the same rows is measured beside it. The numbers of
+//! `docs/decisions/002-chunk-index-on-fjall.md` are to come from here.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use bytes::Bytes;
+use sediment::engine::index::{ChunkIndex, IndexSettings};
+use sediment::engine::pack::{Codec, Location, NewRecord, PackSet, PackSettings, RecordKind};
+use sediment::meta::{Change, LogRecord, ManifestRow};
+use sediment::storage::MemoryPackStore;
+use sediment::sys::{OsRandom, Random, SeededRandom, SystemClock};
+use sediment::types::{ChunkId, Entry, EntryKind, MAX_ROOT_ENTRIES, Manifest, UnixMillis};
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// As ingest asks: the chunks of about one MiB of a body.
+const BATCH: u64 = 64;
+/// Behind every id that is there.
+const ABSENT: u64 = 1 << 40;
+const ROW_BYTES: usize = 37;
+
+/// The same for the same number, and random to look at.
+fn id(n: u64) -> ChunkId {
+    let mut bytes = [0; 32];
+    SeededRandom::new(n.wrapping_mul(0xD134_2543_DE82_EF95)).fill(&mut bytes);
+    ChunkId::new(bytes)
+}
+
+/// A number below `ids`; one after the other they come in an order that has nothing to do with that of inserting.
+fn shuffled(n: u64, ids: u64) -> u64 {
+    n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % ids
+}
+
+/// Processor time of this process, all threads.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+fn disk_bytes(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => disk_bytes(&entry.path()),
+            false => entry.metadata().map_or(0, |metadata| metadata.len()),
+        })
+        .sum()
+}
+
+fn measure(what: &str, count: u64, work: impl FnOnce()) {
+    let (began, cpu_began) = (Instant::now(), cpu());
+    work();
+    let (took, busy) = (began.elapsed(), cpu() - cpu_began);
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
+    let rate = count as f64 / took.as_secs_f64() / 1e3;
+    println!("{what:<28} {rate:>8.0} k/s  {:>7.2} µs each  {:>7.2} µs CPU", each(took), each(busy));
+}
+
+/// One record that stands for all: the index asks its pack only whether a place is inside it.
+fn packs() -> (PackSet, Location) {
+    let store = Arc::new(MemoryPackStore::new());
+    let (packs, _) =
+        PackSet::open(store, Arc::new(SystemClock), Arc::new(OsRandom), &PackSettings::default()).unwrap();
+    let payload = Bytes::from(vec![7; 16 << 10]);
+    let record =
+        NewRecord { id: id(0), kind: RecordKind::Chunk, codec: Codec::Raw, raw_len: 16 << 10, payload };
+    let location = packs.append(&[record]).unwrap()[0];
+    (packs, location)
+}
+
+fn insert(index: &ChunkIndex, location: Location, ids: u64) {
+    for first in (0..ids).step_by(BATCH as usize) {
+        let hold = index.hold();
+        let records: Vec<_> =
+            (first..ids.min(first + BATCH)).map(|n| (id(n), RecordKind::Chunk, location)).collect();
+        index.insert(&hold, &records).unwrap();
+    }
+}
+
+/// As the log tells of them: bodies of as many chunks as a root holds.
+fn refer(index: &ChunkIndex, ids: u64) {
+    for first in (0..ids).step_by(MAX_ROOT_ENTRIES) {
+        let entry = |n| Entry { kind: EntryKind::Chunk, id: id(n), len: 16 << 10 };
+        let root =
+            Manifest::new((first..ids.min(first + MAX_ROOT_ENTRIES as u64)).map(entry).collect()).unwrap();
+        let added = vec![ManifestRow { id: root.id(), root }];
+        let (seq, at) = (index.applied().next(), UnixMillis::new(0));
+        index.apply(&[LogRecord { seq, at, change: Change::Mark, added, dropped: Vec::new() }]).unwrap();
+    }
+}
+
+fn look_up(index: &ChunkIndex, ids: u64, offset: u64, from: u64, count: u64) {
+    let hold = index.hold();
+    for first in (from..from + count).step_by(BATCH as usize) {
+        let asked: Vec<_> =
+            (first..(from + count).min(first + BATCH)).map(|n| id(shuffled(n, ids) + offset)).collect();
+        let found = index.hit(&hold, &asked).unwrap();
+        assert!(found.iter().all(|place| place.is_some() == (offset == 0)));
+    }
+}
+
+fn look_ups(index: &ChunkIndex, ids: u64, count: u64) {
+    look_up(index, ids, 0, 0, count);
+    measure("hits, random", count, || look_up(index, ids, 0, count, count));
+    measure("misses", count, || look_up(index, ids, ABSENT, 0, count));
+    measure("hits, 4 threads", count, || {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || look_up(index, ids, 0, thread * count / 4, count / 4));
+            }
+        });
+    });
+}
+
+fn hash_table(ids: u64, count: u64) {
+    let before = resident_mib();
+    let mut table: HashMap<ChunkId, [u8; ROW_BYTES]> = HashMap::new();
+    measure("a hash table: inserts", ids, || table.extend((0..ids).map(|n| (id(n), [1; ROW_BYTES]))));
+    println!("{:<28} {:>8} MiB", "a hash table: resident", resident_mib().saturating_sub(before));
+    measure("a hash table: hits", count, || {
+        for n in 0..count {
+            assert!(black_box(table.get(&id(shuffled(n, ids)))).is_some());
+        }
+    });
+}
+
+fn main() {
+    let ids: u64 = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(200_000);
+    let count = ids.min(500_000);
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("index");
+    let (packs, location) = packs();
+    let settings = IndexSettings::default();
+    println!("{ids} ids, a block cache of {} MiB, batches of {BATCH}", settings.cache_bytes >> 20);
+    measure("making the ids alone", ids, || (0..ids).map(id).for_each(|id| _ = black_box(id)));
+    hash_table(ids, count);
+    let before = resident_mib();
+    let index = ChunkIndex::open(&path, packs.clone(), &settings).unwrap();
+    measure("inserts", ids, || insert(&index, location, ids));
+    measure("first references", ids, || refer(&index, ids));
+    measure("checkpoint", 1, || _ = index.checkpoint().unwrap());
+    look_ups(&index, ids, count);
+    println!("{:<28} {:>8} MiB", "resident", resident_mib().saturating_sub(before));
+    drop(index);
+    println!("{:<28} {:>8} bytes an id", "on disk", disk_bytes(&path) / ids);
+    let mut reopened = None;
+    measure("reopening", 1, || reopened = ChunkIndex::open(&path, packs, &settings).ok());
+    let index = reopened.unwrap();
+    assert_eq!(index.counts().unwrap().chunks, ids);
+    measure("hits, random, cold cache", count, || look_up(&index, ids, 0, 0, count));
+}
