@@ -19,13 +19,21 @@ struct StoreFile {
     format: u32,
     /// 32 hex digits, made at the first start.
     store_id: String,
+    /// False until the first start has made the metadata database: from then on a missing one is a loss.
+    #[serde(default = "yes")]
+    initialised: bool,
+}
+
+/// A store without the mark is taken for one in use: then nothing starts empty by mistake.
+const fn yes() -> bool {
+    true
 }
 
 /// A data directory that this process alone uses, until it is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    store_id: String,
+    store: StoreFile,
     /// Holds the lock.
     _lock: File,
 }
@@ -53,12 +61,9 @@ impl DataDir {
             Some(store) => store,
             None => create_store(path, random)?,
         };
-        for name in ["meta", "packs", "index", "plain", "tmp"] {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(path.join(name));
-            made.map_err(|error| unusable(path, &error))?;
-        }
+        create_directories(path).map_err(|error| unusable(path, &error))?;
         probe(path)?;
-        Ok(Self { path: path.to_owned(), store_id: store.store_id, _lock: lock })
+        Ok(Self { path: path.to_owned(), store, _lock: lock })
     }
 
     #[must_use]
@@ -68,7 +73,25 @@ impl DataDir {
 
     #[must_use]
     pub fn store_id(&self) -> &str {
-        &self.store_id
+        &self.store.store_id
+    }
+
+    /// Whether the metadata database has ever been there.
+    #[must_use]
+    pub fn is_initialised(&self) -> bool {
+        self.store.initialised
+    }
+
+    /// Notes, durably, that the metadata database is there. Nothing may be stored before.
+    ///
+    /// # Errors
+    /// When `STORE` cannot be written.
+    pub fn initialise(&mut self) -> Result<(), AppError> {
+        if self.store.initialised {
+            return Ok(());
+        }
+        self.store.initialised = true;
+        write_store(&self.path, &self.store)
     }
 
     #[must_use]
@@ -149,10 +172,23 @@ fn read_store(path: &Path) -> Result<Option<StoreFile>, AppError> {
 }
 
 fn create_store(path: &Path, random: &dyn Random) -> Result<StoreFile, AppError> {
-    let store = StoreFile { format: STORE_FORMAT, store_id: hex::encode(random.id128()) };
-    let text = serde_json::json!(store).to_string() + "\n";
-    private_file::write(&path.join("STORE"), text.as_bytes()).map_err(|error| unusable(path, &error))?;
+    let store_id = hex::encode(random.id128());
+    let store = StoreFile { format: STORE_FORMAT, store_id, initialised: false };
+    write_store(path, &store)?;
     Ok(store)
+}
+
+fn write_store(path: &Path, store: &StoreFile) -> Result<(), AppError> {
+    let text = serde_json::json!(store).to_string() + "\n";
+    private_file::write(&path.join("STORE"), text.as_bytes()).map_err(|error| unusable(path, &error))
+}
+
+/// Durably: what is stored in one must not go with its name.
+fn create_directories(path: &Path) -> io::Result<()> {
+    for name in ["meta", "packs", "index", "plain", "tmp"] {
+        DirBuilder::new().recursive(true).mode(0o700).create(path.join(name))?;
+    }
+    File::open(path)?.sync_all()
 }
 
 /// Finds out now, not at the first request, that nothing can be written.

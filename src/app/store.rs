@@ -12,6 +12,7 @@ use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
 use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteStore};
 use crate::storage::DiskPackStore;
 use crate::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock};
+use std::path::Path;
 use std::sync::Arc;
 
 /// An open store whose index has caught up. Whoever holds it holds the data directory.
@@ -62,7 +63,7 @@ impl Store {
 }
 
 fn open(
-    data: DataDir,
+    mut data: DataDir,
     settings: &Settings,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
     handle: &tokio::runtime::Handle,
@@ -70,20 +71,15 @@ fn open(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(OsRandom);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
-    let failed = |error| store_error(&data, error);
+    let dir = data.path().to_owned();
+    let failed = |error| store_error(&dir, error);
 
     let files = DiskPackStore::open(Arc::clone(&fs), data.join("packs")).map_err(|e| failed(e.into()))?;
     let (packs, recovery) =
         PackSet::open(Arc::new(files), Arc::clone(&clock), Arc::clone(&random), &settings.packs)
             .map_err(failed)?;
     report(&recovery);
-    // A store that has packs had metadata: it must not start empty.
-    let mode = if recovery.packs == 0 { OpenMode::Create } else { OpenMode::Existing };
-    let barrier = Arc::new(packs.clone());
-    let database = data.join("meta").join("sediment.db");
-    let meta =
-        SqliteStore::open(&database, mode, barrier, Arc::clone(&clock), Arc::clone(&random), &settings.meta);
-    let meta = Arc::new(meta.map_err(|e| failed(e.into()))?);
+    let meta = open_meta(&mut data, settings, &packs, Arc::clone(&clock), Arc::clone(&random))?;
     let index = ChunkIndex::open(&data.join("index"), packs.clone(), &settings.index).map_err(failed)?;
     let log: Arc<dyn ChangeLog> = Arc::clone(&meta) as Arc<dyn ChangeLog>;
     let follower = Follower::new(Arc::clone(&log), Arc::clone(&meta) as _, index.clone());
@@ -121,6 +117,22 @@ fn open(
     Ok(Store { engine, collector, data })
 }
 
+/// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).
+fn open_meta(
+    data: &mut DataDir,
+    settings: &Settings,
+    packs: &PackSet,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<Arc<SqliteStore>, AppError> {
+    let mode = if data.is_initialised() { OpenMode::Existing } else { OpenMode::Create };
+    let path = data.join("meta").join("sediment.db");
+    let meta = SqliteStore::open(&path, mode, Arc::new(packs.clone()), clock, random, &settings.meta)
+        .map_err(|error| store_error(data.path(), error.into()))?;
+    data.initialise()?;
+    Ok(Arc::new(meta))
+}
+
 fn report(recovery: &RecoveryReport) {
     for pack in &recovery.recovered {
         tracing::warn!(
@@ -135,17 +147,15 @@ fn report(recovery: &RecoveryReport) {
 }
 
 /// The exit code that fits, and one line.
-pub(super) fn store_error(data: &DataDir, error: EngineError) -> AppError {
+fn store_error(dir: &Path, error: EngineError) -> AppError {
     match error {
         EngineError::Incompatible(why) | EngineError::Meta(MetaError::Incompatible(why)) => {
             AppError::new(Exit::Format, why)
         }
-        EngineError::Full => super::data_dir::unusable(data.path(), &std::io::ErrorKind::StorageFull.into()),
+        EngineError::Full => super::data_dir::unusable(dir, &std::io::ErrorKind::StorageFull.into()),
         EngineError::Io(error) | EngineError::Meta(MetaError::Io(error)) => {
-            super::data_dir::unusable(data.path(), &error)
+            super::data_dir::unusable(dir, &error)
         }
-        other => {
-            AppError::failure(&format!("the store in {} cannot be opened", data.path().display()), other)
-        }
+        other => AppError::failure(&format!("the store in {} cannot be opened", dir.display()), other),
     }
 }

@@ -3,6 +3,7 @@
 
 mod app_cli;
 mod app_serve;
+mod app_start;
 mod architecture;
 mod cache_redis;
 mod fuzz;
