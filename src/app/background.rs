@@ -7,7 +7,7 @@ use crate::admin::Health;
 use crate::config::Settings;
 use crate::engine::gc::Schedule;
 use crate::sys::OsRandom;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -70,16 +70,18 @@ impl Background {
         this
     }
 
-    /// A follower that ends by itself has failed: then the process is alive but not fit for traffic.
+    /// A follower that cannot follow leaves the process alive but not fit for traffic: nothing is collected, and the
+    /// log only grows.
     fn follow(&self, store: &Arc<Store>, health: &Health) {
-        let failed = Arc::new(OnceLock::new());
-        let seen = Arc::clone(&failed);
-        health.watch(Box::new(move || seen.get().cloned()));
         let (follower, stop) = (store.follower(), self.follower.clone());
+        let trouble = follower.trouble();
+        health.watch(Box::new(move || {
+            let trouble = trouble.borrow();
+            trouble.as_ref().map(|why| format!("the chunk index cannot follow the change log: {why}"))
+        }));
         self.following.spawn(async move {
             if let Err(error) = follower.run(stop).await {
-                tracing::error!(%error, "the chunk index no longer follows the change log; restart the server");
-                let _ = failed.set(format!("the chunk index no longer follows the change log: {error}"));
+                tracing::warn!(%error, "the chunk index is not durable; the next start reads the change log again");
             }
         });
     }

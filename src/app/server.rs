@@ -227,6 +227,9 @@ async fn open(
     health.watch(Box::new(move || watched.is_full().then(|| "disk full: new bodies are refused".to_owned())));
     let packs = parts.packs.clone();
     health.watch(Box::new(move || packs.check().err().map(|error| error.to_string())));
+    // Not kept open by being watched.
+    let meta = Arc::downgrade(&store.meta);
+    health.watch(Box::new(move || meta.upgrade()?.health().err().map(|error| format!("metadata: {error}"))));
 
     let bodies = GuardedBodies { inner: Arc::new(store.engine.clone()), disk: Arc::clone(&disk) };
     let service = ObjectService::new(

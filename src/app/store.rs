@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub(super) struct Store {
     pub(super) engine: Engine,
     pub(super) collector: Collector,
+    pub(super) meta: Arc<SqliteStore>,
     /// Last, so that it is dropped last: the lock goes when everything is closed.
     pub(super) data: DataDir,
 }
@@ -114,7 +115,7 @@ fn open(
         memory: EngineParts::memory_budget(&settings.engine),
     };
     let engine = Engine::new(parts).map_err(failed)?;
-    Ok(Store { engine, collector, data })
+    Ok(Store { engine, collector, meta, data })
 }
 
 /// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).

@@ -25,12 +25,19 @@ pub struct Follower {
     log: Arc<dyn ChangeLog>,
     meta: Arc<dyn MetaStore>,
     index: ChunkIndex,
+    trouble: watch::Sender<Option<String>>,
 }
 
 impl Follower {
     #[must_use]
     pub fn new(log: Arc<dyn ChangeLog>, meta: Arc<dyn MetaStore>, index: ChunkIndex) -> Self {
-        Self { log, meta, index }
+        Self { log, meta, index, trouble: watch::Sender::new(None) }
+    }
+
+    /// What keeps [`Self::run`] from following, as long as it does.
+    #[must_use]
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.subscribe()
     }
 
     /// Applies all that the log has, before anything is served. Rebuilds the index when it is new, or the log no
@@ -96,8 +103,12 @@ impl Follower {
         let mut retry = FIRST_RETRY;
         while !stop.is_cancelled() {
             match self.step(&stop, &mut unsaved).await {
-                Ok(()) => retry = FIRST_RETRY,
+                Ok(()) => {
+                    retry = FIRST_RETRY;
+                    self.tell(None);
+                }
                 Err(error) => {
+                    self.tell(Some(error.to_string()));
                     metrics::counter!("sediment_index_errors_total").increment(1);
                     tracing::error!(%error, "the chunk index cannot follow the change log; trying again");
                     let _ = tokio::time::timeout(retry, stop.cancelled()).await;
@@ -113,6 +124,10 @@ impl Follower {
         let records = self.log.changes_after(applied, BATCH_RECORDS).await?;
         if records.is_empty() {
             let due = unsaved.due_in();
+            if due.is_none() {
+                // Nothing is left to fail at, and the wait may be long.
+                self.tell(None);
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.log.wait_after(applied) => {}
@@ -128,6 +143,15 @@ impl Follower {
             self.checkpoint(unsaved).await?;
         }
         Ok(())
+    }
+
+    fn tell(&self, trouble: Option<String>) {
+        self.trouble.send_if_modified(|told| {
+            *told != trouble && {
+                *told = trouble;
+                true
+            }
+        });
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges")]

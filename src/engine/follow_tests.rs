@@ -128,3 +128,21 @@ async fn i3_an_index_behind_the_beginning_of_the_log_is_counted_anew() {
     assert_eq!(references(&index), [1, 1, 1]);
     assert_eq!(index.applied(), through);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_follower_that_cannot_follow_says_so() {
+    let world = World::new().await;
+    let index = open(&world.dir.path().join("index"), &world.packs);
+    world.put(&index, b"one").await;
+    let through = world.meta.last_seq().await.unwrap();
+    world.meta.commit(Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through }).await.unwrap();
+    world.meta.commit(Commit::TrimLog { through }).await.unwrap();
+    let follower = world.follower(&index);
+    let mut trouble = follower.trouble();
+    assert!(trouble.borrow().is_none());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(follower.run(stop.clone()));
+    trouble.wait_for(Option::is_some).await.unwrap();
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}

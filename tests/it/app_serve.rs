@@ -127,6 +127,34 @@ async fn i5_a_full_disk_refuses_bodies_and_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn i5_metadata_that_takes_no_more_writes_is_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Sediment::serve(dir.path(), &[]);
+    let client = server.client();
+    client.create_bucket().bucket("bucket").send().await.unwrap();
+    assert_eq!(server.admin_get("/readyz").0, 200);
+    // A second writer: what the first one believes of the database is wrong from now on.
+    let database = rusqlite::Connection::open(dir.path().join("meta/sediment.db")).unwrap();
+    database.execute("UPDATE state SET last_bucket = last_bucket + 1", []).unwrap();
+    let put = client.put_object().bucket("bucket").key("new").body(ByteStream::from_static(b"x"));
+    put.send().await.unwrap_err();
+    let (status, said) = server.admin_get("/readyz");
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("metadata: ") && said.contains("another process"), "{said}");
+    assert_eq!(server.admin_get("/healthz").0, 200);
+    drop(database);
+    server.kill();
+    let server = Sediment::serve(dir.path(), &[]);
+    put_works(&server).await;
+    server.stop();
+}
+
+async fn put_works(server: &Sediment) {
+    put(&server.client(), "new", b"x").await;
+    assert_eq!(get(&server.client(), "new").await, b"x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn i3_deleted_space_comes_back_through_the_running_server() {
     let dir = tempfile::tempdir().unwrap();
     let server = Sediment::serve(dir.path(), &["--set", "gc.interval_seconds=0"]);

@@ -20,7 +20,7 @@ use crate::types::{
 };
 use async_trait::async_trait;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -33,6 +33,7 @@ pub struct SqliteStore {
     readers: Readers,
     cache: Arc<RowCache>,
     published: watch::Receiver<State>,
+    poisoned: Arc<OnceLock<String>>,
 }
 
 impl SqliteStore {
@@ -56,6 +57,7 @@ impl SqliteStore {
         let cache = Arc::new(RowCache::new(settings.row_cache_bytes));
         let (queue, commands) = mpsc::channel(settings.queue_commands);
         let (sender, published) = watch::channel(state);
+        let poisoned = Arc::new(OnceLock::new());
         let writer = Writer {
             db,
             barrier,
@@ -65,11 +67,26 @@ impl SqliteStore {
             state,
             published: sender,
             batch_commands: settings.batch_commands,
-            poisoned: None,
+            poisoned: Arc::clone(&poisoned),
         };
         let thread = std::thread::Builder::new().name("meta-write".into());
         let writer = Some(thread.spawn(move || writer.run(commands))?);
-        Ok(Self { queue: Some(queue), writer, readers, cache, published })
+        Ok(Self { queue: Some(queue), writer, readers, cache, published, poisoned })
+    }
+
+    /// Whether writes still count. Does not block.
+    ///
+    /// # Errors
+    /// `Poisoned` after a sync or COMMIT failed, `Unavailable` when the writer's thread is gone: both until the store is
+    /// opened anew.
+    pub fn health(&self) -> Result<(), MetaError> {
+        if let Some(why) = self.poisoned.get() {
+            return Err(MetaError::Poisoned(why.clone()));
+        }
+        match &self.queue {
+            Some(queue) if !queue.is_closed() => Ok(()),
+            _ => Err(MetaError::Unavailable("the writer has ended")),
+        }
     }
 
     /// Writes in the queue.

@@ -212,7 +212,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         state,
         published: tokio::sync::watch::channel(state).0,
         batch_commands: 1,
-        poisoned: None,
+        poisoned: Arc::default(),
     };
     let write = |writer: &mut Writer, n| {
         let (answer, mut answered) = tokio::sync::oneshot::channel();

@@ -13,7 +13,7 @@ use super::state::{self, State};
 use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
 use crate::sys::{Barrier, Clock, Random};
 use rusqlite::{Connection, ErrorCode};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -92,7 +92,8 @@ pub(super) struct Writer {
     pub state: State,
     pub published: watch::Sender<State>,
     pub batch_commands: usize,
-    pub poisoned: Option<String>,
+    /// Why nothing is written any more, for whoever asks.
+    pub poisoned: Arc<OnceLock<String>>,
 }
 
 type Answer = oneshot::Sender<Result<Outcome, CommitError>>;
@@ -116,10 +117,10 @@ impl Writer {
             // An asker that has gone changes nothing: the write is done.
             Ok(()) => askers.into_iter().zip(answers).for_each(|(asker, answer)| drop(asker.send(answer))),
             Err(failure) => {
-                if let (Failure::Poison(why), None) = (&failure, &self.poisoned) {
+                if let (Failure::Poison(why), None) = (&failure, self.poisoned.get()) {
                     tracing::error!(%why, "the metadata store stopped accepting writes");
                     metrics::counter!("sediment_meta_poisoned_total").increment(1);
-                    self.poisoned = Some(why.clone());
+                    let _ = self.poisoned.set(why.clone());
                 }
                 askers.into_iter().for_each(|asker| drop(asker.send(Err(failure.error()))));
             }
@@ -131,7 +132,7 @@ impl Writer {
         commands: Vec<(Commit, Option<EncodedRoot>)>,
         answers: &mut Vec<Result<Outcome, CommitError>>,
     ) -> Result<(), Failure> {
-        if let Some(why) = &self.poisoned {
+        if let Some(why) = self.poisoned.get() {
             return Err(Failure::Poison(why.clone()));
         }
         // Only a new manifest names bytes that may not be durable: everything else is in a row, or in a file
