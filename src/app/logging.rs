@@ -6,18 +6,13 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-/// Libraries that tell of every step at `info`; s3s tells of every client's mistake at `error`, and requests are logged
-/// by the gateway.
-const QUIET: &str = "fjall=warn,lsm_tree=warn,s3s=off";
+/// Libraries that tell of every step at `info`.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
 
 /// Starts logging; a second call in one process changes nothing. A command that ends by itself (`!is_server`)
 /// tells of trouble only, as text.
 pub(super) fn start(settings: &LogSettings, is_server: bool) -> Result<(), AppError> {
-    let is_default = settings.level == LogSettings::default().level;
-    let level = if is_default && !is_server { "warn" } else { &settings.level };
-    let quiet = format!("{level},{QUIET}");
-    let level = if is_default { &quiet } else { level };
-    let filter = EnvFilter::builder().parse(level).map_err(|error| {
+    let filter = EnvFilter::builder().parse(directives(&settings.level, is_server)).map_err(|error| {
         let message =
             format!("log.level `{}`: {error}; use error, warn, info, debug or trace", settings.level);
         AppError::new(Exit::Usage, message)
@@ -37,4 +32,36 @@ pub(super) fn start(settings: &LogSettings, is_server: bool) -> Result<(), AppEr
     // Only a test starts more than one server in one process.
     let _ = started;
     Ok(())
+}
+
+fn directives(level: &str, is_server: bool) -> String {
+    let mut directives = level.to_owned();
+    if level == LogSettings::default().level {
+        let level = if is_server { level } else { "warn" };
+        directives = format!("{level},{QUIET}");
+    }
+    // s3s tells of every client's mistake at `error`, and at `debug` of the signature that a forged request should
+    // have had (I6): only who asks for it by name gets that.
+    if !level.split(',').any(|directive| directive.trim_start().starts_with("s3s")) {
+        directives += ",s3s=off";
+    }
+    directives
+}
+
+#[cfg(test)]
+mod tests {
+    use super::directives;
+
+    #[test]
+    fn i6_s3s_is_silent_unless_it_is_named() {
+        for (level, is_server, expected) in [
+            ("info", true, "info,fjall=warn,lsm_tree=warn,s3s=off"),
+            ("info", false, "warn,fjall=warn,lsm_tree=warn,s3s=off"),
+            ("debug", true, "debug,s3s=off"),
+            ("warn,sediment=trace", true, "warn,sediment=trace,s3s=off"),
+            ("info, s3s=debug", true, "info, s3s=debug"),
+        ] {
+            assert_eq!(directives(level, is_server), expected);
+        }
+    }
 }
