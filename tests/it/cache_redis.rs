@@ -61,13 +61,19 @@ impl Gateway {
         self.loaded.load(Ordering::SeqCst) - before
     }
 
-    /// Reads until everything comes from Redis again, letting the breaker's time pass.
-    async fn read_until_cached(&self) {
+    /// Reads until everything comes from Redis again, letting the breaker's time pass. Between two reads it waits for
+    /// Redis to tell that something was written to it.
+    async fn read_until_cached(&self, server: &RedisServer) {
         let deadline = Instant::now() + Duration::from_secs(20);
+        let mut connection = server.connect();
+        let mut written = connection.as_pubsub();
+        written.psubscribe("__keyevent@*__:set").unwrap();
+        // After a failure nothing is written until the breaker lets a request through: then the next read begins.
+        written.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         while self.read_all().await > 0 {
             assert!(Instant::now() < deadline, "Redis is not used again");
             self.clock.advance_millis(60_000);
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let _ = tokio::task::block_in_place(|| written.get_message());
         }
     }
 
@@ -86,7 +92,7 @@ async fn what_one_gateway_loaded_another_finds_in_redis() {
     let server = RedisServer::start(&[]);
     let first = Gateway::new(&server.url());
     assert_eq!(first.read_all().await, CHUNKS);
-    first.read_until_cached().await;
+    first.read_until_cached(&server).await;
     assert_eq!(Gateway::new(&server.url()).read_all().await, 0);
     let ttl: i64 = redis::cmd("TTL").arg(redis_key(0)).query(&mut server.connect()).unwrap();
     assert!((1..=3600).contains(&ttl), "the entry's time to live is {ttl}");
@@ -96,30 +102,30 @@ async fn what_one_gateway_loaded_another_finds_in_redis() {
 async fn i5_a_killed_redis_is_a_miss_and_is_used_again_after_its_restart() {
     let mut server = RedisServer::start(&[]);
     let gateway = Gateway::new(&server.url());
-    gateway.read_until_cached().await;
+    gateway.read_until_cached(&server).await;
     server.kill();
     gateway.read_in_bounded_time().await;
     server.restart();
-    gateway.read_until_cached().await;
+    gateway.read_until_cached(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_a_frozen_redis_is_a_miss_and_is_used_again_after_it_thaws() {
     let server = RedisServer::start(&[]);
     let gateway = Gateway::new(&server.url());
-    gateway.read_until_cached().await;
+    gateway.read_until_cached(&server).await;
     server.freeze();
     gateway.read_in_bounded_time().await;
     assert_eq!(gateway.read_all().await, CHUNKS, "with the circuit open, nothing is asked");
     server.thaw();
-    gateway.read_until_cached().await;
+    gateway.read_until_cached(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_wrong_bytes_from_redis_are_never_served_and_are_replaced() {
     let server = RedisServer::start(&[]);
     let gateway = Gateway::new(&server.url());
-    gateway.read_until_cached().await;
+    gateway.read_until_cached(&server).await;
     let mut admin = server.connect();
     let others_bytes = chunk(CHUNKS).1.to_vec();
     let lies = [others_bytes, vec![0; CHUNK_BYTES], b"short".to_vec(), vec![7; 4 << 20]];
@@ -128,7 +134,7 @@ async fn i4_wrong_bytes_from_redis_are_never_served_and_are_replaced() {
             let _: () = redis::cmd("SET").arg(redis_key(n)).arg(&lie).query(&mut admin).unwrap();
         }
         gateway.read_in_bounded_time().await;
-        gateway.read_until_cached().await;
+        gateway.read_until_cached(&server).await;
         let healed: Vec<u8> = redis::cmd("GET").arg(redis_key(0)).query(&mut admin).unwrap();
         assert!(healed == chunk(0).1, "the lie is still there");
     }
@@ -138,7 +144,7 @@ async fn i4_wrong_bytes_from_redis_are_never_served_and_are_replaced() {
 async fn i5_values_of_another_type_are_misses() {
     let server = RedisServer::start(&[]);
     let gateway = Gateway::new(&server.url());
-    gateway.read_until_cached().await;
+    gateway.read_until_cached(&server).await;
     let mut admin = server.connect();
     for n in 0..CHUNKS {
         let _: () = redis::cmd("DEL").arg(redis_key(n)).query(&mut admin).unwrap();

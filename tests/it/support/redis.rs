@@ -70,6 +70,8 @@ impl RedisServer {
     fn run(&mut self) -> bool {
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        // It tells who subscribes of every key that is set.
+        command.args(["--notify-keyspace-events", "E$"]);
         command.args(["--appendonly", "no", "--dir"]).arg(self.dir.path()).args(&self.args);
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap_or_else(|error| {
