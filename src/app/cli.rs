@@ -145,7 +145,7 @@ fn print_config(settings: &Settings, json: bool) -> Result<(), AppError> {
     let text = if json {
         serde_json::to_string(settings).map_err(|error| failed(&error))?
     } else {
-        toml::to_string(settings).map_err(|error| failed(&error))?
+        settings.to_toml().map_err(|error| failed(&error))?
     };
     print(text.trim_end())
 }

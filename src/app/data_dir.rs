@@ -47,15 +47,14 @@ impl DataDir {
         if create {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|error| unusable(path, &error))?;
-            if !path.join("STORE").exists() {
+            if read_store(path)?.is_none() {
                 refuse_foreign(path)?;
             }
-        } else if !path.join("STORE").exists() {
+        } else if read_store(path)?.is_none() {
             let message = format!("{} holds no store; name one with --data", path.display());
             return Err(AppError::new(Exit::Usage, message));
         }
-        // Before anything is created: what is not ours stays as it is.
-        read_store(path)?;
+        // Whatever is there is ours, and of our format: nothing was created before.
         let lock = lock(path)?;
         let store = match read_store(path)? {
             Some(store) => store,
@@ -206,7 +205,7 @@ pub(super) fn unusable(path: &Path, error: &io::Error) -> AppError {
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             format!(
-                "{path} cannot be written ({error}); give this user write access, or name another directory with --data"
+                "{path} cannot be used by this user ({error}); give it read and write access, or name another directory with --data"
             )
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {

@@ -64,6 +64,8 @@ fn a_directory_of_something_else_is_left_alone() {
     assert_eq!(listing(dir.path()).len(), 1);
     let file = dir.path().join("thesis.tex");
     assert_eq!(open(&file).unwrap_err().exit, Exit::Storage);
+    let inside = DataDir::open(&file, false, &SeededRandom::new(1)).unwrap_err();
+    assert_eq!(inside.exit, Exit::Storage, "{inside}");
     let missing = DataDir::open(&dir.path().join("none"), false, &SeededRandom::new(1)).unwrap_err();
     assert_eq!(missing.exit, Exit::Usage);
 }

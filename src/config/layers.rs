@@ -1,6 +1,7 @@
 //! Defaults < file < environment < flags.
 
 use super::error::{explain, nearest};
+use super::settings::SECRETS;
 use super::{ConfigError, Settings};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -14,8 +15,6 @@ const OTHERS: [&str; 5] = [
     "SEDIMENT_ROOT_PASSWORD_FILE",
     "SEDIMENT_CONFIG",
 ];
-/// Settings whose value may stand in a file that `…_FILE` names.
-const SECRETS: [(&str, &str); 1] = [("cache", "redis_url")];
 
 /// What the command line and the environment say. Tests give their own.
 #[derive(Debug, Clone, Default)]

@@ -12,6 +12,9 @@ use crate::service::{MAX_OBJECT_BYTES, ServiceSettings};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// Settings, by section and name, that may hold a secret: their value may stand in a file that `…_FILE` names.
+pub(super) const SECRETS: [(&str, &str); 1] = [("cache", "redis_url")];
+
 /// Everything that an operator can set. Root credentials are not among it: see `RootCredentials`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -87,6 +90,23 @@ pub enum LogFormat {
 }
 
 impl Settings {
+    /// A configuration file. Secrets are left out, with a comment in their place (I6).
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        let mut table = toml::Table::try_from(self)?;
+        let mut comments = String::new();
+        for (section, name) in SECRETS {
+            let entries = table.get_mut(section).and_then(toml::Value::as_table_mut);
+            if entries.and_then(|entries| entries.remove(name)).is_some() {
+                comments +=
+                    &format!("# {section}.{name} is set, and left out here: it may hold a password.\n");
+            }
+        }
+        Ok(comments + &toml::to_string(&table)?)
+    }
+
     /// # Errors
     /// The first value that cannot work, named, with what would.
     pub fn validate(&self) -> Result<(), String> {

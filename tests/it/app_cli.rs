@@ -28,12 +28,24 @@ fn version_and_config_speak_json() {
 #[test]
 fn what_config_prints_is_a_configuration() {
     let dir = tempfile::tempdir().unwrap();
-    let printed = run(dir.path(), &["config", "--set", "gc.interval_seconds=77"]).stdout;
     let file = dir.path().join("sediment.toml");
+    let path = file.to_str().unwrap();
+    let printed = run(dir.path(), &["config", "--set", "gc.interval_seconds=77"]).stdout;
     fs::write(&file, &printed).unwrap();
-    let again = run(dir.path(), &["config", "--config", file.to_str().unwrap()]);
+    let again = run(dir.path(), &["config", "--config", path]);
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     assert_eq!(again.stdout, printed);
+
+    let url = "redis://:hunter2@localhost:1";
+    let with_secret =
+        command(dir.path(), &["config"]).env("SEDIMENT_CACHE__REDIS_URL", url).output().unwrap().stdout;
+    let text = String::from_utf8(with_secret.clone()).unwrap();
+    assert!(text.contains("# cache.redis_url is set") && !text.contains("hunter2"), "I6: {text}");
+    fs::write(&file, &with_secret).unwrap();
+    let data = dir.path().join("data");
+    let mut serve = command(&data, &["serve", "--config", path, "--set", "admin.listen=127.0.0.1:0"]);
+    serve.env("SEDIMENT_CACHE__REDIS_URL", url);
+    Sediment::start(serve, &[]).stop();
 }
 
 #[test]
@@ -71,8 +83,28 @@ fn a_directory_that_cannot_be_used_exits_6_or_4() {
     fs::write(&file, "x").unwrap();
     refused(&run(&file, &["serve"]), 6);
     refused(&run(std::path::Path::new("/proc/sediment"), &["serve"]), 6);
+    refused(&run(&file, &["stats"]), 6);
     let said = refused(&run(dir.path(), &["serve"]), 4);
     assert!(said.contains("not empty"), "{said}");
+}
+
+#[test]
+fn another_users_directory_exits_6_and_is_not_called_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    Sediment::serve(&data, &[]).stop();
+    let mut stats = command(&data, &["stats"]);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::process::CommandExt::uid(&mut stats, 65534);
+    } else {
+        fs::set_permissions(&data, fs::Permissions::from_mode(0)).unwrap();
+    }
+    let asked = stats.output();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    // Another user may not even be let at the binary.
+    let Ok(asked) = asked else { return };
+    let said = refused(&asked, 6);
+    assert!(said.contains("ermission denied"), "{said}");
 }
 
 #[test]
