@@ -7,7 +7,9 @@ use crate::config::{RootCredentials, root_credentials};
 use crate::sys::Random;
 use serde::{Deserialize, Serialize};
 use std::io;
+use zeroize::Zeroizing;
 
+const NAME: &str = "credentials.json";
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// `credentials.json`, mode 0600.
@@ -16,13 +18,28 @@ const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 struct CredentialsFile {
     access_key: String,
     secret_key: String,
+    /// False until somebody has been told.
+    #[serde(default = "yes")]
+    shown: bool,
 }
 
-/// Credentials, and whether they were made just now and have to be shown once.
+/// A file without the mark was written by hand: whoever did it knows.
+const fn yes() -> bool {
+    true
+}
+
+impl CredentialsFile {
+    fn write(&self, data: &DataDir) -> Result<(), AppError> {
+        let text = Zeroizing::new(serde_json::json!(self).to_string() + "\n");
+        private_file::write(&data.join(NAME), text.as_bytes()).map_err(|error| unusable(data.path(), &error))
+    }
+}
+
+/// Credentials, and whether they are random ones that nobody has been shown.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) credentials: RootCredentials,
-    pub(super) is_new: bool,
+    pub(super) is_unshown: bool,
 }
 
 /// From the environment, else from the data directory, else new random ones, which are stored there.
@@ -32,9 +49,9 @@ pub(super) fn find(
     random: &dyn Random,
 ) -> Result<Found, AppError> {
     if let Some(credentials) = root_credentials(environment)? {
-        return Ok(Found { credentials, is_new: false });
+        return Ok(Found { credentials, is_unshown: false });
     }
-    let path = data.join("credentials.json");
+    let path = data.join(NAME);
     match std::fs::read(&path) {
         Ok(bytes) => {
             // Serde's message may quote what stands in the file (I6).
@@ -45,22 +62,28 @@ pub(super) fn find(
             let file: CredentialsFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
             let credentials =
                 RootCredentials::new(&file.access_key, &file.secret_key).map_err(|_| damaged())?;
-            Ok(Found { credentials, is_new: false })
+            Ok(Found { credentials, is_unshown: !file.shown })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = CredentialsFile { access_key: letters(random, 20), secret_key: letters(random, 40) };
-            let text = serde_json::json!(file).to_string() + "\n";
-            private_file::write(&path, text.as_bytes()).map_err(|error| unusable(data.path(), &error))?;
+            let (access_key, secret_key) = (letters(random, 20), letters(random, 40));
+            let file = CredentialsFile { access_key, secret_key, shown: false };
+            file.write(data)?;
             let credentials = RootCredentials::new(&file.access_key, &file.secret_key)?;
-            Ok(Found { credentials, is_new: true })
+            Ok(Found { credentials, is_unshown: true })
         }
         Err(error) => Err(unusable(&path, &error)),
     }
 }
 
+/// Notes that somebody has been told: later starts say nothing.
+pub(super) fn mark_shown(data: &DataDir, credentials: &RootCredentials) -> Result<(), AppError> {
+    let (access_key, secret_key) = (credentials.access_key.clone(), credentials.secret_key.to_string());
+    CredentialsFile { access_key, secret_key, shown: true }.write(data)
+}
+
 /// Five random bits a letter.
 pub(super) fn letters(random: &dyn Random, count: usize) -> String {
-    let mut bytes = zeroize::Zeroizing::new(vec![0; count]);
+    let mut bytes = Zeroizing::new(vec![0; count]);
     random.fill(&mut bytes);
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
 }

@@ -3,27 +3,50 @@
 use super::error::{AppError, Exit};
 use super::server::{Server, StartOptions};
 use crate::config::Settings;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What a stop has left to do when everything is durable.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
 pub(super) fn run(settings: Settings, options: StartOptions, json: bool) -> Result<(), AppError> {
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sediment").build();
     let runtime = runtime.map_err(|error| AppError::failure("cannot start threads", error))?;
-    runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        let server = tokio::select! {
-            started = Server::start(settings, options) => started?,
-            // Opening may take long; whatever it had begun, the next start begins again.
-            () = signals.next() => return Err(AppError::new(Exit::Failure, "stopped while starting; nothing was lost")),
-        };
-        greet(&server, json);
-        signals.next().await;
-        let stopping = server.stop();
-        tokio::select! {
-            stopped = stopping => stopped.map(drop),
-            () = signals.next() => Err(AppError::new(Exit::Failure, "aborted by a second signal; acknowledged data is safe")),
-        }
-    })
+    let served = runtime.block_on(serve(settings, options, json));
+    // Not waited for without bound: work that was given up, as a long scan, ends with the process.
+    match &served {
+        Ok(()) => runtime.shutdown_timeout(LAST_WORK),
+        Err(_) => runtime.shutdown_background(),
+    }
+    served
+}
+
+/// Connections and packs each take a file; the usual limit of 1024 is for programs that use `select`.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = limit.current, "the limit on open files could not be raised");
+    }
+}
+
+async fn serve(settings: Settings, options: StartOptions, json: bool) -> Result<(), AppError> {
+    let mut signals = Signals::new()?;
+    let server = tokio::select! {
+        started = Server::start(settings, options) => started?,
+        // Opening may take long; whatever it had begun, the next start begins again.
+        () = signals.next() => return Err(AppError::new(Exit::Failure, "stopped while starting; nothing was lost")),
+    };
+    greet(&server, json);
+    signals.next().await;
+    let stopping = server.stop();
+    tokio::select! {
+        stopped = stopping => stopped.map(drop),
+        () = signals.next() => Err(AppError::new(Exit::Failure, "aborted by a second signal; acknowledged data is safe")),
+    }
 }
 
 /// New credentials are shown once, on standard output and nowhere else (I6).
@@ -32,23 +55,25 @@ fn greet(server: &Server, json: bool) {
     let mut out = std::io::stdout();
     let credentials = server.credentials();
     let (access, secret) = (credentials.access_key.as_str(), credentials.secret_key.as_str());
-    let written = match (server.has_new_credentials(), json) {
-        (false, _) => Ok(()),
-        (true, true) => {
-            writeln!(out, "{}", serde_json::json!({ "access_key": access, "secret_key": secret }))
-        }
-        (true, false) => writeln!(
+    let written = if !server.has_unshown_credentials() {
+        return;
+    } else if json {
+        writeln!(out, "{}", serde_json::json!({ "access_key": access, "secret_key": secret }))
+    } else {
+        writeln!(
             out,
             "\nNew root credentials, shown only now (kept in credentials.json of the data directory):\n\n  \
              export AWS_ACCESS_KEY_ID={access}\n  export AWS_SECRET_ACCESS_KEY={secret}\n  \
              export AWS_ENDPOINT_URL={s3} AWS_DEFAULT_REGION={}\n  aws s3 mb s3://first\n",
             server.region()
-        ),
+        )
     };
     if written.and_then(|()| out.flush()).is_err() {
         tracing::warn!(
             "standard output is closed; the credentials are in credentials.json of the data directory"
         );
+    } else if let Err(error) = server.mark_credentials_shown() {
+        tracing::warn!(%error, "the next start will show the credentials again");
     }
 }
 

@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -46,7 +46,7 @@ pub struct Server {
     store: Arc<Store>,
     settings: Settings,
     credentials: RootCredentials,
-    new_credentials: bool,
+    unshown_credentials: bool,
     ready_file: Option<PathBuf>,
 }
 
@@ -58,6 +58,7 @@ impl Server {
     pub async fn start(settings: Settings, options: StartOptions) -> Result<Self, AppError> {
         let data = DataDir::open(&settings.storage.data_dir, true, &OsRandom)?;
         Running::remove(data.path());
+        forget(options.ready_file.as_deref())?;
         let found = credentials::find(&data, &options.environment, &OsRandom)?;
         let s3_listener = bind("server.listen", &settings.server.listen).await?;
         let admin_listener = bind("admin.listen", &settings.admin.listen).await?;
@@ -92,7 +93,7 @@ impl Server {
             store,
             settings,
             credentials: found.credentials,
-            new_credentials: found.is_new,
+            unshown_credentials: found.is_unshown,
             ready_file: options.ready_file,
         };
         if let Err(error) = server.announce(&api.token) {
@@ -117,10 +118,18 @@ impl Server {
         &self.credentials
     }
 
-    /// Whether this start made the credentials: then they are to be shown, once.
+    /// Whether the credentials are random ones that nobody has been shown, at this start or an earlier one that failed.
     #[must_use]
-    pub const fn has_new_credentials(&self) -> bool {
-        self.new_credentials
+    pub const fn has_unshown_credentials(&self) -> bool {
+        self.unshown_credentials
+    }
+
+    /// Notes that the credentials have been shown: later starts keep them to themselves.
+    ///
+    /// # Errors
+    /// When the data directory cannot be written.
+    pub fn mark_credentials_shown(&self) -> Result<(), AppError> {
+        credentials::mark_shown(&self.store.data, &self.credentials)
     }
 
     /// The region that requests are signed for.
@@ -172,6 +181,17 @@ impl Server {
         tidied.map_err(|error| AppError::failure("cannot close the store", error))??;
         tracing::info!("stopped");
         Ok(finished)
+    }
+}
+
+/// A file that a killed process left behind must not pass for this one's.
+fn forget(ready_file: Option<&Path>) -> Result<(), AppError> {
+    let Some(path) = ready_file else { return Ok(()) };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(AppError::failure(&format!("cannot remove the old {}", path.display()), error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a start makes of the data directory that it finds.
 
-use super::support::sediment::{Sediment, refused, run};
+use super::support::sediment::{Sediment, command, refused, run};
 use aws_sdk_s3::primitives::ByteStream;
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 
 /// A store of one object, `body`, in a file of its own; stopped.
@@ -37,6 +38,66 @@ async fn i1_a_store_without_packs_that_lost_its_metadata_does_not_start_empty() 
     let server = Sediment::serve(dir.path(), &[]);
     let object = server.client().get_object().bucket("bucket").key("body").send().await.unwrap();
     assert_eq!(object.body.collect().await.unwrap().to_vec(), vec![7; 5000]);
+    server.stop();
+}
+
+#[test]
+fn credentials_that_a_failed_start_made_are_shown_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refused(&run(dir.path(), &["serve", "--listen", &address, "--admin-listen", "127.0.0.1:0"]), 7);
+    let out = Sediment::start(command(dir.path(), &["serve"]), &[]).stop();
+    let kept = fs::read(dir.path().join("credentials.json")).unwrap();
+    let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    assert!(out.contains(kept["secret_key"].as_str().unwrap()), "{out}");
+    let out = Sediment::start(command(dir.path(), &["serve"]), &[]).stop();
+    assert_eq!(out, "", "shown once");
+}
+
+#[test]
+fn i5_a_signal_ends_a_start_that_takes_long() {
+    let dir = tempfile::tempdir().unwrap();
+    Sediment::serve(dir.path(), &[]).stop();
+    // Nobody ever writes to it: opening it takes for ever.
+    let database = dir.path().join("meta/sediment.db");
+    fs::rename(&database, dir.path().join("aside")).unwrap();
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, &database, kind, mode, 0).unwrap();
+    let mut server = Sediment::spawn(command(dir.path(), &["serve"]), &[]);
+    server.wait_for("packs opened");
+    server.terminate();
+    server.wait_for_line("stopped while starting");
+    assert_eq!(server.wait().0.code(), Some(1));
+
+    fs::rename(dir.path().join("aside"), &database).unwrap();
+    Sediment::serve(dir.path(), &[]).stop();
+}
+
+#[test]
+fn i5_a_ready_file_that_a_killed_server_left_is_gone_before_the_next_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, ready) = (dir.path().join("data"), dir.path().join("ready.json"));
+    let args = ["--ready-file", ready.to_str().unwrap()];
+    Sediment::serve(&data, &args).kill();
+    assert!(ready.exists());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refused(&run(&data, &["serve", "--listen", &address, args[0], args[1]]), 7);
+    assert!(!ready.exists());
+}
+
+#[test]
+fn i5_the_limit_on_open_files_is_raised_to_what_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -Sn 100 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_sediment"), "serve"]);
+    command.arg("--data").arg(dir.path()).stdin(std::process::Stdio::null());
+    let server = Sediment::start(command, &[]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let files: Vec<&str> =
+        limits.lines().find(|line| line.starts_with("Max open files")).unwrap().split_whitespace().collect();
+    assert_eq!(files[3], files[4], "soft and hard: {files:?}");
     server.stop();
 }
 

@@ -56,7 +56,16 @@ impl Sediment {
     }
 
     /// As [`Self::serve`], from a command that says `serve` already.
-    pub fn start(mut command: Command, args: &[&str]) -> Self {
+    pub fn start(command: Command, args: &[&str]) -> Self {
+        let mut this = Self::spawn(command, args);
+        let serving = this.wait_for("serving");
+        let text = |name: &str| serving[name].as_str().unwrap().to_owned();
+        (this.s3, this.admin) = (text("s3"), text("admin"));
+        this
+    }
+
+    /// As [`Self::start`], without waiting for anything.
+    pub fn spawn(mut command: Command, args: &[&str]) -> Self {
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(args);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -67,24 +76,29 @@ impl Sediment {
             }
         });
         let (s3, admin) = (String::new(), String::new());
-        let mut this = Self { child, log, seen: Vec::new(), s3, admin };
-        let serving = this.wait_for("serving");
-        let text = |name: &str| serving[name].as_str().unwrap().to_owned();
-        (this.s3, this.admin) = (text("s3"), text("admin"));
-        this
+        Self { child, log, seen: Vec::new(), s3, admin }
     }
 
     /// The next line of the log with that message.
     pub fn wait_for(&mut self, message: &str) -> Value {
+        let parsed = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
+        parsed(&self.wait_until(message, |line| parsed(line)["message"] == message))
+    }
+
+    /// The next line on standard error that holds the text.
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        self.wait_until(text, |line| line.contains(text))
+    }
+
+    fn wait_until(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> String {
         loop {
             let Ok(line) = self.log.recv_timeout(PATIENCE) else {
                 let _ = self.child.kill();
-                panic!("no `{message}` in the log:\n{}", self.seen.join("\n"));
+                panic!("no `{what}` in the log:\n{}", self.seen.join("\n"));
             };
-            let value: Value = serde_json::from_str(&line).unwrap_or_default();
-            self.seen.push(line);
-            if value["message"] == message {
-                return value;
+            self.seen.push(line.clone());
+            if is_it(&line) {
+                return line;
             }
         }
     }
