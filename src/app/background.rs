@@ -42,10 +42,7 @@ impl Background {
             move || {
                 let disk = Arc::clone(&disk);
                 async move {
-                    let looked = Arc::clone(&disk);
-                    let _ = tokio::task::spawn_blocking(move || looked.look()).await;
-                    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-                    ::metrics::gauge!("sediment_disk_free_bytes").set(disk.free_bytes() as f64);
+                    let _ = tokio::task::spawn_blocking(move || disk.look()).await;
                 }
             }
         });
@@ -54,11 +51,7 @@ impl Background {
             move || {
                 let store = Arc::clone(&store);
                 async move {
-                    match stats::collect(store.parts()).await {
-                        Ok(stats) => stats::publish(&stats),
-                        Err(error) => tracing::debug!(%error, "cannot count the store"),
-                    }
-                    let _ = store.parts().cache.memory_used_bytes();
+                    stats::refresh(store.parts()).await;
                     metrics::upkeep();
                 }
             }

@@ -31,12 +31,16 @@ impl Disk {
     /// Blocks. A device that does not answer leaves the last answer standing.
     pub(super) fn look(&self) {
         match self.fs.available_bytes(&self.dir) {
-            Ok(free) => self.free_bytes.store(free, Ordering::Relaxed),
+            Ok(free) => {
+                self.free_bytes.store(free, Ordering::Relaxed);
+                #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+                metrics::gauge!("sediment_disk_free_bytes").set(free as f64);
+            }
             Err(error) => tracing::warn!(%error, "cannot tell how much space is left"),
         }
     }
 
-    pub(super) fn free_bytes(&self) -> u64 {
+    fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Ordering::Relaxed)
     }
 

@@ -1,6 +1,7 @@
 //! The process's one recorder of metrics.
 
 use super::error::AppError;
+use super::series;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
@@ -25,6 +26,7 @@ pub(super) fn handle() -> Result<PrometheusHandle, AppError> {
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|error| failed(&error))?;
+    series::begin();
     *shared = Some(handle.clone());
     Ok(handle)
 }

@@ -15,6 +15,7 @@ mod operations;
 mod private_file;
 mod progress;
 mod running;
+mod series;
 mod serve;
 mod server;
 mod stats;

@@ -8,7 +8,7 @@ use super::error::{AppError, Exit};
 use super::operations::StoreOperations;
 use super::running::Running;
 use super::store::Store;
-use super::{metrics, private_file};
+use super::{metrics, private_file, stats};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings};
 use crate::http::{Handler, HttpServer, ResponseBody};
@@ -81,6 +81,7 @@ impl Server {
                 return Err(error);
             }
         };
+        stats::refresh(store.parts()).await;
         let background = Background::start(&store, &disk, &settings, &health);
         let operations = StoreOperations::new(Arc::clone(&store), background.token());
         let _ = api.operations.set(Arc::new(operations));

@@ -40,8 +40,18 @@ fn ratio(of: u64, to: u64) -> f64 {
     if to == 0 { 1.0 } else { (of as f64 / to as f64 * 1000.0).round() / 1000.0 }
 }
 
+/// Brings the gauges up to date.
+pub(super) async fn refresh(parts: &EngineParts) {
+    match collect(parts).await {
+        Ok(stats) => publish(&stats),
+        Err(error) => tracing::debug!(%error, "cannot count the store"),
+    }
+    let _ = parts.cache.memory_used_bytes();
+    parts.index.report();
+}
+
 #[expect(clippy::cast_precision_loss, reason = "gauges")]
-pub(super) fn publish(stats: &StoreStats) {
+fn publish(stats: &StoreStats) {
     metrics::gauge!("sediment_logical_bytes").set(stats.logical_bytes as f64);
     metrics::gauge!("sediment_unique_bytes").set(stats.unique_bytes as f64);
     metrics::gauge!("sediment_stored_bytes").set(stats.stored_bytes as f64);

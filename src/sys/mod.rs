@@ -4,9 +4,11 @@
 mod clock;
 mod durability;
 mod fs;
+mod queued;
 mod random;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
 pub use fs::{DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem};
+pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};

@@ -4,6 +4,7 @@ use super::support::sediment::{Sediment, run};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -179,6 +180,72 @@ async fn i3_deleted_space_comes_back_through_the_running_server() {
     let collected = run(dir.path(), &["gc", "--json"]);
     assert!(collected.status.success(), "{}", String::from_utf8_lossy(&collected.stderr));
     assert!(packs() < 1 << 20, "{} bytes left: {}", packs(), String::from_utf8_lossy(&collected.stdout));
+    server.stop();
+}
+
+/// The names of the series that have a value, labels and buckets left out.
+fn families(metrics: &str) -> BTreeSet<&str> {
+    let samples = metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    samples.map(|line| line.split(['{', ' ']).next().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_every_metric_is_there_from_the_start_and_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Sediment::serve(dir.path(), &[]);
+    let (_, start) = server.admin_get("/metrics");
+    for name in [
+        "sediment_logical_bytes",
+        "sediment_stored_bytes",
+        "sediment_deduplication_ratio 1",
+        "sediment_compression_ratio 1",
+        "sediment_cache_hits_total{tier=\"memory\"} 0",
+        "sediment_cache_hits_total{tier=\"redis\"} 0",
+        "sediment_queue_depth{queue=\"metadata_reads\"} 0",
+        "sediment_queue_depth{queue=\"hash_jobs\"} 0",
+        "sediment_queue_depth{queue=\"memory\"} 0",
+        "sediment_queue_depth{queue=\"redis_writes\"} 0",
+        "sediment_meta_queue_commands 0",
+        "sediment_fsync_seconds_bucket{file=\"pack\",le=\"0.001\"}",
+        "sediment_fsync_seconds_count{file=\"meta\"}",
+        "sediment_fsync_seconds_count{file=\"plain\"} 0",
+        "sediment_gc_runs_total{result=\"ok\"} 0",
+        "sediment_gc_seconds_count 0",
+        "sediment_gc_collected_total 0",
+        "sediment_gc_freed_bytes_total 0",
+        "sediment_disk_free_bytes",
+    ] {
+        assert!(start.lines().any(|line| line.starts_with(name)), "{name} is missing:\n{start}");
+    }
+
+    let client = server.client();
+    client.create_bucket().bucket("bucket").send().await.unwrap();
+    put(&client, "body", &noise(6, 1 << 20)).await;
+    assert_eq!(get(&client, "body").await.len(), 1 << 20);
+    client.delete_object().bucket("bucket").key("body").send().await.unwrap();
+    assert!(run(dir.path(), &["gc"]).status.success());
+    let (_, after) = server.admin_get("/metrics");
+    let value = |series: &str| -> f64 {
+        let line = after.lines().find(|line| line.starts_with(series));
+        let line = line.unwrap_or_else(|| panic!("{series} is missing:\n{after}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    for series in [
+        "sediment_s3_requests_total{operation=\"PutObject\",code=\"200\"}",
+        "sediment_s3_request_seconds_count{operation=\"GetObject\"}",
+        "sediment_ingest_bytes_total",
+        "sediment_fsync_seconds_count{file=\"pack\"}",
+        "sediment_fsync_seconds_count{file=\"meta\"}",
+        "sediment_gc_runs_total{result=\"ok\"}",
+    ] {
+        assert!(value(series) > 0.0, "{series}:\n{after}");
+    }
+    let described: BTreeSet<&str> =
+        after.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+    for name in families(&after) {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        assert!(described.contains(name) || base.is_some_and(|name| described.contains(name)), "{name}");
+    }
     server.stop();
 }
 

@@ -1,6 +1,7 @@
 //! Fills Redis behind the requests' backs: a bounded queue, and what does not fit is dropped.
 
 use super::redis_tier::RedisTier;
+use crate::sys::Queued;
 use crate::types::ChunkId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub(super) struct WriteBehind {
     tier: Arc<RedisTier>,
 }
 
-type Item = (ChunkId, Bytes, OwnedSemaphorePermit);
+type Item = (ChunkId, Bytes, (OwnedSemaphorePermit, Queued));
 
 impl WriteBehind {
     /// Starts the one task that writes; it ends when this is dropped.
@@ -36,7 +37,8 @@ impl WriteBehind {
             .and_then(|len| Arc::clone(&self.bytes_left).try_acquire_many_owned(len).ok())
             .is_some_and(|permit| {
                 // A copy, so that the queue's bound is a bound on memory and not on slices of large buffers.
-                self.queue.try_send((id, Bytes::copy_from_slice(bytes), permit)).is_ok()
+                let kept = (permit, Queued::in_queue("redis_writes"));
+                self.queue.try_send((id, Bytes::copy_from_slice(bytes), kept)).is_ok()
             });
         if !queued {
             metrics::counter!("sediment_cache_redis_dropped_total").increment(1);
@@ -47,9 +49,9 @@ impl WriteBehind {
 async fn drain(mut items: mpsc::Receiver<Item>, tier: Arc<RedisTier>) {
     let mut batch = Vec::with_capacity(MAX_BATCH_CHUNKS);
     while items.recv_many(&mut batch, MAX_BATCH_CHUNKS).await > 0 {
-        let (chunks, permits): (Vec<_>, Vec<_>) =
-            batch.drain(..).map(|(id, bytes, permit)| ((id, bytes), permit)).unzip();
+        let (chunks, kept): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|(id, bytes, kept)| ((id, bytes), kept)).unzip();
         tier.put(&chunks).await;
-        drop(permits);
+        drop(kept);
     }
 }

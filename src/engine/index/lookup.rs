@@ -133,7 +133,8 @@ impl ChunkIndex {
         Ok(applied)
     }
 
-    pub(super) fn report(&self) {
+    /// Brings the gauges up to date.
+    pub fn report(&self) {
         #[expect(clippy::cast_precision_loss, reason = "gauges")]
         let gauge = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
         let counts = self.0.totals.lock().counts;

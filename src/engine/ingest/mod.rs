@@ -28,7 +28,7 @@ pub(super) use writer::{Fallback, Writer};
 
 use super::pack::PackSet;
 use super::{BodySpec, EngineError, EngineSettings, PlainStore};
-use crate::sys::Random;
+use crate::sys::{Queued, Random};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -95,7 +95,10 @@ impl Ingest {
         let permits = u32::try_from((bytes.div_ceil(1 << 10) as u64).min(most)).unwrap_or(u32::MAX);
         let turn = Arc::clone(&self.parts.memory).acquire_many_owned(permits);
         let wait = Duration::from_millis(settings.memory_wait_milliseconds);
-        let memory = match tokio::time::timeout(wait, turn).await {
+        let queued = Queued::in_queue("memory");
+        let waited = tokio::time::timeout(wait, turn).await;
+        drop(queued);
+        let memory = match waited {
             Ok(Ok(memory)) => Arc::new(memory),
             Ok(Err(_)) => return Err(EngineError::Busy("the store is stopping")),
             Err(_) => {

@@ -1,6 +1,7 @@
 //! The engine's own threads, and how an async task hands them work.
 
 use crate::engine::EngineError;
+use crate::sys::Queued;
 use std::io;
 use tokio::sync::oneshot;
 
@@ -29,7 +30,11 @@ impl Workers {
     /// Runs the job on one of the threads.
     pub(crate) fn start<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Job<T> {
         let (done, waiting) = oneshot::channel();
-        self.0.spawn(move || drop(done.send(job())));
+        let queued = Queued::in_queue("hash_jobs");
+        self.0.spawn(move || {
+            drop(queued);
+            drop(done.send(job()));
+        });
         Job(waiting)
     }
 

@@ -5,6 +5,7 @@ use super::walk::{Piece, Step, Walk};
 use super::{FRAME_BYTES, ReadBudget};
 use crate::engine::pack::RecordKind;
 use crate::engine::{Admission, BodyStream, EngineError, PlainReader};
+use crate::sys::Queued;
 use crate::types::ResolvedRange;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt};
@@ -188,7 +189,9 @@ impl Reading {
         };
         let Some(plan) = plan else { return Ok(None) };
         let memory = Arc::clone(&self.budget.memory).acquire_many_owned(plan.memory_kib(&self.budget));
+        let queued = Queued::in_queue("memory");
         let memory = tokio::time::timeout(self.budget.wait, memory).await;
+        drop(queued);
         let memory = memory.map_err(|_| EngineError::Busy("the memory for bodies is used up"))?;
         plan.load(memory.map_err(std::io::Error::other)?, self.admission).await.map(Some)
     }

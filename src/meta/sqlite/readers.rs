@@ -3,6 +3,7 @@
 use super::open;
 use super::settings::SqliteSettings;
 use crate::meta::MetaError;
+use crate::sys::Queued;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,7 +44,9 @@ impl Readers {
     ) -> Result<T, MetaError> {
         const STOPPING: MetaError = MetaError::Unavailable("stopping");
         let (answer, answered) = oneshot::channel();
+        let queued = Queued::in_queue("metadata_reads");
         let job = Box::new(move |db: &Connection| {
+            drop(queued);
             if !answer.is_closed() {
                 let _ = answer.send(question(db));
             }

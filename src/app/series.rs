@@ -1,0 +1,204 @@
+//! All metrics, as documented in `docs/operations.md`: described, and those whose labels are known there from the start,
+//! so that a rate or an alert never waits for something to happen first.
+
+use Kind::{Counter, Gauge, Histogram};
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+type Labels = &'static [(&'static str, &'static str)];
+
+struct Series {
+    kind: Kind,
+    name: &'static str,
+    help: &'static str,
+    /// The label sets that are there from the start.
+    labels: &'static [Labels],
+}
+
+/// Its labels are known when it happens.
+const LATER: &[Labels] = &[];
+const PLAIN: &[Labels] = &[&[]];
+const TIERS: &[Labels] = &[&[("tier", "memory")], &[("tier", "redis")]];
+const FILES: &[Labels] = &[&[("file", "pack")], &[("file", "meta")], &[("file", "plain")]];
+const LISTENERS: &[Labels] = &[&[("listener", "s3")], &[("listener", "admin")]];
+const RESULTS: &[Labels] = &[&[("result", "ok")], &[("result", "error")]];
+const LOOKUPS: &[Labels] = &[&[("result", "hit")], &[("result", "miss")]];
+const QUEUES: &[Labels] = &[
+    &[("queue", "metadata_reads")],
+    &[("queue", "hash_jobs")],
+    &[("queue", "memory")],
+    &[("queue", "redis_writes")],
+];
+
+const fn series(kind: Kind, name: &'static str, labels: &'static [Labels], help: &'static str) -> Series {
+    Series { kind, name, help, labels }
+}
+
+const SERIES: &[Series] = &[
+    series(Counter, "sediment_s3_requests_total", LATER, "requests, by operation and status code"),
+    series(
+        Histogram,
+        "sediment_s3_request_seconds",
+        LATER,
+        "from a request's head to its answer's head, by operation",
+    ),
+    series(Counter, "sediment_http_connections_total", LISTENERS, "connections accepted"),
+    series(Gauge, "sediment_http_connections", LISTENERS, "connections open"),
+    series(
+        Counter,
+        "sediment_http_connection_limit_total",
+        LISTENERS,
+        "times that all connections were taken and new ones waited",
+    ),
+    series(
+        Counter,
+        "sediment_http_timeouts_total",
+        LISTENERS,
+        "connections closed because the client was too slow",
+    ),
+    series(
+        Counter,
+        "sediment_http_framing_violations_total",
+        PLAIN,
+        "connections closed because of an ambiguous request",
+    ),
+    series(Gauge, "sediment_logical_bytes", PLAIN, "sizes of all versions and parts, as clients see them"),
+    series(Gauge, "sediment_unique_bytes", PLAIN, "distinct bytes, before compression"),
+    series(Gauge, "sediment_stored_bytes", PLAIN, "bytes that packs occupy, and inline bodies"),
+    series(Gauge, "sediment_deduplication_ratio", PLAIN, "logical for each unique byte"),
+    series(Gauge, "sediment_compression_ratio", PLAIN, "unique for each stored byte of chunks"),
+    series(Gauge, "sediment_objects", PLAIN, "versions"),
+    series(Gauge, "sediment_uploads", PLAIN, "open multipart uploads"),
+    series(Gauge, "sediment_chunks", PLAIN, "distinct chunks"),
+    series(Gauge, "sediment_packs", PLAIN, "packs"),
+    series(
+        Gauge,
+        "sediment_garbage_bytes",
+        PLAIN,
+        "bytes of chunks that nothing refers to, not yet collected",
+    ),
+    series(Counter, "sediment_ingest_bytes_total", PLAIN, "bytes of bodies cut into chunks"),
+    series(Counter, "sediment_ingest_duplicate_bytes_total", PLAIN, "those that were stored already"),
+    series(Counter, "sediment_ingest_stored_bytes_total", PLAIN, "bytes appended to packs, compressed"),
+    series(
+        Counter,
+        "sediment_ingest_fallbacks_total",
+        PLAIN,
+        "bodies stored whole because deduplication failed",
+    ),
+    series(
+        Counter,
+        "sediment_ingest_refused_total",
+        PLAIN,
+        "bodies refused because the memory for bodies was used up",
+    ),
+    series(
+        Counter,
+        "sediment_corrupt_chunks_total",
+        PLAIN,
+        "reads that found damage; nothing of it was served",
+    ),
+    series(Counter, "sediment_cache_hits_total", TIERS, "chunks found in a cache tier"),
+    series(Counter, "sediment_cache_misses_total", TIERS, "chunks not found in a cache tier"),
+    series(Gauge, "sediment_cache_memory_bytes", PLAIN, "memory that cached chunks use"),
+    series(
+        Counter,
+        "sediment_cache_redis_dropped_total",
+        PLAIN,
+        "chunks not sent to Redis because its queue was full",
+    ),
+    series(Counter, "sediment_cache_redis_errors_total", LATER, "failed requests to Redis, by kind"),
+    series(
+        Gauge,
+        "sediment_cache_redis_breaker_state",
+        PLAIN,
+        "0: Redis is used, 1: it is tried, 2: it is left alone",
+    ),
+    series(
+        Gauge,
+        "sediment_queue_depth",
+        QUEUES,
+        "what waits: look-ups for a metadata reader, jobs for a hashing thread, bodies for memory, chunks for Redis",
+    ),
+    series(Gauge, "sediment_meta_queue_commands", PLAIN, "writes that wait for the metadata writer"),
+    series(Histogram, "sediment_meta_batch_commands", PLAIN, "writes in one transaction"),
+    series(Counter, "sediment_meta_row_cache_total", LOOKUPS, "look-ups of rows"),
+    series(
+        Counter,
+        "sediment_meta_poisoned_total",
+        PLAIN,
+        "times that the metadata stopped accepting writes",
+    ),
+    series(Histogram, "sediment_fsync_seconds", FILES, "waits for the disk"),
+    series(
+        Gauge,
+        "sediment_index_applied_seq",
+        PLAIN,
+        "the last log record that the chunk index has counted",
+    ),
+    series(Gauge, "sediment_index_lag_records", PLAIN, "log records that it has not counted yet"),
+    series(Counter, "sediment_index_errors_total", PLAIN, "failed attempts to follow the log"),
+    series(
+        Counter,
+        "sediment_index_miscounts_total",
+        PLAIN,
+        "references that could not be right; fsck tells more",
+    ),
+    series(Gauge, "sediment_index_chunks", PLAIN, "chunks in the index"),
+    series(Gauge, "sediment_index_nodes", PLAIN, "manifest nodes in the index"),
+    series(Gauge, "sediment_index_raw_bytes", PLAIN, "their bytes"),
+    series(Gauge, "sediment_index_stored_bytes", PLAIN, "their bytes as stored"),
+    series(Gauge, "sediment_index_unreferenced_bytes", PLAIN, "stored bytes of those that nothing refers to"),
+    series(Counter, "sediment_gc_runs_total", RESULTS, "collections"),
+    series(Histogram, "sediment_gc_seconds", PLAIN, "how long one took"),
+    series(Counter, "sediment_gc_collected_total", PLAIN, "chunks and nodes collected"),
+    series(Counter, "sediment_gc_freed_bytes_total", PLAIN, "bytes given back to the file system"),
+    series(Counter, "sediment_gc_moved_bytes_total", PLAIN, "bytes written anew to empty a pack"),
+    series(Gauge, "sediment_gc_garbage_bytes", PLAIN, "garbage at the last scheduled look"),
+    series(Gauge, "sediment_disk_free_bytes", PLAIN, "free bytes of the data directory's device"),
+    series(Counter, "sediment_disk_full_refusals_total", PLAIN, "bodies refused because the disk was full"),
+];
+
+/// Describes all metrics to the recorder, and begins those whose labels are known.
+pub(super) fn begin() {
+    for Series { kind, name, help, labels } in SERIES {
+        match kind {
+            Counter => metrics::describe_counter!(*name, *help),
+            Gauge => metrics::describe_gauge!(*name, *help),
+            Histogram => metrics::describe_histogram!(*name, *help),
+        }
+        for labels in *labels {
+            match kind {
+                Counter => drop(metrics::counter!(*name, *labels)),
+                Gauge => drop(metrics::gauge!(*name, *labels)),
+                Histogram => drop(metrics::histogram!(*name, *labels)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SERIES;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_metric_is_documented_with_its_kind_and_no_other_is() {
+        let text =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| `sediment_"));
+        let documented: BTreeSet<String> = rows
+            .map(|row| row.split('|').skip(1).take(2).map(str::trim).collect::<Vec<_>>().join(" "))
+            .collect();
+        let known: BTreeSet<String> = SERIES
+            .iter()
+            .map(|s| format!("`{}` {}", s.name, format!("{:?}", s.kind).to_lowercase()))
+            .collect();
+        assert_eq!(documented, known);
+    }
+}
