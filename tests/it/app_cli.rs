@@ -97,7 +97,7 @@ fn another_users_directory_exits_6_and_is_not_called_empty() {
     if rustix::process::geteuid().is_root() {
         std::os::unix::process::CommandExt::uid(&mut stats, 65534);
     } else {
-        fs::set_permissions(&data, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o000)).unwrap();
     }
     let asked = stats.output();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();

@@ -183,6 +183,20 @@ async fn i3_deleted_space_comes_back_through_the_running_server() {
     server.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_the_most_talkative_log_helps_no_forger() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Sediment::serve(dir.path(), &["--set", "log.level=trace"]);
+    server.client_with("not-the-secret").list_buckets().send().await.unwrap_err();
+    server.client().list_buckets().send().await.unwrap();
+    let (_, log) = server.stop_with_log();
+    assert!(log.contains("\"level\":\"TRACE\""), "{log}");
+    // s3s tells a forger's right signature beside the wrong one.
+    assert!(!log.contains("\"target\":\"s3s"), "{log}");
+    // What hyper saw of the heads must not be there either.
+    assert!(!log.to_lowercase().contains("signature="), "{log}");
+}
+
 /// The names of the series that have a value, labels and buckets left out.
 fn families(metrics: &str) -> BTreeSet<&str> {
     let samples = metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty());

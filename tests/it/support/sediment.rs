@@ -123,13 +123,20 @@ impl Sediment {
         (self.child.wait().unwrap(), out)
     }
 
-    /// SIGTERM, and a clean end.
-    pub fn stop(mut self) -> String {
+    /// SIGTERM, and a clean end. Returns what it printed on standard output.
+    pub fn stop(self) -> String {
+        self.stop_with_log().0
+    }
+
+    /// As [`Self::stop`]; also returns the whole log.
+    pub fn stop_with_log(mut self) -> (String, String) {
         self.terminate();
         let (status, out) = self.wait();
-        self.seen.extend(self.log.try_iter());
-        assert!(status.success(), "{status}:\n{}", self.seen.join("\n"));
-        out
+        // Ends when standard error does.
+        self.seen.extend(self.log.iter());
+        let log = self.seen.join("\n");
+        assert!(status.success(), "{status}:\n{log}");
+        (out, log)
     }
 
     /// `kill -9`.
@@ -139,7 +146,12 @@ impl Sediment {
     }
 
     pub fn client(&self) -> aws_sdk_s3::Client {
-        let keys = aws_sdk_s3::config::Credentials::new(USER, PASSWORD, None, None, "test");
+        self.client_with(PASSWORD)
+    }
+
+    /// A client that signs with another secret.
+    pub fn client_with(&self, password: &str) -> aws_sdk_s3::Client {
+        let keys = aws_sdk_s3::config::Credentials::new(USER, password, None, None, "test");
         let config = aws_sdk_s3::Config::builder()
             .behavior_version_latest()
             .region(aws_sdk_s3::config::Region::new("us-east-1"))
