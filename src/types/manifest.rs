@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 pub const MAX_ROOT_ENTRIES: usize = 256;
 /// The most entries in a packed node.
 pub const MAX_NODE_ENTRIES: usize = 1024;
+/// The longest encoded node, in bytes.
+pub const MAX_NODE_BYTES: usize = 3 + MAX_NODE_ENTRIES * ENTRY_BYTES;
 const FORMAT: u8 = 1;
 
 /// A manifest's identity: the SHA-256 of its encoded root.

@@ -28,7 +28,8 @@ pub use etag::ETag;
 pub use id::ParseError;
 pub use key::{MAX_KEY_BYTES, ObjectKey};
 pub use manifest::{
-    Entry, EntryKind, MAX_NODE_ENTRIES, MAX_ROOT_ENTRIES, Manifest, ManifestError, ManifestId, Node,
+    Entry, EntryKind, MAX_NODE_BYTES, MAX_NODE_ENTRIES, MAX_ROOT_ENTRIES, Manifest, ManifestError,
+    ManifestId, Node,
 };
 pub use principal::Principal;
 pub use range::{ByteRange, ResolvedRange};

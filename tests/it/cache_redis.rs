@@ -2,7 +2,7 @@
 
 use crate::support::redis::RedisServer;
 use bytes::Bytes;
-use sediment::engine::{Admission, CacheSettings, ChunkCache, EngineError, RedisUrl};
+use sediment::engine::{Admission, CacheSettings, ChunkCache, EngineError, RedisUrl, Wanted};
 use sediment::sys::{Clock, ManualClock};
 use sediment::types::{ChunkId, Node, UnixMillis};
 use sha2::{Digest, Sha256};
@@ -54,7 +54,8 @@ impl Gateway {
         };
         let all: Vec<(ChunkId, Bytes)> = (0..CHUNKS).map(chunk).collect();
         for window in all.chunks(10) {
-            let ids: Vec<ChunkId> = window.iter().map(|c| c.0).collect();
+            let wanted = window.iter().map(|(id, bytes)| Wanted { id: *id, max_bytes: bytes.len() });
+            let ids: Vec<Wanted> = wanted.collect();
             let got = self.cache.get_or_load(&ids, Admission::Admit, load.clone()).await.unwrap();
             assert!(got.iter().eq(window.iter().map(|c| &c.1)), "wrong bytes");
         }
@@ -96,6 +97,19 @@ async fn what_one_gateway_loaded_another_finds_in_redis() {
     assert_eq!(Gateway::new(&server.url()).read_all().await, 0);
     let ttl: i64 = redis::cmd("TTL").arg(redis_key(0)).query(&mut server.connect()).unwrap();
     assert!((1..=3600).contains(&ttl), "the entry's time to live is {ttl}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_and_a_database_are_used() {
+    let server = RedisServer::start(&["--user", "gate", "on", ">secret", "~*", "+@all"]);
+    let url = server.url().replace("redis://", "redis://gate:secret@") + "3";
+    Gateway::new(&url).read_until_cached(&server).await;
+    let mut admin = server.connect();
+    let _: () = redis::cmd("SELECT").arg(3).query(&mut admin).unwrap();
+    let stored: usize = redis::cmd("DBSIZE").query(&mut admin).unwrap();
+    assert_eq!(stored, CHUNKS);
+    let wrong = Gateway::new(&url.replace("secret", "guess"));
+    assert_eq!(wrong.read_all().await, CHUNKS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +195,64 @@ async fn i5_something_that_is_no_redis_is_a_miss() {
         }
     });
     Gateway::new(&url).read_in_bounded_time().await;
+}
+
+/// Answers every command with the same bytes for ever, and counts what it could send; says when all its clients
+/// are gone.
+struct Flood {
+    url: String,
+    sent: Arc<AtomicUsize>,
+    clients: Arc<AtomicUsize>,
+}
+
+impl Flood {
+    fn start(first: &'static [u8], then: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}/", listener.local_addr().unwrap());
+        let (sent, clients) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let flood = Self { url, sent: Arc::clone(&sent), clients: Arc::clone(&clients) };
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, sent, clients) = (stream.unwrap(), Arc::clone(&sent), Arc::clone(&clients));
+                clients.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    let block = then.repeat((64 << 10) / then.len());
+                    let mut answer = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(first));
+                    while answer.is_ok() {
+                        answer = stream.write_all(&block);
+                        sent.fetch_add(block.len(), Ordering::SeqCst);
+                    }
+                    clients.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        flood
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_redis_that_never_stops_talking_is_hung_up_on() {
+    let floods: [(&[u8], &[u8]); 5] = [
+        (b"$99999999999\r\n", b"x"),
+        (b"$16384\r\n", b"x"),
+        (b"+", b"x"),
+        (b"", b"*1000000000\r\n"),
+        (b"", b"$0\r\n\r\n"),
+    ];
+    for (first, then) in floods {
+        let flood = Flood::start(first, then);
+        let gateway = Gateway::new(&flood.url);
+        gateway.read_in_bounded_time().await;
+        // With the circuit open nothing is asked, so nothing may be read either.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while flood.clients.load(Ordering::SeqCst) > 0 {
+            assert!(Instant::now() < deadline, "still listening to {:?}", String::from_utf8_lossy(first));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // What the sockets' buffers took counts as sent.
+        let sent = flood.sent.load(Ordering::SeqCst);
+        assert!(sent < 256 << 20, "{sent} bytes read of {:?}", String::from_utf8_lossy(first));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Which chunks are being loaded right now, so that nobody loads them a second time.
 
+use super::Wanted;
 use crate::types::ChunkId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -26,27 +27,27 @@ pub(super) struct Claims {
 
 /// A chunk that somebody else is loading.
 pub(super) struct Awaited {
-    pub(super) id: ChunkId,
+    pub(super) wanted: Wanted,
     receiver: watch::Receiver<Option<Bytes>>,
 }
 
 impl Flights {
     /// Sorts distinct chunks into those to load and those to wait for.
-    pub(super) fn claim(self: &Arc<Self>, ids: &[ChunkId]) -> (Vec<ChunkId>, Claims, Vec<Awaited>) {
-        let mut mine = Vec::with_capacity(ids.len());
+    pub(super) fn claim(self: &Arc<Self>, wanted: &[Wanted]) -> (Vec<Wanted>, Claims, Vec<Awaited>) {
+        let mut mine = Vec::with_capacity(wanted.len());
         let mut claims = Claims { flights: Arc::clone(self), senders: HashMap::new() };
         let mut awaited = Vec::new();
         let mut open = self.open.lock();
-        for &id in ids {
+        for &wanted in wanted {
             let room_left = open.len() < MAX_FLIGHTS;
-            match open.entry(id) {
-                Entry::Occupied(flight) => awaited.push(Awaited { id, receiver: flight.get().clone() }),
-                Entry::Vacant(_) if !room_left => mine.push(id),
+            match open.entry(wanted.id) {
+                Entry::Occupied(flight) => awaited.push(Awaited { wanted, receiver: flight.get().clone() }),
+                Entry::Vacant(_) if !room_left => mine.push(wanted),
                 Entry::Vacant(slot) => {
                     let (sender, receiver) = watch::channel(None);
                     slot.insert(receiver);
-                    claims.senders.insert(id, sender);
-                    mine.push(id);
+                    claims.senders.insert(wanted.id, sender);
+                    mine.push(wanted);
                 }
             }
         }

@@ -1,14 +1,15 @@
-//! The Redis tier: asked in batches, for a bounded time, and not believed.
+//! The Redis tier: asked in batches, for a bounded time and a bounded number of bytes, and not believed.
 
 use super::breaker::Breaker;
-use super::{CacheError, CacheSettings, RedisUrl};
+use super::redis_pool::{Connection, Pool};
+use super::resp::Reply;
+use super::{CacheError, CacheSettings, RedisUrl, Wanted};
 use crate::sys::Clock;
 use crate::types::{ChunkId, Node};
 use bytes::Bytes;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Pipeline, RedisError, RedisResult};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -18,7 +19,7 @@ const BATCH: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct RedisTier {
-    connection: Connection,
+    pool: Arc<Pool>,
     breaker: Breaker,
     in_flight: Semaphore,
     prefix: String,
@@ -27,69 +28,46 @@ pub(super) struct RedisTier {
     timeout: Duration,
 }
 
-struct Connection(ConnectionManager);
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The manager's own would show the URL.
-        f.write_str("Connection")
-    }
-}
-
 impl RedisTier {
-    /// Connects with the first request, and again whenever the connection is lost. Needs a running runtime.
+    /// Connects with the first request, and again whenever a connection is lost.
     pub(super) fn new(
         url: &RedisUrl,
         settings: &CacheSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CacheError> {
-        // The crate's detail may quote the URL, its category does not.
-        let refuse = |error: RedisError| CacheError::RedisUrl(error.category().to_owned());
-        let timeout = Duration::from_millis(settings.redis_timeout_milliseconds.max(1));
-        let client = redis::Client::open(url.secret()).map_err(refuse)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(Some(timeout))
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_secs(5))
-            .set_number_of_retries(3);
-        let manager = ConnectionManager::new_lazy_with_config(client, config).map_err(refuse)?;
+        let max_in_flight = settings.redis_max_in_flight.clamp(1, Semaphore::MAX_PERMITS - 1);
         Ok(Self {
-            connection: Connection(manager),
+            // One more, for the task that fills Redis.
+            pool: Arc::new(Pool::new(url, max_in_flight + 1)?),
             breaker: Breaker::new(clock),
-            in_flight: Semaphore::new(settings.redis_max_in_flight.max(1)),
+            in_flight: Semaphore::new(max_in_flight),
             prefix: settings.redis_key_prefix.clone(),
             ttl_seconds: settings.redis_ttl_seconds.max(1),
             max_value_bytes: settings.redis_max_value_bytes,
-            timeout,
+            timeout: Duration::from_millis(settings.redis_timeout_milliseconds.max(1)),
         })
     }
 
     /// The chunks that Redis has, their hashes checked.
-    pub(super) async fn get(&self, ids: &[ChunkId]) -> HashMap<ChunkId, Bytes> {
+    pub(super) async fn get(&self, wanted: &[Wanted]) -> HashMap<ChunkId, Bytes> {
         let mut found = HashMap::new();
-        for batch in ids.chunks(BATCH) {
+        for batch in wanted.chunks(BATCH) {
             match self.get_batch(batch).await {
                 Some(chunks) => found.extend(chunks),
                 None => break,
             }
         }
         metrics::counter!("sediment_cache_hits_total", "tier" => "redis").increment(found.len() as u64);
-        let misses = ids.len().saturating_sub(found.len());
+        let misses = wanted.len().saturating_sub(found.len());
         metrics::counter!("sediment_cache_misses_total", "tier" => "redis").increment(misses as u64);
         found
     }
 
     /// `None` when it is no use to ask further now.
-    async fn get_batch(&self, ids: &[ChunkId]) -> Option<Vec<(ChunkId, Bytes)>> {
+    async fn get_batch(&self, wanted: &[Wanted]) -> Option<Vec<(ChunkId, Bytes)>> {
         let _slot = self.in_flight.try_acquire().ok()?;
         let permit = self.breaker.try_acquire()?;
-        let mut pipeline = Pipeline::with_capacity(ids.len());
-        for id in ids {
-            // GETRANGE rather than GET: a value of any size in Redis costs a bounded one here.
-            pipeline.cmd("GETRANGE").arg(self.key(*id)).arg(0).arg(self.max_value_bytes);
-        }
-        let values: Vec<Vec<u8>> = match self.run(&pipeline).await {
+        let values = match self.run(async |connection| self.ask(connection, wanted).await).await {
             Ok(values) => values,
             Err(kind) => {
                 count_error(kind);
@@ -97,7 +75,8 @@ impl RedisTier {
                 return None;
             }
         };
-        let answered: Vec<_> = ids.iter().copied().zip(values).filter(|(_, v)| !v.is_empty()).collect();
+        let ids = wanted.iter().map(|wanted| wanted.id);
+        let answered: Vec<_> = ids.zip(values).filter(|(_, v)| !v.is_empty()).collect();
         let asked = answered.len();
         let verified = verify(answered).await;
         if verified.len() < asked {
@@ -110,38 +89,87 @@ impl RedisTier {
         Some(verified)
     }
 
+    async fn ask(&self, connection: &mut Connection, wanted: &[Wanted]) -> io::Result<Option<Vec<Vec<u8>>>> {
+        for wanted in wanted {
+            // GETRANGE rather than GET: what has grown too long costs one byte more than the chunk, and is wrong.
+            let last = self.max_bytes(wanted).to_string();
+            connection.send(&[b"GETRANGE", &self.key(wanted.id), b"0", last.as_bytes()]).await?;
+        }
+        let (mut values, mut is_refused) = (Vec::with_capacity(wanted.len()), false);
+        for wanted in wanted {
+            match connection.receive(self.max_bytes(wanted) + 1).await? {
+                Reply::Value(value) => values.push(value),
+                Reply::Nothing => values.push(Vec::new()),
+                Reply::Refused => is_refused = true,
+                Reply::Done => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+        Ok((!is_refused).then_some(values))
+    }
+
     /// Stores chunks; failing is no news to anybody but the metrics.
     pub(super) async fn put(&self, chunks: &[(ChunkId, Bytes)]) {
         if !self.breaker.is_closed() {
             return;
         }
-        let mut pipeline = Pipeline::with_capacity(chunks.len());
-        for (id, bytes) in chunks {
-            pipeline.cmd("SET").arg(self.key(*id)).arg(&bytes[..]).arg("EX").arg(self.ttl_seconds).ignore();
-        }
         // Not told to the breaker: a full Redis refuses writes and still answers reads.
-        if let Err(kind) = self.run::<()>(&pipeline).await {
+        if let Err(kind) = self.run(async |connection| self.store(connection, chunks).await).await {
             count_error(if kind == "refused" { "write-refused" } else { kind });
         }
+    }
+
+    async fn store(
+        &self,
+        connection: &mut Connection,
+        chunks: &[(ChunkId, Bytes)],
+    ) -> io::Result<Option<()>> {
+        let seconds = self.ttl_seconds.to_string();
+        for (id, bytes) in chunks {
+            connection.send(&[b"SET", &self.key(*id), bytes, b"EX", seconds.as_bytes()]).await?;
+        }
+        let mut is_refused = false;
+        for _ in chunks {
+            is_refused |= connection.receive(0).await? == Reply::Refused;
+        }
+        Ok((!is_refused).then_some(()))
     }
 
     pub(super) const fn accepts(&self, bytes: &Bytes) -> bool {
         bytes.len() <= self.max_value_bytes
     }
 
-    async fn run<T: redis::FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, &'static str> {
-        let mut connection = self.connection.0.clone();
-        let answer: Result<RedisResult<T>, _> =
-            tokio::time::timeout(self.timeout, pipeline.query_async(&mut connection)).await;
-        match answer {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if error.is_timeout() => Err("timeout"),
-            Ok(Err(error)) if error.is_io_error() || error.is_connection_dropped() => Err("io"),
-            Ok(Err(error)) => {
-                tracing::debug!(kind = error.category(), "redis cache: refused");
-                Err("refused")
+    fn max_bytes(&self, wanted: &Wanted) -> usize {
+        wanted.max_bytes.min(self.max_value_bytes)
+    }
+
+    /// One exchange on one connection, which is closed unless it went well; `None` is the server's refusal.
+    async fn run<T>(
+        &self,
+        exchange: impl AsyncFnOnce(&mut Connection) -> io::Result<Option<T>>,
+    ) -> Result<T, &'static str> {
+        let work = async {
+            let mut connection = self.pool.checkout().await?;
+            let answer = exchange(&mut connection).await?;
+            if !connection.is_quiet() {
+                return Err(io::ErrorKind::InvalidData.into());
             }
-            Err(_) => Err("timeout"),
+            self.pool.give_back(connection);
+            Ok(answer)
+        };
+        let answer: io::Result<Option<T>> = tokio::time::timeout(self.timeout, work)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match answer {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err("refused"),
+            Err(error) => {
+                self.pool.close_idle();
+                Err(match error.kind() {
+                    io::ErrorKind::TimedOut => "timeout",
+                    io::ErrorKind::InvalidData => "protocol",
+                    _ => "io",
+                })
+            }
         }
     }
 

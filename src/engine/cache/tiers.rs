@@ -27,6 +27,14 @@ pub enum Admission {
     Scan,
 }
 
+/// A chunk that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub id: ChunkId,
+    /// It has no more bytes than this: a tier that is not trusted may send no more.
+    pub max_bytes: usize,
+}
+
 /// Chunks by id. Cheap to clone; all clones are one cache.
 #[derive(Debug, Clone)]
 pub struct ChunkCache {
@@ -63,7 +71,7 @@ impl ChunkCache {
         self.inner.memory.insert(id, bytes);
     }
 
-    /// The chunks, in the order asked for; an id may be named more than once.
+    /// The chunks, in the order asked for; one may be named more than once.
     ///
     /// `load` gets the distinct ids that no tier has and returns their verified bytes in that order. It runs in
     /// a task of its own, to its end even when the caller goes away, because others may be waiting for the same
@@ -74,7 +82,7 @@ impl ChunkCache {
     /// Only those of `load`.
     pub async fn get_or_load<L, F>(
         &self,
-        ids: &[ChunkId],
+        wanted: &[Wanted],
         admission: Admission,
         load: L,
     ) -> Result<Vec<Bytes>, EngineError>
@@ -82,53 +90,50 @@ impl ChunkCache {
         L: Fn(Vec<ChunkId>) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Vec<Bytes>, EngineError>> + Send + 'static,
     {
-        let mut found: HashMap<ChunkId, Bytes> = HashMap::with_capacity(ids.len());
+        let mut found: HashMap<ChunkId, Bytes> = HashMap::with_capacity(wanted.len());
         let mut missing = Vec::new();
-        let mut seen = HashSet::with_capacity(ids.len());
-        for id in ids.iter().filter(|id| seen.insert(**id)) {
-            match self.inner.memory.get(id) {
-                Some(bytes) => drop(found.insert(*id, bytes)),
-                None => missing.push(*id),
+        let mut seen = HashSet::with_capacity(wanted.len());
+        for wanted in wanted.iter().filter(|wanted| seen.insert(wanted.id)) {
+            match self.inner.memory.get(&wanted.id) {
+                Some(bytes) => drop(found.insert(wanted.id, bytes)),
+                None => missing.push(*wanted),
             }
         }
         count_memory(found.len(), missing.len());
-        if !missing.is_empty() {
-            self.fetch(&missing, admission, load, &mut found).await?;
+        while !missing.is_empty() {
+            missing = self.fetch(&missing, admission, load.clone(), &mut found).await?;
         }
-        ids.iter().map(|id| found.get(id).cloned().ok_or(EngineError::Missing(*id))).collect()
+        wanted.iter().map(|w| found.get(&w.id).cloned().ok_or(EngineError::Missing(w.id))).collect()
     }
 
+    /// Returns the chunks that others gave up to load, perhaps for reasons of their own: whoever claims them next
+    /// finds out for itself.
     async fn fetch<L, F>(
         &self,
-        missing: &[ChunkId],
+        missing: &[Wanted],
         admission: Admission,
         load: L,
         found: &mut HashMap<ChunkId, Bytes>,
-    ) -> Result<(), EngineError>
+    ) -> Result<Vec<Wanted>, EngineError>
     where
-        L: Fn(Vec<ChunkId>) -> F + Clone + Send + 'static,
+        L: Fn(Vec<ChunkId>) -> F + Send + 'static,
         F: Future<Output = Result<Vec<Bytes>, EngineError>> + Send + 'static,
     {
         let (mine, claims, awaited) = self.inner.flights.claim(missing);
         if !mine.is_empty() {
             let inner = Arc::clone(&self.inner);
-            let load = load.clone();
-            let task = tokio::spawn(async move { inner.bring(mine, Some(claims), admission, load).await });
+            let task = tokio::spawn(async move { inner.bring(mine, claims, admission, load).await });
             found.extend(task.await.map_err(|e| EngineError::Io(io::Error::other(e)))??);
         }
         let mut given_up = Vec::new();
         for flight in awaited {
-            let id = flight.id;
+            let wanted = flight.wanted;
             match flight.bytes().await {
-                Some(bytes) => drop(found.insert(id, bytes)),
-                None => given_up.push(id),
+                Some(bytes) => drop(found.insert(wanted.id, bytes)),
+                None => given_up.push(wanted),
             }
         }
-        if !given_up.is_empty() {
-            // Whoever loaded them failed, perhaps for reasons of its own: this request finds out for itself.
-            found.extend(self.inner.bring(given_up, None, admission, load).await?);
-        }
-        Ok(())
+        Ok(given_up)
     }
 
     /// Fills memory with the chunks of an earlier run's hot list, until it is full or the list ends. `load`
@@ -173,8 +178,8 @@ impl Inner {
     /// Chunks from Redis, the others from the packs; all are handed to who waits for them.
     async fn bring<L, F>(
         &self,
-        ids: Vec<ChunkId>,
-        mut claims: Option<Claims>,
+        wanted: Vec<Wanted>,
+        mut claims: Claims,
         admission: Admission,
         load: L,
     ) -> Result<Vec<(ChunkId, Bytes)>, EngineError>
@@ -186,25 +191,23 @@ impl Inner {
             if is_new && admission == Admission::Admit {
                 self.memory.insert(id, bytes);
             }
-            if let Some(claims) = &mut claims {
-                claims.land(id, bytes);
-            }
+            claims.land(id, bytes);
         };
-        let mut brought = Vec::with_capacity(ids.len());
-        let mut wanted = ids;
+        let mut brought = Vec::with_capacity(wanted.len());
+        let mut wanted = wanted;
         // Another load may have landed between the look into memory and the claim.
-        wanted.retain(|id| {
-            let landed = self.memory.get(id);
+        wanted.retain(|&Wanted { id, .. }| {
+            let landed = self.memory.get(&id);
             let is_missing = landed.is_none();
             if let Some(bytes) = landed {
-                land(*id, &bytes, false);
-                brought.push((*id, bytes));
+                land(id, &bytes, false);
+                brought.push((id, bytes));
             }
             is_missing
         });
         if let (Some((tier, _)), Admission::Admit) = (&self.redis, admission) {
             let cached = tier.get(&wanted).await;
-            wanted.retain(|id| !cached.contains_key(id));
+            wanted.retain(|wanted| !cached.contains_key(&wanted.id));
             for (id, bytes) in cached {
                 land(id, &bytes, true);
                 brought.push((id, bytes));
@@ -213,8 +216,9 @@ impl Inner {
         if wanted.is_empty() {
             return Ok(brought);
         }
-        let loaded = load(wanted.clone()).await?;
-        for (id, bytes) in wanted.into_iter().zip(loaded) {
+        let ids: Vec<ChunkId> = wanted.iter().map(|wanted| wanted.id).collect();
+        let loaded = load(ids.clone()).await?;
+        for (id, bytes) in ids.into_iter().zip(loaded) {
             land(id, &bytes, true);
             if let (Some((_, queue)), Admission::Admit) = (&self.redis, admission) {
                 queue.offer(id, &bytes);

@@ -1,4 +1,4 @@
-use super::{Admission, ChunkCache};
+use super::{Admission, ChunkCache, Wanted};
 use crate::engine::EngineError;
 use crate::engine::cache::CacheSettings;
 use crate::sys::SystemClock;
@@ -18,8 +18,8 @@ fn chunk(n: usize) -> (ChunkId, Bytes) {
     (ChunkId::new(Sha256::digest(&bytes).into()), bytes)
 }
 
-fn ids(range: std::ops::Range<usize>) -> Vec<ChunkId> {
-    range.map(|n| chunk(n).0).collect()
+fn ids(range: std::ops::Range<usize>) -> Vec<Wanted> {
+    range.map(|n| Wanted { id: chunk(n).0, max_bytes: chunk(n).1.len() }).collect()
 }
 
 fn cache() -> ChunkCache {
@@ -143,6 +143,24 @@ async fn a_failed_load_fails_its_own_request_and_no_other() {
     assert!(matches!(first.await.unwrap(), Err(EngineError::Missing(_))));
     assert_eq!(second.await.unwrap().len(), 4);
     assert_eq!(cache.inner.flights.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_waited_for_a_failed_load_load_once_together() {
+    let (cache, packs) = (cache(), Packs::new());
+    let gate = Arc::new(Semaphore::new(0));
+    let failing = Packs { gate: Arc::clone(&gate), chunks: Arc::default(), ..Packs::new() };
+    let (wanted, load) = (ids(0..3), failing.loader());
+    let mut first = Box::pin(cache.get_or_load(&wanted, Admission::Admit, load));
+    assert!(futures::poll!(&mut first).is_pending());
+    let followers: Vec<_> =
+        (0..10).map(|_| cache.get_or_load(&wanted, Admission::Admit, packs.loader())).collect();
+    let mut followers = Box::pin(futures::future::join_all(followers));
+    assert!(futures::poll!(&mut followers).is_pending());
+    gate.add_permits(10);
+    assert!(first.await.is_err());
+    assert!(followers.await.into_iter().all(|got| got.is_ok_and(|chunks| chunks.len() == 3)));
+    assert_eq!(packs.loaded(), 3);
 }
 
 #[tokio::test]

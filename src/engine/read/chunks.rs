@@ -2,8 +2,8 @@
 
 use crate::engine::codec::{decode_node, decode_record};
 use crate::engine::pack::{Location, PackSet, Record, RecordKind};
-use crate::engine::{Admission, ChunkCache, EngineError};
-use crate::types::{ChunkId, Entry, Node};
+use crate::engine::{Admission, ChunkCache, EngineError, Wanted};
+use crate::types::{ChunkId, Entry, MAX_NODE_BYTES, Node};
 use bytes::Bytes;
 use std::any::Any;
 use std::io;
@@ -42,7 +42,7 @@ impl Chunks {
     /// the caller went away.
     pub(super) async fn get(
         &self,
-        ids: &[ChunkId],
+        wanted: &[Wanted],
         kind: RecordKind,
         admission: Admission,
         guard: &Guard,
@@ -55,12 +55,13 @@ impl Chunks {
                 chunks.load(&ids, kind)
             })
         };
-        self.cache.get_or_load(ids, admission, load).await
+        self.cache.get_or_load(wanted, admission, load).await
     }
 
     /// A manifest node. Nodes are few and shared by similar bodies: always admitted.
     pub(super) async fn node(&self, entry: &Entry, guard: &Guard) -> Result<Node, EngineError> {
-        let bytes = self.get(&[entry.id], RecordKind::Node, Admission::Admit, guard).await?;
+        let wanted = Wanted { id: entry.id, max_bytes: MAX_NODE_BYTES };
+        let bytes = self.get(&[wanted], RecordKind::Node, Admission::Admit, guard).await?;
         let bytes = bytes.first().ok_or(EngineError::Missing(entry.id))?;
         Ok(Node::decode(bytes)?)
     }

@@ -74,10 +74,10 @@ impl Plan {
                 Ok(Window { pieces: VecDeque::from([bytes]), _memory: memory })
             }
             Self::Chunked { chunks, pieces, hold } => {
-                let ids: Vec<_> = pieces.iter().map(|piece| piece.id).collect();
+                let wanted: Vec<_> = pieces.iter().map(Piece::wanted).collect();
                 // Who loads goes on when the stream is dropped: so do its hold and its memory.
                 let guard: Guard = Arc::new((hold, Arc::clone(&memory)));
-                let whole = chunks.get(&ids, RecordKind::Chunk, admission, &guard).await?;
+                let whole = chunks.get(&wanted, RecordKind::Chunk, admission, &guard).await?;
                 let cut = pieces.iter().zip(whole).map(|(piece, bytes)| cut(piece, &bytes));
                 Ok(Window { pieces: cut.collect::<Result<_, _>>()?, _memory: memory })
             }

@@ -1,7 +1,7 @@
 //! Which pieces of which chunks a range is made of, found node by node.
 
-use crate::engine::EngineError;
 use crate::engine::pack::MAX_PAYLOAD_BYTES;
+use crate::engine::{EngineError, Wanted};
 use crate::types::{ChunkId, Entry, EntryKind, Manifest, ManifestError, Node, ResolvedRange};
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,6 +16,13 @@ pub(super) struct Piece {
     /// The whole chunk's length.
     pub(super) len: u64,
     pub(super) wanted: Range<usize>,
+}
+
+impl Piece {
+    /// Its length was checked against the longest that there is.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { id: self.id, max_bytes: usize::try_from(self.len).unwrap_or(usize::MAX) }
+    }
 }
 
 pub(super) enum Step {
