@@ -21,12 +21,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 
 const BODY_BYTES: u64 = 256 << 20;
 /// Longer ranges are not admitted to the cache.
-const SHORT_BYTES: u64 = 8 << 20;
-const MEMORY_KIB: u32 = 128 << 10;
+const SHORT_BYTES: u64 = 256 << 10;
+const MEMORY_BYTES: u64 = 64 << 20;
 const RUNS: u32 = 3;
 
 #[derive(Debug, Default)]
@@ -84,8 +83,7 @@ fn reader(dir: &Path, packs: &PackSet, places: &Arc<Places>, cache_bytes: u64) -
     let settings = CacheSettings { memory_bytes: cache_bytes, ..CacheSettings::default() };
     let cache = ChunkCache::new(&settings, Arc::new(SystemClock)).unwrap();
     let plain = PlainStore::open(Arc::new(RealFileSystem), &dir.join("plain")).unwrap();
-    let memory = Arc::new(Semaphore::new(MEMORY_KIB as usize));
-    let budget = ReadBudget { memory, total_kib: MEMORY_KIB, wait: Duration::from_secs(10) };
+    let budget = ReadBudget::new(MEMORY_BYTES, 64 << 10, Duration::from_secs(10));
     BodyReader::new(packs.clone(), Arc::clone(places) as _, cache, plain, budget)
 }
 
@@ -140,8 +138,8 @@ fn main() {
             let uncached = reader(dir.path(), &packs, &places, 0);
             let cached = reader(dir.path(), &packs, &places, 1 << 30);
             measure(&format!("{kind}, whole, from packs"), &uncached, &body, BODY_BYTES).await;
-            measure(&format!("{kind}, 8 MiB ranges, from packs"), &uncached, &body, SHORT_BYTES).await;
-            measure(&format!("{kind}, 8 MiB ranges, from the cache"), &cached, &body, SHORT_BYTES).await;
+            measure(&format!("{kind}, 256 KiB ranges, from packs"), &uncached, &body, SHORT_BYTES).await;
+            measure(&format!("{kind}, 256 KiB ranges, from the cache"), &cached, &body, SHORT_BYTES).await;
             measure(&format!("{kind}, whole, from the cache"), &cached, &body, BODY_BYTES).await;
             first_byte(&format!("{kind}, 4 KiB at random, from packs"), &uncached, &body).await;
             first_byte(&format!("{kind}, 4 KiB at random, from the cache"), &cached, &body).await;

@@ -30,7 +30,7 @@ impl Engine {
             plain: parts.plain.clone(),
             random: Arc::clone(&parts.random),
             settings: Arc::clone(&parts.settings),
-            memory: Arc::clone(&parts.memory),
+            memory: Arc::clone(&parts.memory.writes),
         })?;
         Ok(Self { parts, ingest: Arc::new(ingest) })
     }

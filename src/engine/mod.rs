@@ -45,6 +45,6 @@ pub use hybrid::{BackupSchedule, HybridStorageSystem, StorageConfig};
 pub use index::{ChunkIndex, IndexSettings, Progress};
 pub use ingest::{Catalog, CatalogSession, IngestStages};
 pub use key_value::MAX_VALUE_BYTES;
-pub use parts::EngineParts;
+pub use parts::{EngineParts, MemoryBudget};
 pub use plain::{PlainReader, PlainStore, PlainWriter};
 pub use settings::EngineSettings;

@@ -1,10 +1,12 @@
 //! What every path through the engine shares.
 
 use super::pack::PackSet;
+use super::read::ReadBudget;
 use super::{ChunkCache, ChunkIndex, EngineSettings, PlainStore};
 use crate::meta::{ChangeLog, MetaStore};
 use crate::sys::{Clock, FileSystem, Random};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// The concrete parts that an [`super::Engine`] is made of. Cheap to clone; all clones are one store.
@@ -20,15 +22,37 @@ pub struct EngineParts {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub settings: Arc<EngineSettings>,
-    /// One permit for each KiB of `settings.memory_bytes`: see [`EngineParts::memory_budget`].
-    pub memory: Arc<Semaphore>,
+    /// See [`MemoryBudget::new`].
+    pub memory: MemoryBudget,
+}
+
+/// The memory for bodies: one half for those on their way in, the other for those on their way out, so that
+/// neither waits for the other.
+#[derive(Debug, Clone)]
+pub struct MemoryBudget {
+    /// One permit for each KiB.
+    pub writes: Arc<Semaphore>,
+    pub reads: ReadBudget,
+}
+
+impl MemoryBudget {
+    /// The budget that all bodies share.
+    #[must_use]
+    pub fn new(settings: &EngineSettings) -> Self {
+        let half = settings.memory_bytes / 2;
+        let wait = Duration::from_millis(settings.memory_wait_milliseconds);
+        let permits = u32::try_from(half >> 10).unwrap_or(u32::MAX);
+        Self {
+            writes: Arc::new(Semaphore::new(permits as usize)),
+            reads: ReadBudget::new(half, u64::from(settings.chunk_max_bytes), wait),
+        }
+    }
 }
 
 impl EngineParts {
-    /// The budget that all bodies on their way in or out share.
+    /// As [`MemoryBudget::new`].
     #[must_use]
-    pub fn memory_budget(settings: &EngineSettings) -> Arc<Semaphore> {
-        let permits = u32::try_from(settings.memory_bytes >> 10).unwrap_or(u32::MAX);
-        Arc::new(Semaphore::new(permits as usize))
+    pub fn memory_budget(settings: &EngineSettings) -> MemoryBudget {
+        MemoryBudget::new(settings)
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The largest body that may stand in a metadata row, in bytes.
 const MAX_INLINE_BYTES: u64 = 4096;
-/// The least memory budget: two large bodies at once.
+/// The least memory budget: one large body on its way in, and a few on their way out.
 const MIN_MEMORY_BYTES: u64 = 16 << 20;
 
 /// The `engine` section.
@@ -21,7 +21,8 @@ pub struct EngineSettings {
     pub chunk_max_bytes: u32,
     /// Bodies up to this size stand in their metadata row and are not deduplicated, in bytes; at most 4096.
     pub inline_max_bytes: u64,
-    /// Memory for all bodies on their way in or out, in bytes; at least 16 MiB. Who finds it used up waits.
+    /// Memory for bodies, in bytes: one half for those on their way in, the other for those on their way out; at
+    /// least 16 MiB. Who finds it used up waits.
     pub memory_bytes: u64,
     /// How long a body waits for its share of the memory before it is refused as busy, in milliseconds.
     pub memory_wait_milliseconds: u64,

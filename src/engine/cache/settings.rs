@@ -27,7 +27,7 @@ pub struct CacheSettings {
 impl Default for CacheSettings {
     fn default() -> Self {
         Self {
-            memory_bytes: 256 << 20,
+            memory_bytes: 96 << 20,
             redis_url: None,
             redis_ttl_seconds: 3600,
             redis_key_prefix: "sediment:chunk:".to_owned(),

@@ -1,46 +1,44 @@
 //! The way out: from a manifest and a range to verified bytes, in order, in bounded memory.
 //!
 //! Rules of the module: only nodes and chunks that the range touches are read; nothing is yielded that did not
-//! pass its checks, the first failure ends the stream (I4); all memory is taken from the engine's budget before
-//! it is used and given back when the bytes are handed on or the stream is dropped (I5); blocking work runs on a
-//! bounded number of threads, never on the async ones. The first bytes are loaded before a stream is returned, so
+//! pass its checks, the first failure ends the stream (I4); all memory is taken from the readers' budget before
+//! it is used and given back when the bytes are handed on or the stream is dropped; who was let in is never turned
+//! away later, and who stops reading gives up what was loaded ahead (I5); blocking work runs on a bounded number of
+//! threads, never on the async ones. The first bytes are loaded before a stream is returned, so
 //! that what is missing or corrupt there is still an answer and not a broken one.
 
+mod ahead;
+mod budget;
 mod chunks;
 mod open;
 mod reading;
+mod source;
 mod walk;
+mod window;
 
+pub use budget::ReadBudget;
 pub use chunks::Locate;
 pub(crate) use open::open;
 
 use super::{BodyStream, EngineError, PlainStore};
-use crate::engine::ChunkCache;
 use crate::engine::pack::PackSet;
+use crate::engine::{Admission, ChunkCache};
 use crate::meta::StoredBody;
 use crate::types::{ManifestError, ResolvedRange};
 use bytes::Bytes;
 use chunks::Chunks;
 use futures::stream::{self, StreamExt};
-use reading::{Reading, Source};
+use reading::Reading;
+use source::Source;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
 use walk::Walk;
 
 /// The most bytes in one frame of a stream.
 const FRAME_BYTES: usize = 256 << 10;
 
-/// The memory that readers share with everybody who moves bodies.
-#[derive(Debug, Clone)]
-pub struct ReadBudget {
-    /// One permit is a KiB.
-    pub memory: Arc<Semaphore>,
-    /// How many permits there are when nobody has any, in KiB.
-    pub total_kib: u32,
-    /// How long a stream waits for memory before it is refused as busy.
-    pub wait: Duration,
-}
+/// Of longer bodies only short ranges are left in the cache: clients read long ones in ranges of a few MiB.
+const SCAN_BODY_BYTES: u64 = 8 << 20;
+const SHORT_RANGE_BYTES: u64 = 256 << 10;
 
 /// Opens bodies for reading. Clones share everything.
 #[derive(Debug, Clone)]
@@ -67,7 +65,7 @@ impl BodyReader {
     ///
     /// # Errors
     /// `Missing`, `Corrupt` and the like for the first bytes; `Range` for a range outside the body; `Busy` when
-    /// the memory of all streams is used up. Later ones come from the stream and end it.
+    /// the memory of all streams is used up, which no stream is told later. Later errors come from the stream and end it.
     pub async fn open(
         &self,
         body: &StoredBody,
@@ -97,9 +95,16 @@ impl BodyReader {
                 Source::plain(reader, range)
             }
         };
-        let mut reading = Reading::new(source, self.budget.clone(), range.len());
+        let mut reading = Reading::new(source, self.budget.clone(), admission(size, range));
         reading.begin().await?;
         Ok(reading.into_stream())
+    }
+}
+
+fn admission(size: u64, range: ResolvedRange) -> Admission {
+    match size <= SCAN_BODY_BYTES || range.len() <= SHORT_RANGE_BYTES {
+        true => Admission::Admit,
+        false => Admission::Scan,
     }
 }
 

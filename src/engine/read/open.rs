@@ -1,13 +1,12 @@
 //! The reader over the engine's own parts.
 
-use super::{BodyReader, Locate, ReadBudget};
+use super::{BodyReader, Locate};
 use crate::engine::pack::Location;
 use crate::engine::{BodyStream, ChunkIndex, EngineError, EngineParts};
 use crate::meta::StoredBody;
 use crate::types::{ChunkId, ResolvedRange};
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
 
 impl Locate for ChunkIndex {
     fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
@@ -29,13 +28,13 @@ pub(crate) async fn open(
     size: u64,
     range: ResolvedRange,
 ) -> Result<BodyStream, EngineError> {
-    let budget = ReadBudget {
-        memory: Arc::clone(&parts.memory),
-        total_kib: u32::try_from(parts.settings.memory_bytes >> 10).unwrap_or(u32::MAX),
-        wait: Duration::from_millis(parts.settings.memory_wait_milliseconds),
-    };
     let index = Arc::new(parts.index.clone());
-    let reader =
-        BodyReader::new(parts.packs.clone(), index, parts.cache.clone(), parts.plain.clone(), budget);
+    let reader = BodyReader::new(
+        parts.packs.clone(),
+        index,
+        parts.cache.clone(),
+        parts.plain.clone(),
+        parts.memory.reads.clone(),
+    );
     reader.open(body, size, range).await
 }

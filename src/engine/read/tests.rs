@@ -4,7 +4,7 @@ use super::{BodyReader, FRAME_BYTES, Locate, ReadBudget};
 use crate::engine::codec::encode;
 use crate::engine::pack::testing::TestPacks;
 use crate::engine::pack::{Location, NewRecord, PackSet, PackSettings, RecordKind};
-use crate::engine::{CacheSettings, ChunkCache, EngineError, PlainStore};
+use crate::engine::{BodyStream, CacheSettings, ChunkCache, EngineError, PlainStore};
 use crate::meta::StoredBody;
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
 use crate::types::{ByteRange, ChunkId, Entry, EntryKind, Manifest, ManifestId, Node, ResolvedRange};
@@ -18,7 +18,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -55,14 +54,16 @@ struct World {
     packs: PackSet,
     index: Arc<TestIndex>,
     plain: PlainStore,
-    memory: Arc<Semaphore>,
-    total_kib: u32,
     reader: BodyReader,
     _dir: tempfile::TempDir,
 }
 
 impl World {
     fn new(cache_bytes: u64, total_kib: u32) -> Self {
+        Self::with_wait(cache_bytes, total_kib, PATIENCE)
+    }
+
+    fn with_wait(cache_bytes: u64, total_kib: u32, wait: Duration) -> Self {
         let store = Arc::new(TestPacks::default());
         let random = Arc::new(SeededRandom::new(1));
         let settings = PackSettings { target_bytes: 1 << 20 };
@@ -72,11 +73,10 @@ impl World {
         let plain = PlainStore::open(Arc::new(RealFileSystem), &dir.path().join("plain")).unwrap();
         let settings = CacheSettings { memory_bytes: cache_bytes, ..CacheSettings::default() };
         let cache = ChunkCache::new(&settings, Arc::new(SystemClock)).unwrap();
-        let memory = Arc::new(Semaphore::new(total_kib as usize));
-        let budget = ReadBudget { memory: Arc::clone(&memory), total_kib, wait: PATIENCE };
+        let budget = ReadBudget::new(u64::from(total_kib) << 10, 64 << 10, wait);
         let index = Arc::new(TestIndex::default());
         let reader = BodyReader::new(packs.clone(), Arc::clone(&index) as _, cache, plain.clone(), budget);
-        Self { store, packs, index, plain, memory, total_kib, reader, _dir: dir }
+        Self { store, packs, index, plain, reader, _dir: dir }
     }
 
     fn append(&self, id: ChunkId, kind: RecordKind, raw: &Bytes) -> Location {
@@ -143,14 +143,21 @@ impl World {
     }
 
     async fn assert_all_released(&self) {
-        let all = tokio::time::timeout(PATIENCE, self.memory.acquire_many(self.total_kib)).await;
-        drop(all.expect("memory was not given back").unwrap());
         let released = async {
-            while self.index.holds.load(Ordering::SeqCst) > 0 {
+            while self.index.holds.load(Ordering::SeqCst) > 0 || self.used() > 0 {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, released).await.expect("a hold was not released");
+        tokio::time::timeout(PATIENCE, released).await.expect("memory or a hold was not given back");
+    }
+
+    /// KiB.
+    fn used(&self) -> usize {
+        self.reader.budget.used()
+    }
+
+    async fn open(&self, body: &StoredBody, size: usize) -> Result<BodyStream, EngineError> {
+        self.reader.open(body, size as u64, all(size)).await
     }
 }
 
@@ -367,7 +374,7 @@ async fn i5_a_slow_reader_uses_bounded_memory_and_a_dropped_one_none() {
     assert_eq!(world.index.holds.load(Ordering::SeqCst), 1);
     for _ in 0..20 {
         stream.next().await.unwrap().unwrap();
-        let used = total as usize - world.memory.available_permits();
+        let used = world.used();
         assert!(used <= 9 << 10, "{used} KiB for one stream");
         assert_eq!(world.index.holds.load(Ordering::SeqCst), 1, "the hold ends before the stream");
     }
@@ -393,34 +400,103 @@ async fn i5_many_readers_share_little_memory() {
     world.assert_all_released().await;
 }
 
+/// Reads the first frame of so many streams and then no further; those that were not let in are left out.
+async fn stalled(world: &World, body: &StoredBody, size: usize, count: usize) -> Vec<BodyStream> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        match world.open(body, size).await {
+            Ok(mut stream) => {
+                stream.next().await.unwrap().unwrap();
+                streams.push(stream);
+            }
+            Err(error) => assert!(matches!(error, EngineError::Busy(_)), "{error:?}"),
+        }
+    }
+    streams
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_readers_that_stop_reading_neither_starve_nor_break_the_others() {
+    let world = World::with_wait(0, 64 << 10, Duration::from_millis(20));
+    let (long, expected) = world.body(&noisy_chunks(1000, 16 << 10), 256);
+    let (short, few) = world.body(&noisy_chunks(1, 4 << 10), 256);
+    let mut steady = world.open(&long, expected.len()).await.unwrap();
+    let mut got = steady.next().await.unwrap().unwrap().to_vec();
+    // The default budget for reads lets 400 such in, with their first bytes.
+    let many = stalled(&world, &long, expected.len(), 400).await;
+    assert_eq!(many.len(), 400);
+    let more = stalled(&world, &long, expected.len(), 80).await;
+    assert!(more.len() < 80, "{} KiB: they were meant to use everything up", world.used());
+    while let Some(frame) = steady.next().await {
+        got.extend_from_slice(&frame.expect("a stream that had begun was broken"));
+        let (bytes, error) = world.read(&short, few.len(), all(few.len())).await;
+        assert!(error.is_none() && bytes == few, "a short read was starved: {error:?}");
+    }
+    assert!(got == expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_stalled_readers_go_on_where_they_stopped_and_nobody_waits_for_what_they_loaded() {
+    let world = World::with_wait(0, 16 << 10, PATIENCE);
+    let (body, expected) = world.body(&noisy_chunks(600, 16 << 10), 64);
+    let stalled = stalled(&world, &body, expected.len(), 20).await;
+    let ahead = world.used();
+    let mut steady = world.open(&body, expected.len()).await.unwrap();
+    let mut size = 0;
+    while let Some(frame) = steady.next().await {
+        size += frame.unwrap().len();
+    }
+    assert_eq!(size, expected.len());
+    drop(steady);
+    // A window that is being handed on and its share are all that each keeps.
+    assert!(world.used() < ahead && world.used() <= 20 * (128 + 256), "{} KiB of {ahead}", world.used());
+    for mut stream in stalled {
+        let mut rest = Vec::new();
+        while let Some(frame) = stream.next().await {
+            rest.extend_from_slice(&frame.unwrap());
+        }
+        assert!(expected.ends_with(&rest) && rest.len() > expected.len() - (1 << 20), "bytes out of order");
+    }
+    world.assert_all_released().await;
+}
+
 #[tokio::test]
 async fn i5_without_memory_a_reader_is_told_to_come_back() {
-    let mut world = World::new(0, 2 << 10);
+    let world = World::with_wait(0, 1 << 10, Duration::from_millis(10));
     let (body, expected) = world.body(&noisy_chunks(20, 16 << 10), 256);
-    world.reader.budget.wait = Duration::from_millis(10);
-    let taken = world.memory.acquire_many(2 << 10).await.unwrap();
-    let opened = world.reader.open(&body, expected.len() as u64, all(expected.len())).await;
-    assert!(matches!(opened.err(), Some(EngineError::Busy(_))));
-    assert_eq!(world.index.holds.load(Ordering::SeqCst), 0);
+    let taken = stalled(&world, &body, expected.len(), 20).await;
+    let refused = world.open(&body, expected.len()).await;
+    assert!(matches!(refused.err(), Some(EngineError::Busy(_))));
+    assert_eq!(world.index.holds.load(Ordering::SeqCst), taken.len());
     drop(taken);
     let (bytes, error) = world.read(&body, expected.len(), all(expected.len())).await;
     assert!(error.is_none() && bytes == expected);
 }
 
 #[tokio::test]
-async fn short_ranges_stay_in_the_cache_and_long_ones_do_not() {
+async fn short_bodies_and_ranges_stay_in_the_cache_and_long_ones_do_not() {
     let world = World::new(64 << 20, 64 << 10);
-    let (body, expected) = world.body(&noisy_chunks(600, 16 << 10), 256);
+    let (long, expected) = world.body(&noisy_chunks(600, 16 << 10), 256);
     let reads = || std::mem::take(&mut *world.store.reads.lock());
+    let range = |start: u64, len: u64| ResolvedRange { start, end: start + len };
+    reads();
+    // As clients fetch long objects: in pieces of 8 MiB and less, and that is no reason to keep them.
+    for range in [all(expected.len()), range(0, 8 << 20), range(1 << 20, 1 << 20)] {
+        for _ in 0..2 {
+            world.read(&long, expected.len(), range).await;
+            assert!(reads() > 0, "{range:?} of a long body filled the cache");
+        }
+    }
+    world.read(&long, expected.len(), range(5000, 200_000)).await;
+    assert!(reads() > 0);
+    let (bytes, _) = world.read(&long, expected.len(), range(5000, 200_000)).await;
+    assert_eq!(reads(), 0, "a short range did not fill the cache");
+    assert_eq!(bytes, expected[5000..205_000]);
+    let (body, expected) = world.body(&noisy_chunks(300, 16 << 10)[50..], 256);
+    world.read(&body, expected.len(), all(expected.len())).await;
     reads();
     world.read(&body, expected.len(), all(expected.len())).await;
-    assert!(reads() > 0);
-    let short = ResolvedRange { start: 0, end: 3 << 20 };
-    world.read(&body, expected.len(), short).await;
-    assert!(reads() >= 3, "a long read filled the cache");
-    let (bytes, _) = world.read(&body, expected.len(), short).await;
-    assert_eq!(reads(), 0, "a short read did not fill the cache");
-    assert_eq!(bytes, expected[..3 << 20]);
+    assert_eq!(reads(), 0, "a short body did not fill the cache");
 }
 
 #[tokio::test]

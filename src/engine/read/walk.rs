@@ -49,6 +49,11 @@ impl Walk {
         Self { range, at: 0, root, next: 0, nodes: Vec::new() }
     }
 
+    /// Whether the next step is the end.
+    pub(super) const fn is_done(&self) -> bool {
+        self.at >= self.range.end
+    }
+
     pub(super) fn step(&mut self) -> Result<Step, EngineError> {
         while self.at < self.range.end {
             let (entries, next) = match self.nodes.last_mut() {
