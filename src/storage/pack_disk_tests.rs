@@ -50,6 +50,30 @@ fn i5_open_files_are_bounded_and_unsynced_ones_stay_open() {
     }
 }
 
+#[test]
+fn i5_punched_packs_do_not_stay_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    for id in (0..2 * MAX_IDLE_HANDLES as u64).map(PackId::new) {
+        store.create(id).unwrap();
+        store.write_at(id, 0, &[1; 8192]).unwrap();
+        store.sync(id).unwrap();
+        store.punch(id, 0, 4096).unwrap();
+    }
+    let open = store.handles.lock().open.len();
+    assert!(open <= MAX_IDLE_HANDLES, "{open} packs are open");
+}
+
+#[test]
+fn a_reloaded_pack_has_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    store.create(PackId::new(1)).unwrap();
+    store.write_at(PackId::new(1), 0, b"bytes").unwrap();
+    store.reload(PackId::new(1)).unwrap();
+    assert_eq!(&store.read_at(PackId::new(1), 0, 5).unwrap()[..], b"bytes");
+}
+
 /// The kernel tells of a failed write-back once; the next `fsync` succeeds.
 #[derive(Debug, Clone, Default)]
 struct OneBadSync(Arc<AtomicBool>);

@@ -51,6 +51,13 @@ pub trait PackStore: Send + Sync + std::fmt::Debug {
     /// Gives whole blocks inside the range back: the range reads as zeros, `len` stays. Where that is not
     /// supported nothing changes: `false`.
     fn punch(&self, id: PackId, offset: u64, len: u64) -> io::Result<bool>;
+    /// Forgets what memory holds of the pack and the device may not: reads that follow see what the device has.
+    /// Writes that the device still takes are made durable; that some are lost is no error here, it shows in what
+    /// is read. Where nothing stands between, nothing happens.
+    fn reload(&self, id: PackId) -> io::Result<()> {
+        let _ = id;
+        Ok(())
+    }
     /// Removing what is not there succeeds.
     fn remove(&self, id: PackId) -> io::Result<()>;
 }

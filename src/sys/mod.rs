@@ -9,6 +9,6 @@ mod random;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
-pub use fs::{DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem};
+pub use fs::{DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, is_device_error};
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};

@@ -84,6 +84,9 @@ impl PackStore for Mortal {
         self.write()?;
         self.inner.punch(id, offset, len)
     }
+    fn reload(&self, id: PackId) -> io::Result<()> {
+        self.inner.reload(id)
+    }
     fn remove(&self, id: PackId) -> io::Result<()> {
         self.write()?;
         self.inner.remove(id)

@@ -6,7 +6,7 @@
 
 mod real;
 
-pub use real::RealFileSystem;
+pub use real::{RealFileSystem, is_device_error};
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,10 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     }
     /// The bytes that the file occupies on its device: less than `len` after punching.
     fn allocated_bytes(&self) -> io::Result<u64>;
+    /// Asks for reads to come from the device again, not from memory. What is not synced stays in memory.
+    fn drop_cached(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// Gives the blocks of a range back to the file system; it reads as zeros. Where holes are not supported
     /// the range is left as it is: `Ok(false)`.
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<bool>;

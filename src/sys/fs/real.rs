@@ -2,7 +2,7 @@
 
 use super::{DirectoryEntry, DiskFile, FileStat, FileSystem};
 use rustix::buffer::spare_capacity;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -59,6 +59,13 @@ impl FileSystem for RealFileSystem {
     }
 }
 
+/// Whether the device could not give or take bytes: a fault of one place, not of the process or its rights.
+#[must_use]
+pub fn is_device_error(error: &io::Error) -> bool {
+    let damage = [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::NODATA, Errno::REMOTEIO];
+    Errno::from_io_error(error).is_some_and(|error| damage.contains(&error))
+}
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -100,6 +107,10 @@ impl DiskFile for RealFile {
 
     fn allocated_bytes(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.blocks() * 512)
+    }
+
+    fn drop_cached(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed)?)
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<bool> {
