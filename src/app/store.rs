@@ -144,6 +144,9 @@ fn report(recovery: &RecoveryReport) {
             "a pack that was not closed has been recovered"
         );
     }
+    for pack in &recovery.unreadable {
+        tracing::error!(%pack, "the disk cannot read all of a pack; what it holds fails chunk by chunk: run fsck --deep");
+    }
     tracing::info!(packs = recovery.packs, recovered = recovery.recovered.len(), "packs opened");
 }
 

@@ -26,6 +26,8 @@ pub(super) enum Moved {
 impl Collector {
     /// Looks at every sealed pack. What frees without writing comes first, so that a full disk can recover.
     pub(super) async fn reclaim(&self, run: &mut Run<'_>, report: &mut GcReport) -> Result<(), EngineError> {
+        let waiting = self.0.packs.clone();
+        blocking(move || waiting.seal_waiting()).await?;
         // Listed before the mark: see `Notes::saw_sealed`.
         let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
         let sealed: Vec<_> =

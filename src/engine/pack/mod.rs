@@ -12,9 +12,12 @@ mod read;
 mod reclaim;
 mod recover;
 mod scan;
+mod seal;
 mod set;
 mod types;
 
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]

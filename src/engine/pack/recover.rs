@@ -2,36 +2,44 @@
 
 use super::format::{
     FormatError, PACK_HEADER_BYTES, TRAILER_BYTES, Trailer, decode_gaps, decode_pack_header,
-    encode_footer_entry,
 };
-use super::scan::{Walked, walk};
-use super::set::{Pack, append_trailer, from_io};
+use super::scan::walk;
+use super::seal::Unsealed;
+use super::set::{Pack, from_io};
 use super::types::{RecoveredPack, RecoveryReport};
 use crate::engine::EngineError;
 use crate::storage::{PackFile, PackId, PackStore};
+use crate::sys::is_device_error;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
-pub(super) fn open_all(
-    store: &dyn PackStore,
-) -> Result<(HashMap<PackId, Pack>, RecoveryReport), EngineError> {
+/// The packs as they were found.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    pub(super) packs: HashMap<PackId, Pack>,
+    /// Those that there was no room to seal.
+    pub(super) waiting: Vec<Unsealed>,
+    pub(super) report: RecoveryReport,
+}
+
+pub(super) fn open_all(store: &dyn PackStore) -> Result<Opened, EngineError> {
     let mut files = store.list()?;
     files.sort_unstable_by_key(|file| file.id);
-    let opened: Vec<_> =
-        files.into_par_iter().map(|file| Ok((file, open_sealed(store, file)?))).collect::<io::Result<_>>()?;
-    let mut packs = HashMap::with_capacity(opened.len());
-    let mut report = RecoveryReport::default();
-    for (file, sealed) in opened {
+    let sealed: Vec<_> = files.into_par_iter().map(|file| (file, open_sealed(store, file))).collect();
+    let mut opened = Opened::default();
+    for (file, sealed) in sealed {
         let pack = match sealed {
-            Some(pack) => Some(pack),
-            None => recover(store, file, &mut report)?,
+            Ok(Some(pack)) => Some(pack),
+            Ok(None) => recover(store, file, &mut opened)?,
+            Err(error) if is_device_error(&error) => recover(store, file, &mut opened)?,
+            Err(error) => return Err(error.into()),
         };
-        packs.extend(pack.map(|pack| (file.id, pack)));
+        opened.packs.extend(pack.map(|pack| (file.id, pack)));
     }
-    report.packs = packs.len() as u64;
-    Ok((packs, report))
+    opened.report.packs = opened.packs.len() as u64;
+    Ok(opened)
 }
 
 /// `None` when the pack has no valid footer.
@@ -46,16 +54,27 @@ fn open_sealed(store: &dyn PackStore, file: PackFile) -> io::Result<Option<Pack>
     Ok(Some(Pack { end: trailer.records_end, gaps: gaps.into(), sealed: Some(trailer.records) }))
 }
 
-/// Scans a pack and seals it. `None` when there was nothing in it, and it was removed.
-fn recover(
-    store: &dyn PackStore,
-    file: PackFile,
-    report: &mut RecoveryReport,
-) -> Result<Option<Pack>, EngineError> {
-    let begun = check_header(store, file)?;
+/// Scans a pack, as the device has it, and seals it. `None` when there was nothing in it, and it was removed.
+fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result<Option<Pack>, EngineError> {
+    // After a failed sync memory may show bytes that the device never took.
+    match store.reload(file.id) {
+        Err(error) if !is_device_error(&error) => return Err(error.into()),
+        _ => {}
+    }
+    let report = &mut opened.report;
+    let begun = match check_header(store, file) {
+        Err(EngineError::Io(error)) if is_device_error(&error) => false,
+        checked => checked?,
+    };
     // Offsets are 32 bits wide; nothing of ours ever stands behind them.
     let len = u32::try_from(file.len).unwrap_or(u32::MAX);
     let walked = walk(store, file.id, len)?;
+    if walked.is_unreadable {
+        // Neither cut nor sealed: another try, or another machine, may read more of it.
+        tracing::error!(pack = %file.id, records = walked.entries.len(), "a pack cannot be read everywhere");
+        report.unreadable.push(file.id);
+        return Ok(Some(Pack { end: walked.end, gaps: walked.gaps.into(), sealed: None }));
+    }
     if walked.entries.is_empty() {
         if begun || is_zero(store, file)? {
             store.remove(file.id)?;
@@ -78,11 +97,15 @@ fn recover(
         truncated_bytes: file.len.saturating_sub(u64::from(walked.end)),
         gaps: walked.gaps.iter().map(|gap: &Range<u32>| u64::from(gap.start)..u64::from(gap.end)).collect(),
     });
-    let sealed = match seal(store, file.id, &walked) {
-        Ok(records) => Some(records),
+    let unsealed = Unsealed::found(file.id, &walked);
+    let sealed = match unsealed.seal(store) {
+        Ok(()) => Some(unsealed.records),
         Err(error) => match from_io(error) {
-            // Without a footer the pack is as good; the next start tries again.
-            EngineError::Full => None,
+            // Without a footer the pack is as good.
+            EngineError::Full => {
+                opened.waiting.push(unsealed);
+                None
+            }
             error => return Err(error),
         },
     };
@@ -116,18 +139,4 @@ fn is_zero(store: &dyn PackStore, file: PackFile) -> io::Result<bool> {
         offset += len;
     }
     Ok(true)
-}
-
-/// Cuts the tail off and writes a footer that names what was found.
-fn seal(store: &dyn PackStore, pack: PackId, walked: &Walked) -> io::Result<u32> {
-    store.truncate(pack, u64::from(walked.end))?;
-    let mut footer = Vec::new();
-    for (offset, header) in &walked.entries {
-        footer.extend_from_slice(&encode_footer_entry(header, pack, *offset));
-    }
-    let records = u32::try_from(walked.entries.len()).unwrap_or(u32::MAX);
-    let trailer = append_trailer(&mut footer, pack, walked.end, records, &walked.gaps);
-    store.write_at(pack, u64::from(walked.end), &footer)?;
-    store.sync(pack)?;
-    Ok(trailer.records)
 }

@@ -9,11 +9,16 @@ use super::set::{PackSet, from_io};
 use super::types::{ScanReport, ScannedRecord};
 use crate::engine::EngineError;
 use crate::storage::{PackId, PackStore};
+use crate::sys::is_device_error;
 use bytes::Bytes;
 use std::io;
 use std::ops::Range;
 
 const READ_BYTES: u64 = 1 << 20;
+/// Where the device fails, so much is tried at a time.
+const BLOCK_BYTES: u64 = 4096;
+/// So many failures of the device, each of which may take it seconds, and the rest of a pack is not tried.
+const MAX_FAILURES: usize = 64;
 
 impl PackSet {
     /// Visits every record of a pack in order of offset, tombstoned ones too.
@@ -31,7 +36,9 @@ impl PackSet {
             None => None,
         };
         let walked = match footer {
-            Some(entries) => Walked { entries, gaps: known.gaps.to_vec(), end: known.end },
+            Some(entries) => {
+                Walked { entries, gaps: known.gaps.to_vec(), end: known.end, is_unreadable: false }
+            }
             None => walk(self.store(), pack, known.end).map_err(from_io)?,
         };
         let mut report = ScanReport {
@@ -60,7 +67,7 @@ pub(super) fn unknown(pack: PackId) -> EngineError {
     EngineError::Io(io::Error::new(io::ErrorKind::NotFound, format!("no pack {pack}")))
 }
 
-/// The entries of a sealed pack's footer; `None` when one of them is damaged.
+/// The entries of a sealed pack's footer; `None` when one of them is damaged or cannot be read.
 pub(super) fn read_footer(
     store: &dyn PackStore,
     pack: PackId,
@@ -73,7 +80,10 @@ pub(super) fn read_footer(
     let piece = READ_BYTES / FOOTER_ENTRY_BYTES as u64 * FOOTER_ENTRY_BYTES as u64;
     while offset < end {
         let len = piece.min(end - offset);
-        let bytes = store.read_at(pack, offset, usize::try_from(len).unwrap_or(usize::MAX))?;
+        let bytes = match store.read_at(pack, offset, usize::try_from(len).unwrap_or(usize::MAX)) {
+            Err(error) if is_device_error(&error) => return Ok(None),
+            read => read?,
+        };
         for entry in bytes.chunks_exact(FOOTER_ENTRY_BYTES) {
             let Ok(entry) = decode_footer_entry(entry, pack) else { return Ok(None) };
             entries.push(entry);
@@ -90,19 +100,27 @@ pub(super) struct Walked {
     pub(super) gaps: Vec<Range<u32>>,
     /// Behind the last valid record.
     pub(super) end: u32,
+    /// The device could not give all bytes.
+    pub(super) is_unreadable: bool,
 }
 
 /// Walks a pack up to `end`, checking every record's checksums. Where one is not valid the next valid one is
 /// searched for; found like this, it must prove its id by its hash, because the bytes searched may hold anything.
+/// What the device cannot give counts as zeros.
 pub(super) fn walk(store: &dyn PackStore, pack: PackId, end: u32) -> io::Result<Walked> {
-    let mut window = Window { store, pack, end: u64::from(end), start: 0, bytes: Bytes::new() };
-    let mut walked = Walked { entries: Vec::new(), gaps: Vec::new(), end: PACK_HEADER_BYTES as u32 };
+    let mut window = Window { store, pack, end: u64::from(end), start: 0, bytes: Bytes::new(), failures: 0 };
+    let end_of_header = PACK_HEADER_BYTES as u32;
+    let mut walked =
+        Walked { entries: Vec::new(), gaps: Vec::new(), end: end_of_header, is_unreadable: false };
     loop {
         let found = match record_at(&mut window, walked.end, false)? {
             Some(header) => Some((walked.end, header)),
             None => resync(&mut window, walked.end)?,
         };
-        let Some((offset, header)) = found else { return Ok(walked) };
+        let Some((offset, header)) = found else {
+            walked.is_unreadable = window.failures > 0;
+            return Ok(walked);
+        };
         if offset > walked.end {
             walked.gaps.push(walked.end..offset);
         }
@@ -159,6 +177,8 @@ struct Window<'a> {
     end: u64,
     start: u64,
     bytes: Bytes,
+    /// Blocks that the device could not give.
+    failures: usize,
 }
 
 impl Window<'_> {
@@ -170,10 +190,38 @@ impl Window<'_> {
         }
         if offset < self.start || end > self.start + self.bytes.len() as u64 {
             let read = (len as u64).max(READ_BYTES).min(self.end - offset);
-            self.bytes = self.store.read_at(self.pack, offset, usize::try_from(read).unwrap_or(len))?;
+            self.bytes = self.read(offset, usize::try_from(read).unwrap_or(len))?;
             self.start = offset;
         }
         let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         Ok(Some(self.bytes.slice(at..at + len)))
+    }
+
+    fn read(&mut self, offset: u64, len: usize) -> io::Result<Bytes> {
+        match self.store.read_at(self.pack, offset, len) {
+            Err(error) if is_device_error(&error) => self.read_around(offset, len),
+            read => read,
+        }
+    }
+
+    /// Block by block, with zeros for those that cannot be read.
+    fn read_around(&mut self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let end = offset + len as u64;
+        let (mut at, mut bytes) = (offset, Vec::with_capacity(len));
+        while at < end {
+            let next = ((at / BLOCK_BYTES + 1) * BLOCK_BYTES).min(end);
+            let block = usize::try_from(next - at).unwrap_or(0);
+            let is_tried = self.failures < MAX_FAILURES;
+            match is_tried.then(|| self.store.read_at(self.pack, at, block)) {
+                Some(Ok(read)) => bytes.extend_from_slice(&read),
+                Some(Err(error)) if !is_device_error(&error) => return Err(error),
+                _ => {
+                    self.failures += 1;
+                    bytes.resize(bytes.len() + block, 0);
+                }
+            }
+            at = next;
+        }
+        Ok(bytes.into())
     }
 }

@@ -2,10 +2,10 @@
 
 use super::flush::Flush;
 use super::format::{
-    FOOTER_ENTRY_BYTES, PACK_HEADER_BYTES, RecordHeader, Trailer, encode_footer_entry, encode_gaps,
-    encode_pack_header,
+    FOOTER_ENTRY_BYTES, PACK_HEADER_BYTES, RecordHeader, encode_footer_entry, encode_pack_header,
 };
-use super::recover;
+use super::recover::{self, Opened};
+use super::seal::Unsealed;
 use super::types::{
     Location, MAX_PAYLOAD_BYTES, MAX_TARGET_BYTES, NewRecord, PackInfo, PackSettings, RecoveryReport,
 };
@@ -32,6 +32,8 @@ struct Shared {
     target: u64,
     packs: RwLock<HashMap<PackId, Pack>>,
     writer: Mutex<Writer>,
+    /// Full, or found at the start, and not sealed for want of room.
+    waiting: Mutex<Vec<Unsealed>>,
     flush: Flush,
 }
 
@@ -58,17 +60,8 @@ impl Pack {
 
 #[derive(Debug, Default)]
 struct Writer {
-    open: Option<OpenPack>,
+    open: Option<Unsealed>,
     last_id: u64,
-}
-
-#[derive(Debug)]
-struct OpenPack {
-    id: PackId,
-    end: u32,
-    records: u32,
-    /// The footer's entries so far, encoded.
-    footer: Vec<u8>,
 }
 
 impl PackSet {
@@ -82,7 +75,7 @@ impl PackSet {
         random: Arc<dyn Random>,
         settings: &PackSettings,
     ) -> Result<(Self, RecoveryReport), EngineError> {
-        let (packs, report) = recover::open_all(store.as_ref())?;
+        let Opened { packs, waiting, report } = recover::open_all(store.as_ref())?;
         let last_id = packs.keys().map(|id| id.get()).max().unwrap_or(0);
         let shared = Shared {
             store,
@@ -91,6 +84,7 @@ impl PackSet {
             target: settings.target_bytes.clamp(MIN_TARGET_BYTES, MAX_TARGET_BYTES),
             packs: RwLock::new(packs),
             writer: Mutex::new(Writer { open: None, last_id }),
+            waiting: Mutex::new(waiting),
             flush: Flush::default(),
         };
         Ok((Self(Arc::new(shared)), report))
@@ -105,8 +99,9 @@ impl PackSet {
         let headers = records.iter().map(header_of).collect::<Result<Vec<_>, _>>()?;
         let mut full = Vec::new();
         let appended = self.append_runs(&mut self.0.writer.lock(), records, &headers, &mut full);
-        for pack in full {
-            self.seal_pack(&pack)?;
+        if !full.is_empty() {
+            self.seal_packs(full)?;
+            self.seal_waiting()?;
         }
         appended
     }
@@ -125,7 +120,8 @@ impl PackSet {
     /// As [`Self::sync`].
     pub fn seal(&self) -> Result<(), EngineError> {
         let open = self.0.writer.lock().open.take();
-        open.map_or(Ok(()), |pack| self.seal_pack(&pack))
+        self.seal_packs(open.into_iter().collect())?;
+        self.seal_waiting()
     }
 
     /// Whether writes still count. Does not block.
@@ -184,6 +180,24 @@ impl PackSet {
         self.0.packs.write().remove(&pack);
     }
 
+    pub(super) fn wrote(&self, pack: PackId) {
+        self.0.flush.wrote(pack);
+    }
+
+    pub(super) fn mark_sealed(&self, pack: PackId, records: u32) {
+        if let Some(pack) = self.0.packs.write().get_mut(&pack) {
+            pack.sealed = Some(records);
+        }
+    }
+
+    pub(super) fn wait_to_seal(&self, pack: Unsealed) {
+        self.0.waiting.lock().push(pack);
+    }
+
+    pub(super) fn take_waiting(&self) -> Vec<Unsealed> {
+        std::mem::take(&mut *self.0.waiting.lock())
+    }
+
     /// Writes to a pack outside the append path; durable after `sync`.
     pub(super) fn overwrite(&self, pack: PackId, offset: u64, bytes: &[u8]) -> Result<(), EngineError> {
         self.0.flush.check()?;
@@ -208,7 +222,7 @@ impl PackSet {
         writer: &mut Writer,
         records: &[NewRecord],
         headers: &[RecordHeader],
-        full: &mut Vec<OpenPack>,
+        full: &mut Vec<Unsealed>,
     ) -> Result<Vec<Location>, EngineError> {
         let mut locations = Vec::with_capacity(records.len());
         while locations.len() < records.len() {
@@ -227,10 +241,13 @@ impl PackSet {
             match written {
                 Ok(run) => locations.extend(run),
                 Err(error) => {
-                    // What was half written must not stand in the way. If even that fails, the pack is left
-                    // as it is, readable up to its end, and the next start seals it.
-                    if self.0.store.truncate(open.id, u64::from(open.end)).is_ok() {
-                        writer.open = Some(open);
+                    // What was half written must not stand in the way. If even that fails, nothing more is
+                    // appended to the pack.
+                    let cut = self.0.store.truncate(open.id, u64::from(open.end));
+                    self.wrote(open.id);
+                    match cut {
+                        Ok(()) => writer.open = Some(open),
+                        Err(_) => self.wait_to_seal(open),
                     }
                     return Err(from_io(error));
                 }
@@ -241,7 +258,7 @@ impl PackSet {
     }
 
     /// How many of the records the pack still takes; an empty pack takes at least one.
-    fn fitting(&self, open: &OpenPack, headers: &[RecordHeader]) -> usize {
+    fn fitting(&self, open: &Unsealed, headers: &[RecordHeader]) -> usize {
         let mut end = u64::from(open.end);
         let fits = headers.iter().take_while(|header| {
             end += header.location(open.id, 0).record_len();
@@ -253,7 +270,7 @@ impl PackSet {
 
     fn write_run(
         &self,
-        open: &mut OpenPack,
+        open: &mut Unsealed,
         records: &[NewRecord],
         headers: &[RecordHeader],
     ) -> io::Result<Vec<Location>> {
@@ -273,7 +290,7 @@ impl PackSet {
         self.0.store.write_at(open.id, u64::from(open.end), &bytes)?;
         open.end = open.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         open.records += u32::try_from(headers.len()).unwrap_or(u32::MAX);
-        open.footer.extend_from_slice(&footer);
+        open.entries.extend_from_slice(&footer);
         if let Some(pack) = self.0.packs.write().get_mut(&open.id) {
             pack.end = open.end;
         }
@@ -281,7 +298,7 @@ impl PackSet {
         Ok(locations)
     }
 
-    fn create(&self, last_id: &mut u64) -> Result<OpenPack, EngineError> {
+    fn create(&self, last_id: &mut u64) -> Result<Unsealed, EngineError> {
         const ATTEMPTS: usize = 16;
         let mut refused = None;
         for _ in 0..ATTEMPTS {
@@ -306,29 +323,9 @@ impl PackSet {
             let pack = Pack { end: END, gaps: Arc::new([]), sealed: None };
             self.0.packs.write().insert(id, pack);
             self.0.flush.wrote(id);
-            return Ok(OpenPack { id, end: END, records: 0, footer: Vec::new() });
+            return Ok(Unsealed::new(id, END));
         }
         Err(refused.map_or(EngineError::Busy("no free pack id"), from_io))
-    }
-
-    /// Writes the footer and makes the pack durable. A full device leaves it to the next start: its records are
-    /// complete without a footer.
-    fn seal_pack(&self, open: &OpenPack) -> Result<(), EngineError> {
-        let mut footer = open.footer.clone();
-        let trailer = append_trailer(&mut footer, open.id, open.end, open.records, &[]);
-        match self.overwrite(open.id, u64::from(open.end), &footer) {
-            Ok(()) => {}
-            Err(EngineError::Poisoned(why)) => return Err(EngineError::Poisoned(why)),
-            Err(error) => {
-                tracing::warn!(pack = %open.id, %error, "a pack could not be sealed; the next start will");
-                return Ok(());
-            }
-        }
-        self.sync()?;
-        if let Some(pack) = self.0.packs.write().get_mut(&open.id) {
-            pack.sealed = Some(trailer.records);
-        }
-        Ok(())
     }
 }
 
@@ -339,22 +336,6 @@ impl Barrier for PackSet {
             other => io::Error::other(other.to_string()),
         })
     }
-}
-
-/// Completes a footer of encoded entries.
-pub(super) fn append_trailer(
-    footer: &mut Vec<u8>,
-    pack: PackId,
-    end: u32,
-    records: u32,
-    gaps: &[Range<u32>],
-) -> Trailer {
-    let (encoded, gaps_crc) = encode_gaps(gaps);
-    let gaps = u32::try_from(gaps.len()).unwrap_or(u32::MAX);
-    let trailer = Trailer { records_end: end, records, gaps, gaps_crc };
-    footer.extend_from_slice(&encoded);
-    footer.extend_from_slice(&trailer.encode(pack));
-    trailer
 }
 
 pub(super) fn from_io(error: io::Error) -> EngineError {

@@ -1,32 +1,112 @@
 //! Packs in memory that can fail and lose what was not synced.
+//!
+//! `bytes` is what a reader sees, `device` what a power cut leaves, `pending` the writes in between. A sync that fails
+//! behaves as the kernel's does: the writes are lost, and readers still see them.
 
 use crate::storage::{PackFile, PackId, PackStore};
+use crate::sys::{Random, SeededRandom};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
+
+const PAGE: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct TestPacks {
     files: Mutex<BTreeMap<PackId, File>>,
     pub(crate) fail_syncs: Mutex<usize>,
+    /// This one and all later syncs fail, counted from the first of the store.
+    pub(crate) fail_syncs_at: Mutex<Option<usize>>,
+    /// So many writes find no room.
+    pub(crate) full_writes: Mutex<usize>,
     /// The next write stops after so many bytes and fails.
     pub(crate) tear_write: Mutex<Option<usize>>,
     pub(crate) syncs: Mutex<usize>,
     pub(crate) reads: Mutex<usize>,
+    /// A range that the device cannot read.
+    pub(crate) bad: Mutex<Option<(PackId, Range<u64>)>>,
 }
 
 #[derive(Debug, Default, Clone)]
 struct File {
     bytes: Vec<u8>,
-    synced: Vec<u8>,
+    device: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug, Clone)]
+enum Pending {
+    Write(usize, Vec<u8>),
+    Truncate(usize),
+}
+
+impl Pending {
+    fn apply(&self, image: &mut Vec<u8>) {
+        match self {
+            Self::Write(start, bytes) => {
+                image.resize(image.len().max(start + bytes.len()), 0);
+                image[*start..start + bytes.len()].copy_from_slice(bytes);
+            }
+            Self::Truncate(len) => image.resize(*len, 0),
+        }
+    }
+
+    /// Page by page, as the kernel writes.
+    fn pages(&self) -> Vec<Self> {
+        let Self::Write(start, bytes) = self else { return vec![self.clone()] };
+        let (mut at, end) = (*start, start + bytes.len());
+        let mut pages = Vec::new();
+        while at < end {
+            let next = ((at / PAGE + 1) * PAGE).min(end);
+            pages.push(Self::Write(at, bytes[at - start..next - start].to_vec()));
+            at = next;
+        }
+        pages
+    }
+}
+
+impl File {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { device: bytes.clone(), bytes, pending: Vec::new() }
+    }
+
+    fn change(&mut self, change: Pending) {
+        change.apply(&mut self.bytes);
+        self.pending.push(change);
+    }
+
+    fn write_back(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            change.apply(&mut self.device);
+        }
+    }
+
+    fn after_power_cut(&self, survives: &mut dyn FnMut() -> bool) -> Self {
+        let mut image = self.device.clone();
+        for page in self.pending.iter().flat_map(Pending::pages).filter(|_| survives()) {
+            page.apply(&mut image);
+        }
+        Self::new(image)
+    }
 }
 
 impl TestPacks {
     /// What a power cut leaves: only synced bytes.
     pub(crate) fn after_power_cut(&self) -> Self {
-        let cut = |f: &File| File { bytes: f.synced.clone(), synced: f.synced.clone() };
-        let files = self.files.lock().iter().map(|(id, file)| (*id, cut(file))).collect();
+        self.cut(&mut || false)
+    }
+
+    /// A power cut that some pages survive that were written and not synced, in no order.
+    pub(crate) fn after_power_cut_with_luck(&self, seed: u64) -> Self {
+        let random = SeededRandom::new(seed);
+        self.cut(&mut || random.u64() % 2 == 0)
+    }
+
+    fn cut(&self, survives: &mut dyn FnMut() -> bool) -> Self {
+        let files = self.files.lock();
+        let files = files.iter().map(|(id, file)| (*id, file.after_power_cut(survives))).collect();
         Self { files: Mutex::new(files), ..Self::default() }
     }
 
@@ -40,11 +120,11 @@ impl TestPacks {
     }
 
     pub(crate) fn set_bytes(&self, id: PackId, bytes: Vec<u8>) {
-        self.files.lock().insert(id, File { synced: bytes.clone(), bytes });
+        self.files.lock().insert(id, File::new(bytes));
     }
 }
 
-fn range(file: &File, offset: u64, len: usize) -> io::Result<std::ops::Range<usize>> {
+fn range(file: &File, offset: u64, len: usize) -> io::Result<Range<usize>> {
     let start = usize::try_from(offset).map_err(io::Error::other)?;
     let end = start.checked_add(len).filter(|end| *end <= file.bytes.len());
     end.map(|end| start..end).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
@@ -71,34 +151,46 @@ impl PackStore for TestPacks {
     }
 
     fn write_at(&self, id: PackId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut full = self.full_writes.lock();
+        if *full > 0 {
+            *full -= 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let mut files = self.files.lock();
         let file = files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
         let tear = self.tear_write.lock().take();
         let bytes = &bytes[..tear.unwrap_or(bytes.len()).min(bytes.len())];
         let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let end = start + bytes.len();
-        if file.bytes.len() < end {
-            file.bytes.resize(end, 0);
-        }
-        file.bytes[start..end].copy_from_slice(bytes);
+        file.change(Pending::Write(start, bytes.to_vec()));
         if tear.is_some() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn sync(&self, id: PackId) -> io::Result<()> {
         *self.syncs.lock() += 1;
-        let mut fail = self.fail_syncs.lock();
-        if *fail > 0 {
-            *fail -= 1;
-            return Err(io::Error::other("injected"));
-        }
         let mut files = self.files.lock();
         let file = files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
-        file.synced = file.bytes.clone();
+        let mut fail = self.fail_syncs.lock();
+        let is_stopped = self.fail_syncs_at.lock().is_some_and(|at| *self.syncs.lock() >= at);
+        if is_stopped {
+            return Err(io::Error::other("stopped"));
+        }
+        if *fail > 0 {
+            *fail -= 1;
+            file.pending.clear();
+            return Err(io::Error::other("injected"));
+        }
+        file.write_back();
         Ok(())
     }
 
     fn read_at(&self, id: PackId, offset: u64, len: usize) -> io::Result<Bytes> {
         *self.reads.lock() += 1;
+        let touches = |(bad, range): &(PackId, Range<u64>)| {
+            *bad == id && range.start < offset + len as u64 && offset < range.end
+        };
+        if self.bad.lock().as_ref().is_some_and(touches) {
+            return Err(rustix::io::Errno::IO.into());
+        }
         let files = self.files.lock();
         let file = files.get(&id).ok_or(io::ErrorKind::NotFound)?;
         Ok(Bytes::copy_from_slice(&file.bytes[range(file, offset, len)?]))
@@ -107,7 +199,7 @@ impl PackStore for TestPacks {
     fn truncate(&self, id: PackId, len: u64) -> io::Result<()> {
         let mut files = self.files.lock();
         let file = files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
-        file.bytes.resize(usize::try_from(len).map_err(io::Error::other)?, 0);
+        file.change(Pending::Truncate(usize::try_from(len).map_err(io::Error::other)?));
         Ok(())
     }
 
@@ -116,8 +208,19 @@ impl PackStore for TestPacks {
         let file = files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
         let range = range(file, offset, len)?;
-        file.bytes[range].fill(0);
+        file.change(Pending::Write(range.start, vec![0; range.len()]));
         Ok(true)
+    }
+
+    fn reload(&self, id: PackId) -> io::Result<()> {
+        let mut files = self.files.lock();
+        let file = files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+        file.write_back();
+        // The length is the inode's, not a page's.
+        let len = file.bytes.len();
+        file.device.resize(len, 0);
+        file.bytes.clone_from(&file.device);
+        Ok(())
     }
 
     fn remove(&self, id: PackId) -> io::Result<()> {

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-fn open(store: &Arc<TestPacks>) -> (PackSet, RecoveryReport) {
+pub(super) fn open(store: &Arc<TestPacks>) -> (PackSet, RecoveryReport) {
     let settings = PackSettings { target_bytes: 1 << 20 };
     PackSet::open(store.clone(), Arc::new(SystemClock), Arc::new(SeededRandom::new(1)), &settings).unwrap()
 }
 
-fn chunk(seed: u64, len: usize) -> NewRecord {
+pub(super) fn chunk(seed: u64, len: usize) -> NewRecord {
     let mut bytes = vec![0; len];
     SeededRandom::new(seed).fill(&mut bytes);
     let id = ChunkId::new(Sha256::digest(&bytes).into());
@@ -23,12 +23,12 @@ fn chunk(seed: u64, len: usize) -> NewRecord {
     NewRecord { id, kind: RecordKind::Chunk, codec: Codec::Raw, raw_len, payload: Bytes::from(bytes) }
 }
 
-fn append(packs: &PackSet, records: &[NewRecord]) -> Vec<(ChunkId, Location)> {
+pub(super) fn append(packs: &PackSet, records: &[NewRecord]) -> Vec<(ChunkId, Location)> {
     let locations = packs.append(records).unwrap();
     records.iter().map(|record| record.id).zip(locations).collect()
 }
 
-fn scanned(packs: &PackSet) -> Vec<(ChunkId, bool)> {
+pub(super) fn scanned(packs: &PackSet) -> Vec<(ChunkId, bool)> {
     let mut found = Vec::new();
     for pack in packs.ids() {
         packs.scan(pack, &mut |record| found.push((record.id, record.dead))).unwrap();

@@ -119,6 +119,9 @@ pub struct RecoveryReport {
     pub recovered: Vec<RecoveredPack>,
     /// Packs without one valid record, from a crash between creation and the first write.
     pub removed: Vec<PackId>,
+    /// Packs that the device cannot read everywhere. What of them could be read is served; they are left as they
+    /// are.
+    pub unreadable: Vec<PackId>,
 }
 
 /// One pack that was scanned at open.
