@@ -40,6 +40,8 @@ impl Locate for Places {
     fn hold(&self) -> Box<dyn Any + Send + Sync> {
         Box::new(())
     }
+
+    fn condemn(&self, _: &ChunkId, _: Location) {}
 }
 
 fn append(packs: &PackSet, places: &Places, kind: RecordKind, id: ChunkId, raw: &Bytes) {

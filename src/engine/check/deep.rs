@@ -1,7 +1,7 @@
 //! Reading every record in use, pack after pack, in the order in which they lie.
 
-use super::Pass;
 use super::report::{CheckPhase, Finding};
+use super::{Checker, Pass};
 use crate::engine::EngineError;
 use crate::engine::codec::decode_record;
 use crate::engine::pack::{Location, Record, RecordKind};
@@ -33,6 +33,9 @@ impl Pass<'_> {
             }
         }
         self.prove_hidden(&hidden)?;
+        if self.report.damaged > 0 {
+            self.checker.index.checkpoint()?;
+        }
         self.progress(CheckPhase::Reading, total, total);
         Ok(())
     }
@@ -88,10 +91,27 @@ impl Pass<'_> {
         for ((id, location), read) in batch.iter().zip(self.checker.packs.read(batch)) {
             self.report.records_read += 1;
             self.report.bytes_read += location.record_len();
-            if let Err(error) = read.and_then(|record| proven(&record)) {
+            let Err(first) = read.and_then(|record| proven(&record)) else { continue };
+            if let Err(error) = self.prove_again(id, location, first) {
                 self.report.found(Finding::Damaged { id: *id, why: error.to_string() });
             }
         }
+    }
+
+    /// From the device, not from memory. Damaged there, too, the record is condemned, so that the next upload of
+    /// the same bytes stores them again, which heals every object that has them.
+    fn prove_again(&self, id: &ChunkId, location: &Location, first: EngineError) -> Result<(), EngineError> {
+        if !matches!(first, EngineError::Corrupt { .. }) {
+            return Err(first);
+        }
+        let Checker { packs, index, .. } = self.checker;
+        packs.reload(location.pack)?;
+        let read = packs.read(&[(*id, *location)]).pop().unwrap_or(Err(first));
+        let proven = read.and_then(|record| proven(&record));
+        if matches!(proven, Err(EngineError::Corrupt { .. })) {
+            index.condemn(id, *location)?;
+        }
+        proven
     }
 }
 

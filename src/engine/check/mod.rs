@@ -2,7 +2,7 @@
 //! hold what its id says; and building the index anew.
 //!
 //! Rules of the module: the caller makes sure that nothing else writes (the data directory's lock), or that the
-//! index has caught up and stays so; a check changes nothing. Memory: references are counted for one range of ids
+//! index has caught up and stays so; a check changes nothing, but that what a deep one finds damaged is condemned. Memory: references are counted for one range of ids
 //! after another, each pass walking all manifests again, so that at most [`IDS_PER_PASS`] counters are held; the
 //! set of nodes already walked, 32 bytes for about a thousand chunks, is held whole.
 

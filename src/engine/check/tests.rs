@@ -63,7 +63,7 @@ async fn i3_a_count_that_is_not_the_recount_is_found() {
 
 #[tokio::test]
 async fn i4_content_that_changed_on_disk_is_found_by_a_deep_check() {
-    let world = store().await;
+    let mut world = store().await;
     let pack = world.packs.ids()[0];
     let mut bytes = world.memory.bytes(pack);
     let at = bytes.windows(64).position(|window| window == &content(9)[..64]).unwrap();
@@ -71,6 +71,10 @@ async fn i4_content_that_changed_on_disk_is_found_by_a_deep_check() {
     world.memory.set_bytes(pack, bytes);
     assert!(check(&world.checker(), false).await.is_clean(), "a quick check reads no chunks");
     let report = check(&world.checker(), true).await;
+    world.put("again", &[9]).await;
+    world.follow().await;
+    let healed = check(&world.checker(), true).await;
+    assert!(healed.is_clean(), "stored again, it is whole for all: {healed}");
     assert!(
         matches!(&report.findings[..], [Finding::Damaged { id: found, .. }] if *found == id(9)),
         "{report}"

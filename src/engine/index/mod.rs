@@ -28,6 +28,7 @@
 mod apply;
 mod catalogue;
 mod changes;
+mod condemn;
 mod encoding;
 mod hold;
 mod lookup;

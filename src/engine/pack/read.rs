@@ -4,6 +4,7 @@ use super::format::{RECORD_HEADER_BYTES, RecordHeader};
 use super::set::PackSet;
 use super::types::{Location, Record};
 use crate::engine::EngineError;
+use crate::storage::PackId;
 use crate::types::ChunkId;
 use bytes::Bytes;
 use std::io;
@@ -46,6 +47,14 @@ impl PackSet {
             .zip(wanted)
             .map(|(r, (id, _))| r.unwrap_or(Err(EngineError::Missing(*id))))
             .collect()
+    }
+
+    /// What is read next comes from the device, not from memory.
+    ///
+    /// # Errors
+    /// When the pack is gone or cannot be opened.
+    pub fn reload(&self, pack: PackId) -> Result<(), EngineError> {
+        Ok(self.store().reload(pack)?)
     }
 
     fn read_run(

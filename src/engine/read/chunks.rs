@@ -28,6 +28,9 @@ pub trait Locate: Send + Sync + std::fmt::Debug {
 
     /// While the hold lives nothing that is referenced now is collected. Does not block.
     fn hold(&self) -> Box<dyn Any + Send + Sync>;
+
+    /// The bytes at that place are damaged: no writer may take the chunk for stored any more. Blocks.
+    fn condemn(&self, id: &ChunkId, damaged: Location);
 }
 
 #[derive(Debug, Clone)]
@@ -77,7 +80,8 @@ impl Chunks {
     }
 
     /// A collection may have moved the chunk between the look-up and the read, and removed or punched what stood
-    /// there before.
+    /// there before. What is damaged where it should be is read once more, from the device: memory may have
+    /// changed what the disk has whole. Damaged there, too, it is condemned.
     fn again(
         &self,
         read: &(ChunkId, Location),
@@ -85,11 +89,17 @@ impl Chunks {
         error: EngineError,
     ) -> Result<Bytes, EngineError> {
         let now = self.resolve(&[read.0])?;
-        if now.first() == Some(read) {
+        let is_there = now.first() == Some(read);
+        if is_there && (!is_damage(&error) || self.packs.reload(read.1.pack).is_err()) {
             return Err(error);
         }
-        let record = self.packs.read(&now).pop().unwrap_or(Err(error))?;
-        decode(&record, kind)
+        let record = self.packs.read(&now).pop().unwrap_or(Err(error));
+        let is_other_kind = record.as_ref().is_ok_and(|record| record.kind != kind);
+        let decoded = record.and_then(|record| decode(&record, kind));
+        if is_there && !is_other_kind && decoded.as_ref().is_err_and(is_damage) {
+            self.locate.condemn(&read.0, read.1);
+        }
+        decoded
     }
 
     fn resolve(&self, ids: &[ChunkId]) -> Result<Vec<(ChunkId, Location)>, EngineError> {
@@ -109,6 +119,10 @@ fn decode(record: &Record, kind: RecordKind) -> Result<Bytes, EngineError> {
         RecordKind::Chunk => {}
     }
     decode_record(record)
+}
+
+const fn is_damage(error: &EngineError) -> bool {
+    matches!(error, EngineError::Corrupt { .. })
 }
 
 pub(super) fn count_corrupt(error: &EngineError) {

@@ -121,4 +121,6 @@ fn inline(bytes: &Bytes, size: u64, range: ResolvedRange) -> Result<BodyStream, 
 }
 
 #[cfg(test)]
+mod heal_tests;
+#[cfg(test)]
 mod tests;

@@ -16,6 +16,12 @@ impl Locate for ChunkIndex {
     fn hold(&self) -> Box<dyn Any + Send + Sync> {
         Box::new(Self::hold(self))
     }
+
+    fn condemn(&self, id: &ChunkId, damaged: Location) {
+        if let Err(error) = Self::condemn(self, id, damaged) {
+            tracing::error!(%id, %error, "a damaged chunk could not be condemned");
+        }
+    }
 }
 
 /// As [`BodyReader::open`].

@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct TestIndex {
     at: Mutex<HashMap<ChunkId, Location>>,
     stale: Mutex<HashMap<ChunkId, Location>>,
+    condemned: Mutex<Vec<(ChunkId, Location)>>,
     holds: Arc<AtomicUsize>,
 }
 
@@ -46,6 +47,10 @@ impl Locate for TestIndex {
     fn hold(&self) -> Box<dyn Any + Send + Sync> {
         self.holds.fetch_add(1, Ordering::SeqCst);
         Box::new(TestHold(Arc::clone(&self.holds)))
+    }
+
+    fn condemn(&self, id: &ChunkId, damaged: Location) {
+        self.condemned.lock().push((*id, damaged));
     }
 }
 
@@ -262,6 +267,8 @@ async fn i4_a_corrupt_chunk_ends_the_stream_before_its_first_byte() {
         world.store.set_bytes(location.pack, bytes);
         let (bytes, error) = world.read(&body, expected.len(), all(expected.len())).await;
         assert!(matches!(error, Some(EngineError::Corrupt { .. })), "{error:?}");
+        let condemned = std::mem::take(&mut *world.index.condemned.lock());
+        assert_eq!(condemned.iter().map(|(_, at)| *at).collect::<Vec<_>>(), [location]);
         assert!(bytes.len() <= broken * (16 << 10) && expected.starts_with(&bytes));
         assert!(broken == 0 || !bytes.is_empty(), "what stands far before a corrupt chunk is served");
         // Its neighbours still are.
