@@ -15,7 +15,8 @@ pub enum Commit {
     CreateBucket {
         name: BucketName,
     },
-    /// Fails with `BucketNotEmpty` while a version or delete marker is left; open uploads go with the bucket.
+    /// Fails with `BucketNotEmpty` while a version or delete marker is left, else with `UploadsOpen` while an
+    /// upload is.
     DeleteBucket {
         name: BucketName,
     },

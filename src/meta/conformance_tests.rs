@@ -243,6 +243,9 @@ async fn view(subject: &Subject, keys: &[ObjectKey], written: &[VersionId]) -> V
                 seen.push(format!("{:?}", meta.version(bucket, key, id).await));
             }
         }
+        for key in keys {
+            seen.push(format!("{:?}", meta.completed(bucket, key, UploadId::new([n as u8; 16])).await));
+        }
         seen.push(format!("{:?}", meta.parts(UploadId::new([n as u8; 16]), None, 9).await));
         seen.push(format!("{:?}", meta.upload(UploadId::new([n as u8; 16])).await));
     }

@@ -35,6 +35,9 @@ pub enum CommitError {
     BucketExists,
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// Abort them first, one by one: a commit must not grow with what a bucket holds.
+    #[error("the bucket has open uploads")]
+    UploadsOpen,
     #[error("no such key")]
     NoSuchKey,
     #[error("no such upload")]

@@ -25,11 +25,13 @@ pub enum ListFrom {
     AfterKey(Vec<u8>),
     /// Behind every key that begins so.
     AfterPrefix(Vec<u8>),
-    /// Behind one version of a key. A version that is gone counts by its place in time; a null one that is
-    /// gone, as if it had been the oldest.
+    /// Behind one version of a key. An id tells the place in time (its salt does not count), so the version may be
+    /// gone. A null one that is gone tells no place: the key begins anew. Pages never continue behind a null one.
     AfterVersion(Vec<u8>, VersionId),
-    /// Behind one upload of a key; when it is gone, behind the key.
-    AfterUpload(Vec<u8>, UploadId),
+    /// Behind the upload of a key that this commit began; it may be gone.
+    AfterUpload(Vec<u8>, CommitSeq),
+    /// Behind the upload of a key with this id. One that is gone tells no place: the key begins anew.
+    AfterUploadId(Vec<u8>, UploadId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

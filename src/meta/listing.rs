@@ -1,22 +1,18 @@
 //! The one listing algorithm: prefix, delimiter, position, limit, and an exact `next`, for every store.
 //!
-//! A store only has to step through its rows in order from a given row ([`Source`]). The algorithm skip-scans: it
-//! seeks past a whole common prefix at once, and past the older versions of a key when there are many. So the
-//! cost is that of the entries returned, plus one step for each key hidden by a delete marker on the way.
+//! A store only has to step through its rows in order from a given row ([`Source`]). Every row that it shows becomes
+//! an entry, or the first of a common prefix, which is sought past at once. So the cost is that of the entries
+//! returned: older versions and deleted keys are in no source of current objects.
 
 use super::MetaError;
 use super::list::{ListEntry, ListFrom, ListPage, ListQuery, ListedObject, ListedVersion};
 use super::list::{UploadEntry, UploadPage, VersionEntry, VersionPage};
 use crate::types::{
-    BucketId, Namespace, ObjectKey, UploadId, VersionId, decode_row_key, object_prefix, object_prefix_end,
-    row_key, scan_prefix,
+    BucketId, CommitSeq, Namespace, ObjectKey, UploadId, VersionId, decode_row_key, object_prefix,
+    object_prefix_end, row_key, scan_prefix,
 };
 
-/// Older versions of a key that are stepped over before seeking behind the key: a step costs about a tenth of
-/// a seek.
-const STEPS_BEFORE_SEEK: u32 = 8;
-
-/// Rows in the order of their keys.
+/// Rows in the order of their keys: for `ListedObject` the current ones that are no delete markers, else all.
 pub(super) trait Source<E> {
     /// Shows `visit` every row of `from..end`, until it answers with anything but [`Step::Next`].
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, E>) -> Result<(), MetaError>;
@@ -27,7 +23,6 @@ pub(super) type Visit<'v, E> = dyn FnMut(Seen<'_, E>) -> Result<Step, MetaError>
 /// A row that a scan has come to.
 pub(super) struct Seen<'r, E> {
     pub row: &'r [u8],
-    pub delete_marker: bool,
     /// Makes the row's entry; called only for rows that are returned.
     pub entry: &'r dyn Fn(ObjectKey) -> Result<E, MetaError>,
 }
@@ -50,8 +45,8 @@ pub(super) fn list_objects<S>(store: &S, bucket: BucketId, query: &ListQuery) ->
 where
     S: Source<ListedObject> + Positions,
 {
-    let page = Listing::new(Namespace::Versions, bucket, query, true).run(store)?;
-    let next = page.next(|key, _| ListFrom::AfterKey(key));
+    let page = Listing::new(Namespace::Versions, bucket, query).run(store)?;
+    let next = page.next(|key, _, _| ListFrom::AfterKey(key));
     let entries = page.entries.into_iter().map(|entry| match entry {
         Entry::Row { entry, .. } => ListEntry::Object(entry),
         Entry::CommonPrefix(prefix) => ListEntry::CommonPrefix(prefix),
@@ -67,7 +62,7 @@ pub(super) fn list_versions<S>(
 where
     S: Source<ListedVersion> + Positions,
 {
-    let mut page = Listing::new(Namespace::Versions, bucket, query, false).run(store)?;
+    let mut page = Listing::new(Namespace::Versions, bucket, query).run(store)?;
     // Rows arrive newest first, so a key's first row is its latest. Only the page's first row may stand in the
     // middle of its key.
     let mut previous: Option<Vec<u8>> = None;
@@ -80,7 +75,13 @@ where
         };
         previous = Some(prefix);
     }
-    let next = page.next(|key, entry| ListFrom::AfterVersion(key, entry.id));
+    // A null version may be replaced, or move, before the next page; its place in time does not.
+    let next = page.next(|key, order, entry| match entry.id {
+        VersionId::Null => {
+            ListFrom::AfterVersion(key, VersionId::Id { seq: CommitSeq::new(!order), salt: 0 })
+        }
+        id @ VersionId::Id { .. } => ListFrom::AfterVersion(key, id),
+    });
     let entries = page.entries.into_iter().map(|entry| match entry {
         Entry::Row { entry, .. } => VersionEntry::Version(entry),
         Entry::CommonPrefix(prefix) => VersionEntry::CommonPrefix(prefix),
@@ -92,11 +93,8 @@ pub(super) fn list_uploads<S>(store: &S, bucket: BucketId, query: &ListQuery) ->
 where
     S: Source<UploadEntry> + Positions,
 {
-    let page = Listing::new(Namespace::Uploads, bucket, query, false).run(store)?;
-    let next = page.next(|key, entry| match entry {
-        UploadEntry::Upload { id, .. } => ListFrom::AfterUpload(key, *id),
-        UploadEntry::CommonPrefix(_) => ListFrom::AfterKey(key),
-    });
+    let page = Listing::new(Namespace::Uploads, bucket, query).run(store)?;
+    let next = page.next(|key, order, _| ListFrom::AfterUpload(key, CommitSeq::new(order)));
     let entries = page.entries.into_iter().map(|entry| match entry {
         Entry::Row { entry, .. } => entry,
         Entry::CommonPrefix(prefix) => UploadEntry::CommonPrefix(prefix),
@@ -137,15 +135,16 @@ struct Page<E> {
 }
 
 impl<E> Page<E> {
-    fn next(&self, behind_row: impl Fn(Vec<u8>, &E) -> ListFrom) -> Option<ListFrom> {
+    /// `behind_row` is given the key, order and entry of the last row.
+    fn next(&self, behind_row: impl Fn(Vec<u8>, u64, &E) -> ListFrom) -> Option<ListFrom> {
         if !self.more {
             return None;
         }
         match self.entries.last()? {
             Entry::CommonPrefix(prefix) => Some(ListFrom::AfterPrefix(prefix.clone())),
             Entry::Row { row, entry } => {
-                let (_, _, key, _) = decode_row_key(row)?;
-                Some(behind_row(key.as_bytes().to_vec(), entry))
+                let (_, _, key, order) = decode_row_key(row)?;
+                Some(behind_row(key.as_bytes().to_vec(), order, entry))
             }
         }
     }
@@ -156,21 +155,15 @@ struct Listing<'q, E> {
     namespace: Namespace,
     bucket: BucketId,
     query: &'q ListQuery,
-    /// Only a key's first row counts, and only when it is no delete marker.
-    current_only: bool,
     page: Page<E>,
-    /// The beginning of the rows of the key decided last.
-    decided: Vec<u8>,
-    /// Rows of that key stepped over.
-    steps: u32,
     /// Where the next scan begins; `None` when this one came to its end.
     seek: Option<Vec<u8>>,
 }
 
 impl<'q, E> Listing<'q, E> {
-    fn new(namespace: Namespace, bucket: BucketId, query: &'q ListQuery, current_only: bool) -> Self {
+    fn new(namespace: Namespace, bucket: BucketId, query: &'q ListQuery) -> Self {
         let page = Page { entries: Vec::new(), more: false };
-        Self { namespace, bucket, query, current_only, page, decided: Vec::new(), steps: 0, seek: None }
+        Self { namespace, bucket, query, page, seek: None }
     }
 
     fn run<S: Source<E> + Positions>(mut self, store: &S) -> Result<Page<E>, MetaError> {
@@ -190,43 +183,34 @@ impl<'q, E> Listing<'q, E> {
 
     /// The first row at or behind the query's position.
     fn first(&self, positions: &impl Positions) -> Result<Vec<u8>, MetaError> {
-        let behind_key = |key: &[u8]| object_prefix_end(self.namespace, self.bucket, key);
+        let key_begins = |key: &[u8]| object_prefix(self.namespace, self.bucket, key);
         let behind_row = |mut row: Vec<u8>| {
             row.push(0);
             row
         };
-        let of_key =
-            |row: &Vec<u8>, key: &[u8]| row.starts_with(&object_prefix(self.namespace, self.bucket, key));
         Ok(match &self.query.from {
             ListFrom::Start => Vec::new(),
-            ListFrom::AfterKey(key) => behind_key(key),
+            ListFrom::AfterKey(key) => object_prefix_end(self.namespace, self.bucket, key),
             ListFrom::AfterPrefix(prefix) => behind_prefix(&scan_prefix(self.namespace, self.bucket, prefix)),
             ListFrom::AfterVersion(key, VersionId::Id { seq, .. }) => {
                 behind_row(row_key(self.namespace, self.bucket, key, !seq.get()))
             }
             ListFrom::AfterVersion(key, VersionId::Null) => {
-                positions.null_version(self.bucket, key)?.map_or_else(|| behind_key(key), behind_row)
+                positions.null_version(self.bucket, key)?.map_or_else(|| key_begins(key), behind_row)
             }
-            ListFrom::AfterUpload(key, id) => {
-                let row = positions.upload(*id)?.filter(|row| of_key(row, key));
-                row.map_or_else(|| behind_key(key), behind_row)
+            ListFrom::AfterUpload(key, seq) => {
+                behind_row(row_key(self.namespace, self.bucket, key, seq.get()))
+            }
+            ListFrom::AfterUploadId(key, id) => {
+                let row = positions.upload(*id)?.filter(|row| row.starts_with(&key_begins(key)));
+                row.map_or_else(|| key_begins(key), behind_row)
             }
         })
     }
 
     fn visit(&mut self, seen: &Seen<'_, E>) -> Result<Step, MetaError> {
-        if self.current_only && !self.decided.is_empty() && seen.row.starts_with(&self.decided) {
-            return Ok(self.step_over_older());
-        }
         let (_, _, key, _) = decode_row_key(seen.row)
             .ok_or_else(|| MetaError::Corrupt(format!("row key {}", hex::encode(seen.row))))?;
-        if self.current_only {
-            self.decided = object_prefix(self.namespace, self.bucket, key.as_bytes());
-            self.steps = 0;
-            if seen.delete_marker {
-                return Ok(Step::Next);
-            }
-        }
         if self.page.entries.len() >= self.query.limit {
             self.page.more = true;
             return Ok(Step::Stop);
@@ -238,15 +222,6 @@ impl<'q, E> Listing<'q, E> {
         }
         self.page.entries.push(Entry::Row { row: seen.row.to_vec(), entry: (seen.entry)(key)? });
         Ok(Step::Next)
-    }
-
-    fn step_over_older(&mut self) -> Step {
-        self.steps += 1;
-        if self.steps < STEPS_BEFORE_SEEK {
-            return Step::Next;
-        }
-        self.seek = Some(behind_prefix(&self.decided));
-        Step::Stop
     }
 
     fn common_prefix(&self, key: &[u8]) -> Option<Vec<u8>> {

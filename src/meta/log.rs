@@ -65,8 +65,13 @@ pub enum Change {
     UploadAborted {
         upload: UploadId,
     },
+    /// The manifests dropped belong to the change before, of the same commit: parts of an upload that ended.
+    Released,
     Mark,
 }
+
+/// The most manifests that a `Released` record names. A root has at most 10 KiB, so a record about 1.3 MiB.
+pub(super) const MANIFESTS_PER_RECORD: usize = 128;
 
 /// A version as logged; `object` is `None` for a delete marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -36,6 +36,14 @@ pub trait MetaStore: Send + Sync + std::fmt::Debug {
 
     async fn upload(&self, id: UploadId) -> Result<Option<Upload>, MetaError>;
 
+    /// The version of a key that an upload's completion made, while it is there.
+    async fn completed(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<Option<ObjectVersion>, MetaError>;
+
     /// Open uploads by key, oldest first under each key.
     async fn list_uploads(&self, bucket: BucketId, query: ListQuery) -> Result<UploadPage, MetaError>;
 
@@ -54,7 +62,8 @@ pub trait ChangeLog: Send + Sync + std::fmt::Debug {
     /// The newest record's position; zero for a new store.
     async fn last_seq(&self) -> Result<CommitSeq, MetaError>;
 
-    /// Records behind `seq`, in order, at most `limit`. A gap at the beginning (the log was trimmed past
+    /// Records behind `seq`, in order, at most `limit`, and fewer when they are large: together about 8 MiB, but one
+    /// at least. A gap at the beginning (the log was trimmed past
     /// `seq`) is an error, never silently skipped.
     async fn changes_after(&self, seq: CommitSeq, limit: usize) -> Result<Vec<LogRecord>, MetaError>;
 

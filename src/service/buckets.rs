@@ -3,10 +3,14 @@
 use super::authorize::authorize;
 use super::context::{WRONG_OUTCOME, unexpected};
 use super::names::invalid;
-use super::settings::MAX_BUCKETS;
-use super::{Action, Caller, ObjectService, Resource, ServiceError};
-use crate::meta::{Bucket, Commit, Outcome};
+use super::settings::{MAX_BUCKETS, MAX_KEYS};
+use super::{Action, Caller, Inner, ObjectService, Resource, ServiceError};
+use crate::meta::{Bucket, Commit, CommitError, ListFrom, ListQuery, Outcome, UploadEntry};
 use crate::types::{BucketName, Versioning};
+use futures::{StreamExt, TryStreamExt};
+
+/// How often a deletion aborts the uploads that it finds before it gives up.
+const DELETE_ATTEMPTS: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListBucketsRequest {
@@ -62,13 +66,19 @@ impl ObjectService {
         Ok(self.region())
     }
 
+    /// Deletes an empty bucket. Open uploads do not keep it: they are aborted, one commit each.
+    ///
     /// # Errors
-    /// `NoSuchBucket`, `BucketNotEmpty`.
+    /// `NoSuchBucket`, `BucketNotEmpty`; `Busy` when uploads keep being started.
     pub async fn delete_bucket(&self, caller: &Caller, name: &BucketName) -> Result<(), ServiceError> {
         authorize(caller, Action::DeleteBucket, Resource::Bucket(name))?;
-        let commit = Commit::DeleteBucket { name: name.clone() };
-        self.inner.meta.commit(commit).await.map_err(|e| unexpected(name, e))?;
-        Ok(())
+        for _ in 0..DELETE_ATTEMPTS {
+            match self.inner.meta.commit(Commit::DeleteBucket { name: name.clone() }).await {
+                Err(CommitError::UploadsOpen) => self.inner.abort_uploads(name).await?,
+                deleted => return deleted.map(drop).map_err(|e| unexpected(name, e)),
+            }
+        }
+        Err(unexpected(name, CommitError::UploadsOpen))
     }
 
     /// # Errors
@@ -123,6 +133,29 @@ impl ObjectService {
         let bucket = self.inner.bucket(name).await?.id;
         let commit = Commit::SetVersioning { bucket, versioning };
         self.inner.meta.commit(commit).await.map_err(|e| unexpected(name, e))?;
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Aborts the uploads that are open in a bucket, page by page.
+    async fn abort_uploads(&self, name: &BucketName) -> Result<(), ServiceError> {
+        let bucket = self.bucket(name).await?.id;
+        let mut from = Some(ListFrom::Start);
+        while let Some(start) = from {
+            let query = ListQuery { from: start, limit: MAX_KEYS, ..ListQuery::default() };
+            let page = self.meta.list_uploads(bucket, query).await?;
+            let aborts = page.entries.into_iter().map(|entry| async move {
+                let UploadEntry::Upload { id, .. } = entry else { return Ok(()) };
+                match self.meta.commit(Commit::AbortUpload { upload: id }).await {
+                    Ok(_) | Err(CommitError::NoSuchUpload) => Ok(()),
+                    Err(error) => Err(unexpected(name, error)),
+                }
+            });
+            let concurrency = self.settings.delete_concurrency.max(1);
+            futures::stream::iter(aborts).buffer_unordered(concurrency).try_collect::<()>().await?;
+            from = page.next;
+        }
         Ok(())
     }
 }

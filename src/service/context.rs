@@ -113,6 +113,7 @@ pub(super) fn unexpected(bucket: &BucketName, error: CommitError) -> ServiceErro
         CommitError::BucketExists => ServiceError::BucketAlreadyOwnedByYou { bucket: bucket.clone() },
         CommitError::BucketNotEmpty => ServiceError::BucketNotEmpty { bucket: bucket.clone() },
         CommitError::InvalidState(why) => ServiceError::InvalidBucketState { bucket: bucket.clone(), why },
+        CommitError::UploadsOpen => ServiceError::Busy("uploads are being started in the bucket"),
         CommitError::NoSuchKey => ServiceError::Internal("the commit missed a key it did not need"),
         CommitError::NoSuchUpload => ServiceError::Internal("the commit missed an upload it did not need"),
         CommitError::ConditionFailed => ServiceError::Internal("a condition failed that was not set"),

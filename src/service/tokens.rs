@@ -52,9 +52,10 @@ impl ListToken {
     pub(super) fn from_next(next: ListFrom) -> Option<Self> {
         match next {
             ListFrom::Start => None,
-            ListFrom::AfterKey(key) | ListFrom::AfterVersion(key, _) | ListFrom::AfterUpload(key, _) => {
-                Some(Self::AfterKey(key))
-            }
+            ListFrom::AfterKey(key)
+            | ListFrom::AfterVersion(key, _)
+            | ListFrom::AfterUpload(key, _)
+            | ListFrom::AfterUploadId(key, _) => Some(Self::AfterKey(key)),
             ListFrom::AfterPrefix(prefix) => Some(Self::AfterPrefix(prefix)),
         }
     }

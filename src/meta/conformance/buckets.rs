@@ -44,7 +44,7 @@ pub(super) async fn deleting(subject: &Subject) {
     expects!(subject.refuse(gone()).await, CommitError::BucketNotEmpty);
     subject.delete(id, "k", DeleteTarget::Current).await;
 
-    // A delete marker keeps a bucket, an open upload does not.
+    // A delete marker keeps a bucket, and so does an open upload, which is for the caller to abort.
     subject.versioning(id, Versioning::Enabled).await;
     let (marker, _) = subject.delete(id, "k", DeleteTarget::Current).await;
     expects!(subject.refuse(gone()).await, CommitError::BucketNotEmpty);
@@ -59,9 +59,10 @@ pub(super) async fn deleting(subject: &Subject) {
             part: super::uploads::part(super::chunked(1, 10)),
         })
         .await;
+    expects!(subject.refuse(gone()).await, CommitError::UploadsOpen);
+    subject.commit(Commit::AbortUpload { upload }).await;
     assert_eq!(subject.commit(gone()).await, Outcome::Done);
     assert_eq!(subject.meta.bucket(&name("short-lived")).await.unwrap(), None);
-    assert_eq!(subject.meta.upload(upload).await.unwrap(), None, "open uploads go with their bucket");
     let totals = subject.log.totals().await.unwrap();
     assert_eq!((totals.uploads, totals.parts, totals.manifests, totals.logical_bytes), (0, 0, 0, 0));
     expects!(subject.refuse(gone()).await, CommitError::NoSuchBucket);

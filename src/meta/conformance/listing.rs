@@ -1,8 +1,8 @@
 //! Listings page by page: every page size gives the same whole.
 
 use super::{Subject, inline, uploads};
-use crate::meta::{DeleteTarget, ListEntry, ListFrom, ListQuery, UploadEntry, VersionEntry};
-use crate::types::{BucketId, Versioning};
+use crate::meta::{Commit, DeleteTarget, ListEntry, ListFrom, ListQuery, UploadEntry, VersionEntry};
+use crate::types::{BucketId, UploadId, VersionId, Versioning};
 
 fn query(prefix: &str, delimiter: Option<&str>, limit: usize) -> ListQuery {
     let delimiter = delimiter.map(|text| text.as_bytes().to_vec());
@@ -128,4 +128,89 @@ pub(super) async fn uploads(subject: &Subject) {
     }
     let page = subject.meta.list_uploads(bucket, query("", Some("/"), 100)).await.unwrap();
     assert_eq!(page.entries.last(), Some(&UploadEntry::CommonPrefix(b"c/".to_vec())));
+}
+
+/// Whatever happens to a key's versions, the listing shows the newest one if it is an object.
+pub(super) async fn current_objects(subject: &Subject) {
+    let bucket = subject.bucket("bucket").await;
+    let listed = || async {
+        let page = subject.meta.list_objects(bucket, query("", None, 9)).await.unwrap();
+        let size = |entry: &ListEntry| if let ListEntry::Object(object) = entry { object.size } else { 0 };
+        page.entries.iter().map(size).collect::<Vec<_>>()
+    };
+    let null = DeleteTarget::Version(VersionId::Null);
+    subject.put(bucket, "k", inline("1")).await;
+    subject.put(bucket, "k", inline("22")).await;
+    assert_eq!(listed().await, [2]);
+    subject.versioning(bucket, Versioning::Enabled).await;
+    let (third, _) = subject.put(bucket, "k", inline("333")).await;
+    assert_eq!(listed().await, [3]);
+    let (marker, _) = subject.delete(bucket, "k", DeleteTarget::Current).await;
+    assert_eq!(listed().await, [0; 0]);
+    subject.delete(bucket, "k", null).await;
+    assert_eq!(listed().await, [0; 0], "what went was below the marker");
+    subject.delete(bucket, "k", DeleteTarget::Version(marker.unwrap())).await;
+    assert_eq!(listed().await, [3]);
+    subject.versioning(bucket, Versioning::Suspended).await;
+    subject.put(bucket, "k", inline("4444")).await;
+    assert_eq!(listed().await, [4]);
+    subject.delete(bucket, "k", DeleteTarget::Current).await;
+    assert_eq!(listed().await, [0; 0], "a null marker took the null version's place");
+    subject.put(bucket, "k", inline("55555")).await;
+    assert_eq!(listed().await, [5]);
+    subject.delete(bucket, "k", null).await;
+    assert_eq!(listed().await, [3]);
+    subject.delete(bucket, "k", DeleteTarget::Version(third)).await;
+    assert_eq!(listed().await, [0; 0]);
+}
+
+/// A page's end may be replaced or deleted before the next page is asked for: nothing else is lost.
+pub(super) async fn vanished_versions(subject: &Subject) {
+    let bucket = subject.bucket("bucket").await;
+    subject.versioning(bucket, Versioning::Enabled).await;
+    let (oldest, _) = subject.put(bucket, "k", inline("1")).await;
+    subject.versioning(bucket, Versioning::Suspended).await;
+    subject.put(bucket, "k", inline("22")).await;
+    let ids = |page: &crate::meta::VersionPage| -> Vec<VersionId> {
+        let id = |entry: &VersionEntry| match entry {
+            VersionEntry::Version(version) => version.id,
+            VersionEntry::CommonPrefix(_) => panic!("no prefix was asked for"),
+        };
+        page.entries.iter().map(id).collect()
+    };
+    let ask = |from| subject.meta.list_versions(bucket, ListQuery { from, ..query("", None, 1) });
+    let first = ask(ListFrom::Start).await.unwrap();
+    assert_eq!(ids(&first), [VersionId::Null]);
+    subject.delete(bucket, "k", DeleteTarget::Current).await;
+    let second = ask(first.next.clone().unwrap()).await.unwrap();
+    assert_eq!(ids(&second), [oldest], "the null version was replaced by a newer marker");
+    subject.delete(bucket, "k", DeleteTarget::Version(VersionId::Null)).await;
+    assert_eq!(ids(&ask(first.next.unwrap()).await.unwrap()), [oldest], "and then deleted");
+    // A client may name the null version itself.
+    let named = || ListFrom::AfterVersion(b"k".to_vec(), VersionId::Null);
+    assert_eq!(ids(&ask(named()).await.unwrap()), [oldest], "rather once more than not at all");
+    subject.put(bucket, "k", inline("333")).await;
+    assert_eq!(ids(&ask(named()).await.unwrap()), [oldest]);
+}
+
+pub(super) async fn vanished_uploads(subject: &Subject) {
+    let bucket = subject.bucket("bucket").await;
+    for n in 1..=4 {
+        uploads::start(subject, bucket, "k", n).await;
+    }
+    let shown = |page: &crate::meta::UploadPage| -> Vec<u8> {
+        let id = |entry: &UploadEntry| match entry {
+            UploadEntry::Upload { id, .. } => id.as_bytes()[0],
+            UploadEntry::CommonPrefix(_) => panic!("no prefix was asked for"),
+        };
+        page.entries.iter().map(id).collect()
+    };
+    let ask = |from| subject.meta.list_uploads(bucket, ListQuery { from, ..query("", None, 2) });
+    let first = ask(ListFrom::Start).await.unwrap();
+    assert_eq!(shown(&first), [1, 2]);
+    subject.commit(Commit::AbortUpload { upload: UploadId::new([2; 16]) }).await;
+    assert_eq!(shown(&ask(first.next.unwrap()).await.unwrap()), [3, 4]);
+    let named = |id| ListFrom::AfterUploadId(b"k".to_vec(), UploadId::new([id; 16]));
+    assert_eq!(shown(&ask(named(3)).await.unwrap()), [4]);
+    assert_eq!(shown(&ask(named(2)).await.unwrap()), [1, 3], "rather once more than not at all");
 }

@@ -99,9 +99,14 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     uploads::parts(&empty().await).await;
     uploads::completing(&empty().await).await;
     uploads::aborting(&empty().await).await;
+    uploads::completed(&empty().await).await;
+    uploads::many_parts(&empty().await).await;
     listing::objects(&empty().await).await;
     listing::versions(&empty().await).await;
     listing::uploads(&empty().await).await;
+    listing::current_objects(&empty().await).await;
+    listing::vanished_versions(&empty().await).await;
+    listing::vanished_uploads(&empty().await).await;
     log::positions_and_stamps(&empty().await).await;
     log::manifests_added_and_dropped(&empty().await).await;
     log::shared_bodies(&empty().await).await;

@@ -2,10 +2,11 @@
 
 use super::{Subject, chunked, expects, inline, key, manifest, object};
 use crate::meta::{
-    Commit, CommitError, NewBody, NewPart, NewUpload, Outcome, StoredBody, VersionKind, WriteCondition,
+    Change, Commit, CommitError, DeleteTarget, NewBody, NewPart, NewUpload, Outcome, StoredBody, VersionKind,
+    WriteCondition,
 };
 use crate::types::{
-    Attributes, BucketId, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, PartNumber, UploadId,
+    Attributes, BucketId, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, PartNumber, UploadId, Versioning,
 };
 
 pub(super) fn number(n: i64) -> PartNumber {
@@ -92,6 +93,58 @@ pub(super) async fn completing(subject: &Subject) {
     let manifests = subject.log.manifests(None, 9).await.unwrap();
     assert_eq!(manifests.iter().map(|row| row.id).collect::<Vec<_>>(), [manifest(3, 10).id()]);
     expects!(subject.refuse(complete(Vec::new(), WriteCondition::None)).await, CommitError::NoSuchUpload);
+}
+
+/// What an upload's completion made is found by the upload, wherever it stands, until it is deleted.
+pub(super) async fn completed(subject: &Subject) {
+    let bucket = subject.bucket("bucket").await;
+    subject.versioning(bucket, Versioning::Enabled).await;
+    let upload = start(subject, bucket, "big", 1).await;
+    let found = |name: &'static str, upload| async move {
+        let version = subject.meta.completed(bucket, &key(name), upload).await.unwrap();
+        version.map(|version| (version.id, version.is_latest))
+    };
+    assert_eq!(found("big", upload).await, None, "it is still open");
+    let seq = put(subject, upload, 1, chunked(1, 10)).await;
+    let (parts, condition) = (vec![(number(1), seq)], WriteCondition::None);
+    let complete = Commit::CompleteUpload { upload, parts, object: object(chunked(1, 10)), condition };
+    let Outcome::Written { id, .. } = subject.commit(complete).await else { panic!("a version") };
+    assert_eq!(found("big", upload).await, Some((id, true)));
+    assert_eq!(found("other", upload).await, None, "another key's");
+    let stranger = start(subject, bucket, "big", 2).await;
+    subject.commit(Commit::AbortUpload { upload: stranger }).await;
+    assert_eq!(found("big", stranger).await, None, "it was aborted");
+    subject.put(bucket, "big", chunked(1, 10)).await;
+    assert_eq!(found("big", upload).await, Some((id, false)), "a newer version hides nothing");
+    subject.delete(bucket, "big", DeleteTarget::Version(id)).await;
+    assert_eq!(found("big", upload).await, None);
+}
+
+/// However many parts an upload has, no record of the log grows with them (I5).
+pub(super) async fn many_parts(subject: &Subject) {
+    let bucket = subject.bucket("bucket").await;
+    for (id, ends) in [(1, "completed"), (2, "aborted")] {
+        let upload = start(subject, bucket, ends, id).await;
+        let mut parts = Vec::new();
+        for n in 1..=300_i64 {
+            let len = u64::from(id) * 1_000 + n.unsigned_abs();
+            parts.push((number(n), put(subject, upload, n, chunked(id, len)).await));
+        }
+        let before = subject.log.last_seq().await.unwrap();
+        let (object, condition) = (object(inline("whole")), WriteCondition::None);
+        subject
+            .commit(match id {
+                1 => Commit::CompleteUpload { upload, parts, object, condition },
+                _ => Commit::AbortUpload { upload },
+            })
+            .await;
+        let records = subject.log.changes_after(before, 100).await.unwrap();
+        let dropped: Vec<_> = records.iter().map(|record| record.dropped.len()).collect();
+        assert_eq!(dropped, [0, 128, 128, 44], "{ends}");
+        assert!(records[1..].iter().all(|record| record.change == Change::Released));
+        assert_eq!(records.last().map(|record| record.seq), subject.log.last_seq().await.ok());
+        assert_eq!(subject.log.manifests(None, 9).await.unwrap(), []);
+    }
 }
 
 pub(super) async fn aborting(subject: &Subject) {

@@ -82,6 +82,15 @@ impl MetaStore for MemoryStore {
         Ok(state.upload_row(id).and_then(|row| state.uploads.get(&row)).map(state::Upload::shown))
     }
 
+    async fn completed(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<Option<ObjectVersion>, MetaError> {
+        self.state.lock().completed(bucket, key, upload)
+    }
+
     async fn list_uploads(&self, bucket: BucketId, query: ListQuery) -> Result<UploadPage, MetaError> {
         listing::list_uploads(&*self.state.lock(), bucket, &query)
     }

@@ -21,25 +21,42 @@ impl State {
         key: &ObjectKey,
         id: Option<VersionId>,
     ) -> Result<Option<ObjectVersion>, MetaError> {
-        let mut of_key = self.of_key(bucket, key.as_bytes()).map(|(_, version)| version);
-        let Some(current) = of_key.next() else { return Ok(None) };
         let found = match id {
-            None => Some(current),
+            None => self.current(bucket, key),
             Some(id) => self.find(bucket, key.as_bytes(), id).map(|(_, version)| version),
         };
-        let Some(version) = found else { return Ok(None) };
+        found.map(|version| self.shown(bucket, key, version)).transpose()
+    }
+
+    pub(super) fn completed(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<Option<ObjectVersion>, MetaError> {
+        let mut of_key = self.of_key(bucket, key.as_bytes()).map(|(_, version)| version);
+        let found = of_key.find(|version| version.upload == Some(upload));
+        found.map(|version| self.shown(bucket, key, version)).transpose()
+    }
+
+    fn shown(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: &Version,
+    ) -> Result<ObjectVersion, MetaError> {
         let kind = match &version.logged.object {
             None => VersionKind::DeleteMarker,
             Some(object) => VersionKind::Object(self.data(object)?),
         };
-        Ok(Some(ObjectVersion {
+        Ok(ObjectVersion {
             key: key.clone(),
             id: version.logged.id,
             seq: version.seq,
             modified: version.modified,
-            is_latest: version.seq == current.seq,
+            is_latest: self.current(bucket, key).is_some_and(|current| current.seq == version.seq),
             kind,
-        }))
+        })
     }
 
     fn data(&self, object: &LoggedObject) -> Result<ObjectData, MetaError> {
@@ -123,10 +140,16 @@ impl Positions for State {
 
 impl Source<ListedObject> for State {
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, ListedObject>) -> Result<(), MetaError> {
+        // A key's rows differ only in the order at their end, and the newest is the first.
+        let key_of = |row: &[u8]| row[..row.len() - size_of::<u64>()].to_vec();
+        let mut decided = Vec::new();
         for (row, version) in self.versions.range::<[u8], _>((Bound::Included(from), Bound::Excluded(end))) {
+            if std::mem::replace(&mut decided, key_of(row)) == key_of(row) || version.logged.object.is_none()
+            {
+                continue;
+            }
             let entry = |key| version.listed(key).ok_or_else(|| MetaError::Corrupt("not an object".into()));
-            let delete_marker = version.logged.object.is_none();
-            if visit(Seen { row, delete_marker, entry: &entry })? == Step::Stop {
+            if visit(Seen { row, entry: &entry })? == Step::Stop {
                 break;
             }
         }
@@ -146,8 +169,7 @@ impl Source<ListedVersion> for State {
                     object: version.listed(key),
                 })
             };
-            let delete_marker = version.logged.object.is_none();
-            if visit(Seen { row, delete_marker, entry: &entry })? == Step::Stop {
+            if visit(Seen { row, entry: &entry })? == Step::Stop {
                 break;
             }
         }
@@ -168,7 +190,7 @@ impl Source<UploadEntry> for State {
                     storage_class: upload.logged.attributes.storage_class.clone(),
                 })
             };
-            if visit(Seen { row, delete_marker: false, entry: &entry })? == Step::Stop {
+            if visit(Seen { row, entry: &entry })? == Step::Stop {
                 break;
             }
         }

@@ -1,6 +1,7 @@
 //! The model's state and what each commit does to it. Every command checks everything first and changes the
 //! state only then: a refused one leaves no trace.
 
+use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::{
     Bucket, Change, Commit, CommitError, Consumer, DeleteTarget, LogRecord, LoggedObject, LoggedPart,
     LoggedUpload, LoggedVersion, ManifestRow, NewBody, NewObject, NewPart, NewUpload, Outcome, Totals,
@@ -34,6 +35,8 @@ pub(super) struct Version {
     pub seq: CommitSeq,
     pub modified: UnixMillis,
     pub logged: LoggedVersion,
+    /// The upload whose completion made it.
+    pub upload: Option<UploadId>,
 }
 
 impl Version {
@@ -68,8 +71,16 @@ struct Draft {
     seq: CommitSeq,
     at: UnixMillis,
     salt: u64,
+    /// The upload that the command completes.
+    upload: Option<UploadId>,
     added: Vec<ManifestRow>,
     dropped: Vec<ManifestRow>,
+}
+
+impl Draft {
+    fn new(seq: CommitSeq, at: UnixMillis, salt: u64) -> Self {
+        Self { seq, at, salt, upload: None, added: Vec::new(), dropped: Vec::new() }
+    }
 }
 
 impl State {
@@ -80,7 +91,7 @@ impl State {
         salt: u64,
     ) -> Result<Outcome, CommitError> {
         let at = now.max(self.last_at);
-        let draft = Draft { seq: self.last_seq.next(), at, salt, added: Vec::new(), dropped: Vec::new() };
+        let draft = Draft::new(self.last_seq.next(), at, salt);
         match commit {
             Commit::CreateBucket { name } => self.create_bucket(name, draft),
             Commit::DeleteBucket { name } => self.delete_bucket(&name, draft),
@@ -98,9 +109,8 @@ impl State {
             }
             Commit::AbortUpload { upload } => {
                 let row = self.upload_row(upload).ok_or(CommitError::NoSuchUpload)?;
-                let mut draft = draft;
-                self.drop_upload(&row, &mut draft);
                 self.record(draft, Change::UploadAborted { upload });
+                self.drop_upload(&row);
                 Ok(Outcome::Done)
             }
             Commit::Mark => {
@@ -133,7 +143,7 @@ impl State {
         Ok(Outcome::Bucket(bucket))
     }
 
-    fn delete_bucket(&mut self, name: &BucketName, mut draft: Draft) -> Result<Outcome, CommitError> {
+    fn delete_bucket(&mut self, name: &BucketName, draft: Draft) -> Result<Outcome, CommitError> {
         let bucket = self.buckets.get(name).ok_or(CommitError::NoSuchBucket)?.id;
         let within = |namespace| {
             let start = scan_prefix(namespace, bucket, b"");
@@ -142,10 +152,8 @@ impl State {
         if self.versions.range(within(Namespace::Versions)).next().is_some() {
             return Err(CommitError::BucketNotEmpty);
         }
-        let uploads: Vec<_> =
-            self.uploads.range(within(Namespace::Uploads)).map(|(row, _)| row.clone()).collect();
-        for row in uploads {
-            self.drop_upload(&row, &mut draft);
+        if self.uploads.range(within(Namespace::Uploads)).next().is_some() {
+            return Err(CommitError::UploadsOpen);
         }
         self.buckets.remove(name);
         self.record(draft, Change::BucketDeleted { bucket });
@@ -277,10 +285,11 @@ impl State {
         let versioning = self.versioning(bucket)?;
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
+        draft.upload = Some(id);
         let (version, replaced) = self.write(bucket, &key, versioning, Some(object), &mut draft);
-        self.drop_upload(&row, &mut draft);
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
         self.record(draft, Change::UploadCompleted { upload: id, bucket, key, version, replaced });
+        self.drop_upload(&row);
         Ok(outcome)
     }
 
@@ -321,7 +330,8 @@ impl State {
         };
         let logged = LoggedVersion { id, object };
         let row = row_key(Namespace::Versions, bucket, key.as_bytes(), !draft.seq.get());
-        let version = Version { seq: draft.seq, modified: draft.at, logged: logged.clone() };
+        let version =
+            Version { seq: draft.seq, modified: draft.at, logged: logged.clone(), upload: draft.upload };
         self.versions.insert(row, version);
         (logged, replaced)
     }
@@ -341,10 +351,16 @@ impl State {
         Some(removed)
     }
 
-    fn drop_upload(&mut self, row: &[u8], draft: &mut Draft) {
+    /// Behind the record of the command that ends the upload.
+    fn drop_upload(&mut self, row: &[u8]) {
         let parts = self.uploads.remove(row).map(|upload| upload.parts).unwrap_or_default();
+        let mut released = Draft::new(self.last_seq, self.last_at, 0);
         for part in parts.into_values() {
-            self.release(&part.logged.body, draft);
+            self.release(&part.logged.body, &mut released);
+        }
+        for dropped in released.dropped.chunks(MANIFESTS_PER_RECORD) {
+            let record = Draft::new(self.last_seq.next(), self.last_at, 0);
+            self.record(Draft { dropped: dropped.to_vec(), ..record }, Change::Released);
         }
     }
 
@@ -435,7 +451,7 @@ impl State {
         self.of_key(bucket, key).find(|(_, version)| version.logged.id == id)
     }
 
-    fn current(&self, bucket: BucketId, key: &ObjectKey) -> Option<&Version> {
+    pub(super) fn current(&self, bucket: BucketId, key: &ObjectKey) -> Option<&Version> {
         self.of_key(bucket, key.as_bytes()).next().map(|(_, version)| version)
     }
 

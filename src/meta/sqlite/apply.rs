@@ -10,6 +10,7 @@ use super::record::{self, EncodedManifest};
 use super::sql;
 use super::state::State;
 use crate::meta::listing::behind_prefix;
+use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::{
     Bucket, Change, Commit, CommitError, Consumer, LoggedPart, LoggedUpload, MetaError, NewObject, NewPart,
     NewUpload, Outcome, WriteCondition,
@@ -36,6 +37,8 @@ pub(super) struct Draft {
     pub at: UnixMillis,
     pub salt: u64,
     pub root: Option<EncodedRoot>,
+    /// The upload that the command completes.
+    pub upload: Option<UploadId>,
     pub added: Vec<EncodedManifest>,
     pub dropped: Vec<EncodedManifest>,
 }
@@ -71,10 +74,10 @@ impl Session<'_> {
     ) -> Result<Outcome, CommitError> {
         let at = now.max(self.state.last_at);
         let seq = self.state.last_seq.next();
-        let draft = Draft { seq, at, salt, root, added: Vec::new(), dropped: Vec::new() };
+        let draft = Draft { seq, at, salt, root, upload: None, added: Vec::new(), dropped: Vec::new() };
         match commit {
             Commit::CreateBucket { name } => self.create_bucket(name, &draft),
-            Commit::DeleteBucket { name } => self.delete_bucket(&name, draft),
+            Commit::DeleteBucket { name } => self.delete_bucket(&name, &draft),
             Commit::SetVersioning { bucket, versioning } => self.set_versioning(bucket, versioning, &draft),
             Commit::PutVersion { bucket, key, object, condition } => {
                 self.put_version(bucket, key, object, condition, draft)
@@ -120,21 +123,22 @@ impl Session<'_> {
         Ok(Outcome::Bucket(bucket))
     }
 
-    fn delete_bucket(&mut self, name: &BucketName, mut draft: Draft) -> Result<Outcome, CommitError> {
+    fn delete_bucket(&mut self, name: &BucketName, draft: &Draft) -> Result<Outcome, CommitError> {
         let bucket = self.bucket_by_name(name)?.ok_or(CommitError::NoSuchBucket)?.id;
-        let versions = scan_prefix(Namespace::Versions, bucket, b"");
-        let any =
-            self.db.prepare_cached(sql::ANY_VERSION)?.exists(params![versions, behind_prefix(&versions)])?;
-        if any {
+        let any = |sql, namespace| {
+            let start = scan_prefix(namespace, bucket, b"");
+            self.db.prepare_cached(sql)?.exists(params![start, behind_prefix(&start)])
+        };
+        if any(sql::ANY_VERSION, Namespace::Versions)? {
             return Err(CommitError::BucketNotEmpty);
         }
-        for upload in self.uploads_of(bucket)? {
-            self.drop_upload(&upload, &mut draft)?;
+        if any(sql::ANY_UPLOAD, Namespace::Uploads)? {
+            return Err(CommitError::UploadsOpen);
         }
         self.db.prepare_cached(sql::DROP_BUCKET)?.execute([bucket.get()])?;
         self.state.totals.buckets -= 1;
         self.touched.push(super::cache::bucket_key(name));
-        self.record(&draft, &Change::BucketDeleted { bucket })?;
+        self.record(draft, &Change::BucketDeleted { bucket })?;
         Ok(Outcome::Done)
     }
 
@@ -230,8 +234,9 @@ impl Session<'_> {
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let upload = self.open_upload(id)?.ok_or(CommitError::NoSuchUpload)?;
+        let held = self.parts(&upload)?;
         let there: std::collections::HashMap<u16, CommitSeq> =
-            self.parts(&upload)?.iter().map(|part| (part.number, part.seq)).collect();
+            held.iter().map(|part| (part.number, part.seq)).collect();
         if let Some((number, _)) = parts.iter().find(|(number, seq)| there.get(&number.get()) != Some(seq)) {
             return Err(CommitError::PartGone(*number));
         }
@@ -239,18 +244,20 @@ impl Session<'_> {
         let mut place = self.place(bucket, key)?;
         condition.check(place.current_etag()?)?;
         self.check_body(&object.body)?;
+        draft.upload = Some(id);
         let (version, replaced) = self.write(&mut place, Some(object), &mut draft)?;
-        self.drop_upload(&upload, &mut draft)?;
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
         let key = place.key;
         self.record(&draft, &Change::UploadCompleted { upload: id, bucket, key, version, replaced })?;
+        self.drop_upload(&upload, held, draft)?;
         Ok(outcome)
     }
 
-    fn abort_upload(&mut self, id: UploadId, mut draft: Draft) -> Result<Outcome, CommitError> {
+    fn abort_upload(&mut self, id: UploadId, draft: Draft) -> Result<Outcome, CommitError> {
         let upload = self.open_upload(id)?.ok_or(CommitError::NoSuchUpload)?;
-        self.drop_upload(&upload, &mut draft)?;
         self.record(&draft, &Change::UploadAborted { upload: id })?;
+        let parts = self.parts(&upload)?;
+        self.drop_upload(&upload, parts, draft)?;
         Ok(Outcome::Done)
     }
 
@@ -308,15 +315,6 @@ impl Session<'_> {
         Ok(Some(OpenUpload { row: blob(row, 0)?.to_vec(), seq: seq(row, 1)? }))
     }
 
-    fn uploads_of(&self, bucket: BucketId) -> Result<Vec<OpenUpload>, MetaError> {
-        let start = scan_prefix(Namespace::Uploads, bucket, b"");
-        let mut statement = self.db.prepare_cached(sql::SCAN_UPLOADS)?;
-        let rows = statement.query_and_then(params![start, behind_prefix(&start)], |row| {
-            Ok::<_, MetaError>(OpenUpload { row: blob(row, 0)?.to_vec(), seq: seq(row, 2)? })
-        })?;
-        rows.collect()
-    }
-
     fn part(&self, upload: &OpenUpload, number: PartNumber) -> Result<Option<HeldPart>, MetaError> {
         let mut statement = self.db.prepare_cached(sql::PART_HELD)?;
         let mut rows = statement.query(params![upload.seq.get().cast_signed(), number.get()])?;
@@ -328,15 +326,33 @@ impl Session<'_> {
         statement.query_and_then([upload.seq.get().cast_signed()], held_part)?.collect()
     }
 
-    fn drop_upload(&mut self, upload: &OpenUpload, draft: &mut Draft) -> Result<(), CommitError> {
-        let parts = self.parts(upload)?;
+    /// Drops an upload and its parts, behind the record of the command that does it. The manifests that go with
+    /// them follow in records of their own, so that no record and no batch of them grows with the upload.
+    fn drop_upload(
+        &mut self,
+        upload: &OpenUpload,
+        parts: Vec<HeldPart>,
+        mut draft: Draft,
+    ) -> Result<(), CommitError> {
         self.db.prepare_cached(sql::DROP_PARTS)?.execute([upload.seq.get().cast_signed()])?;
         self.db.prepare_cached(sql::DROP_UPLOAD)?.execute([&upload.row])?;
         self.state.totals.parts -= parts.len() as u64;
         self.state.totals.uploads -= 1;
+        draft.added.clear();
+        draft.dropped.clear();
         for part in parts {
-            self.release(&part.holding, draft)?;
+            self.release(&part.holding, &mut draft)?;
+            if draft.dropped.len() >= MANIFESTS_PER_RECORD {
+                self.record_released(&mut draft)?;
+            }
         }
+        if draft.dropped.is_empty() { Ok(()) } else { self.record_released(&mut draft) }
+    }
+
+    fn record_released(&mut self, draft: &mut Draft) -> Result<(), CommitError> {
+        draft.seq = draft.seq.next();
+        self.record(draft, &Change::Released)?;
+        draft.dropped.clear();
         Ok(())
     }
 }

@@ -1,13 +1,15 @@
 //! What SQLite's errors mean to the room.
 
 use crate::meta::{CommitError, MetaError};
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 impl From<rusqlite::Error> for MetaError {
     fn from(error: rusqlite::Error) -> Self {
+        // A full disk heals when space is freed, so callers tell it apart.
+        if lacks_room(&error) {
+            return Self::Io(std::io::ErrorKind::StorageFull.into());
+        }
         match error.sqlite_error_code() {
-            // A full disk heals when space is freed, so callers tell it apart.
-            Some(ErrorCode::DiskFull) => Self::Io(std::io::ErrorKind::StorageFull.into()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
             _ => Self::Database(error.to_string()),
         }
@@ -18,6 +20,13 @@ impl From<rusqlite::Error> for CommitError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Store(error.into())
     }
+}
+
+/// A write that found no room. SQLite knows a full disk by its name; an exhausted quota (`EDQUOT`) is to it a write
+/// that failed. Either way the bytes did not get there, unlike with a sync that failed.
+pub(super) fn lacks_room(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || code == Some(ffi::SQLITE_IOERR_WRITE)
 }
 
 pub(super) fn corrupt(what: impl std::fmt::Display) -> MetaError {

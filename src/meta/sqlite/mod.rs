@@ -6,6 +6,7 @@
 mod apply;
 mod bodies;
 mod cache;
+mod checkpoint;
 mod columns;
 mod error;
 mod open;

@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// `Sdmt`: in the file's header at offset 68.
 pub(super) const APPLICATION_ID: i32 = 0x5364_6D74;
@@ -17,8 +18,9 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const PAGE_BYTES: u32 = 8192;
 /// The log is copied into the database when it has this many pages: 16 MiB.
 const CHECKPOINT_PAGES: u32 = 2048;
-/// What stays of a log that grew larger.
-const LOG_KEPT_BYTES: u32 = 64 << 20;
+/// The size that the log may have before the writer waits for readers to cut it off.
+pub(super) const LOG_BYTES: u64 = 64 << 20;
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to do when the database is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +56,16 @@ pub(super) fn open(path: &Path, mode: OpenMode, settings: &SqliteSettings) -> Re
     }
     db.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
-         PRAGMA journal_size_limit = {LOG_KEPT_BYTES};"
+         PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
     migrate(&db)?;
     Ok(db)
 }
 
 /// A connection that cannot write.
-pub(super) fn open_reader(path: &Path, settings: &SqliteSettings) -> Result<Connection, MetaError> {
+pub(super) fn open_reader(path: &Path, cache_bytes: u64) -> Result<Connection, MetaError> {
     let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-    let readers = u64::try_from(settings.reader_threads.max(1)).unwrap_or(1);
-    configure(&db, settings.page_cache_bytes / 2 / readers)?;
+    configure(&db, cache_bytes)?;
     db.execute_batch("PRAGMA query_only = ON")?;
     Ok(db)
 }
@@ -75,7 +76,7 @@ fn flags(access: OpenFlags) -> OpenFlags {
 }
 
 fn configure(db: &Connection, cache_bytes: u64) -> Result<(), MetaError> {
-    db.busy_timeout(std::time::Duration::from_secs(10))?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(96);
     // No mmap: an I/O error would kill the process instead of failing one read. Temporary data in memory, since
     // there may be no writable /tmp.

@@ -16,6 +16,9 @@ use crate::types::{
 };
 use rusqlite::{Connection, Row, ToSql, params};
 
+/// The most bytes of log records in one answer, unless one record alone has more.
+pub(super) const CHANGES_BYTES: usize = 8 << 20;
+
 /// Runs several statements on one snapshot.
 pub(super) fn snapshot<T>(
     db: &Connection,
@@ -87,6 +90,17 @@ pub(super) fn version(
     }
 }
 
+pub(super) fn completed(
+    db: &Connection,
+    bucket: BucketId,
+    key: &ObjectKey,
+    upload: UploadId,
+) -> Result<Option<ObjectVersion>, MetaError> {
+    let start = object_prefix(Namespace::Versions, bucket, key.as_bytes());
+    let end = object_prefix_end(Namespace::Versions, bucket, key.as_bytes());
+    first(db, sql::COMPLETED, &[upload.as_bytes(), &start, &end], |row| object_version(row, key))
+}
+
 /// The row of a key's null version. One written before the bucket had versioning is the key's oldest row; one
 /// written while it was suspended is in an index of its own. So no key's history is ever searched.
 pub(super) fn null_row(db: &Connection, start: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
@@ -102,7 +116,7 @@ pub(super) fn null_row(db: &Connection, start: &[u8], end: &[u8]) -> Result<Opti
     }
 }
 
-/// From the columns of `CURRENT` and `VERSION_AT`.
+/// From the columns of `CURRENT`, `VERSION_AT` and `COMPLETED`.
 fn object_version(row: &Row<'_>, key: &ObjectKey) -> Result<ObjectVersion, MetaError> {
     let seq = seq(row, 0)?;
     let kind = match row.get(4)? {
@@ -167,9 +181,17 @@ pub(super) fn changes_after(
 ) -> Result<Vec<LogRecord>, MetaError> {
     snapshot(db, |db| {
         let after_seq = after.get().cast_signed();
-        let mut records = all(db, sql::CHANGES, &[&after_seq, &limit(rows.max(1))], |row| {
-            record::decode(seq(row, 0)?, millis(row, 1)?, blob(row, 2)?)
-        })?;
+        let mut statement = db.prepare_cached(sql::CHANGES)?;
+        let mut found = statement.query(params![after_seq, limit(rows.max(1))])?;
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = found.next()? {
+            let record = blob(row, 2)?;
+            bytes += record.len();
+            if bytes > CHANGES_BYTES && !records.is_empty() {
+                break;
+            }
+            records.push(record::decode(seq(row, 0)?, millis(row, 1)?, record)?);
+        }
         let whole = match records.first() {
             Some(first) => first.seq == after.next(),
             None => state::load(db)?.last_seq <= after,

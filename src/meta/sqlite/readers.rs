@@ -1,4 +1,5 @@
-//! Threads that read: each with a connection of its own, all fed by one bounded queue.
+//! Threads that read: each with a connection of its own, fed by a bounded queue. Look-ups and scans have lanes of
+//! their own, so that a look-up never waits behind a page of a listing.
 
 use super::open;
 use super::settings::SqliteSettings;
@@ -24,14 +25,21 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path, settings: &SqliteSettings) -> Result<Self, MetaError> {
+    /// The threads for look-ups of a row or a few, and those for everything longer.
+    pub(super) fn lanes(path: &Path, settings: &SqliteSettings) -> Result<(Self, Self), MetaError> {
+        let (look_ups, scans) = (settings.reader_threads, settings.reader_threads.div_ceil(2));
+        let share = settings.page_cache_bytes / 2 / (look_ups + scans).max(1) as u64;
+        Ok((Self::start(path, "meta-read", look_ups, share)?, Self::start(path, "meta-scan", scans, share)?))
+    }
+
+    fn start(path: &Path, name: &str, threads: usize, cache_bytes: u64) -> Result<Self, MetaError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let mut readers = Self { queue: Some(queue), threads: Vec::new() };
-        for n in 0..settings.reader_threads {
-            let db = open::open_reader(path, settings)?;
+        for n in 0..threads {
+            let db = open::open_reader(path, cache_bytes)?;
             let jobs = jobs.clone();
-            let thread = std::thread::Builder::new().name(format!("meta-read-{n}"));
+            let thread = std::thread::Builder::new().name(format!("{name}-{n}"));
             readers.threads.push(thread.spawn(move || serve(&db, &jobs))?);
         }
         Ok(readers)

@@ -28,14 +28,13 @@ impl Snapshot<'_> {
         sql: &str,
         (from, end): (&[u8], &[u8]),
         visit: &mut Visit<'_, E>,
-        is_marker: impl Fn(&Row<'_>) -> Result<bool, MetaError>,
         entry: impl Fn(&Row<'_>, ObjectKey) -> Result<E, MetaError>,
     ) -> Result<(), MetaError> {
         let mut statement = self.0.prepare_cached(sql)?;
         let mut rows = statement.query(params![from, end])?;
         while let Some(row) = rows.next()? {
             let entry = |key| entry(row, key);
-            let seen = Seen { row: blob(row, 0)?, delete_marker: is_marker(row)?, entry: &entry };
+            let seen = Seen { row: blob(row, 0)?, entry: &entry };
             if visit(seen)? == Step::Stop {
                 break;
             }
@@ -44,7 +43,7 @@ impl Snapshot<'_> {
     }
 }
 
-/// From the columns of `SCAN_VERSIONS`.
+/// From the columns of `SCAN_OBJECTS` and `SCAN_VERSIONS`.
 fn listed(row: &Row<'_>, key: ObjectKey) -> Result<ListedObject, MetaError> {
     let attributes: ListedAttributes = unpack_or_default(optional_blob(row, 8)?)?;
     let checksum = optional_blob(row, 7)?.map(checksum).transpose()?;
@@ -58,20 +57,17 @@ fn listed(row: &Row<'_>, key: ObjectKey) -> Result<ListedObject, MetaError> {
     })
 }
 
-fn is_marker(row: &Row<'_>) -> Result<bool, MetaError> {
-    Ok(row.get::<_, i64>(4)? == DELETE_MARKER)
-}
-
 impl Source<ListedObject> for Snapshot<'_> {
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, ListedObject>) -> Result<(), MetaError> {
-        self.rows(sql::SCAN_VERSIONS, (from, end), visit, is_marker, listed)
+        self.rows(sql::SCAN_OBJECTS, (from, end), visit, listed)
     }
 }
 
 impl Source<ListedVersion> for Snapshot<'_> {
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, ListedVersion>) -> Result<(), MetaError> {
-        self.rows(sql::SCAN_VERSIONS, (from, end), visit, is_marker, |row, key| {
-            let object = if is_marker(row)? { None } else { Some(listed(row, key.clone())?) };
+        self.rows(sql::SCAN_VERSIONS, (from, end), visit, |row, key| {
+            let marker = row.get::<_, i64>(4)? == DELETE_MARKER;
+            let object = if marker { None } else { Some(listed(row, key.clone())?) };
             let id = version_id(seq(row, 1)?, row.get(2)?);
             Ok(ListedVersion { key, id, is_latest: false, modified: millis(row, 3)?, object })
         })
@@ -80,8 +76,7 @@ impl Source<ListedVersion> for Snapshot<'_> {
 
 impl Source<UploadEntry> for Snapshot<'_> {
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, UploadEntry>) -> Result<(), MetaError> {
-        let never = |_: &Row<'_>| Ok(false);
-        self.rows(sql::SCAN_UPLOADS, (from, end), visit, never, |row, key| {
+        self.rows(sql::SCAN_UPLOADS, (from, end), visit, |row, key| {
             let attributes: ListedAttributes = unpack_or_default(optional_blob(row, 5)?)?;
             Ok(UploadEntry::Upload {
                 id: UploadId::new(array(blob(row, 1)?)?),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SqliteSettings {
-    /// Threads that read, at least 1. Each holds one connection.
+    /// Threads that look rows up, at least 1; half as many more list and scan. Each holds one connection.
     pub reader_threads: usize,
     /// Memory for rows asked for lately, in bytes. 0 turns the row cache off.
     pub row_cache_bytes: u64,

@@ -2,7 +2,8 @@
 //! `docs/format.md`.
 
 /// One per schema version, applied in order; never edited once released.
-pub(super) const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     last_seq INTEGER NOT NULL DEFAULT 0, last_at INTEGER NOT NULL DEFAULT 0,
@@ -50,7 +51,18 @@ CREATE TABLE parts (
 
 CREATE TABLE changes (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
 CREATE TABLE cursors (consumer TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+ALTER TABLE versions ADD COLUMN listed INTEGER;
+ALTER TABLE versions ADD COLUMN upload BLOB;
+UPDATE versions SET listed = 1 WHERE kind <> 0 AND NOT EXISTS (
+    SELECT 1 FROM versions newer
+    WHERE newer.row >= substr(versions.row, 1, length(versions.row) - 8) AND newer.row < versions.row
+);
+CREATE INDEX current_objects ON versions (row) WHERE listed IS NOT NULL;
+CREATE INDEX versions_by_upload ON versions (upload) WHERE upload IS NOT NULL;
+",
+];
 
 /// Gives the constants, and `ALL` of them for the test that prepares each.
 macro_rules! statements {
@@ -102,7 +114,11 @@ statements! {
         FROM versions WHERE row = ?1";
     ANY_VERSION = "SELECT 1 FROM versions WHERE row >= ?1 AND row < ?2 LIMIT 1";
     ADD_VERSION = "INSERT INTO versions (row, seq, salt, suspended, modified, kind, size, etag, checksum,
-        attributes, parts, manifest, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        attributes, parts, manifest, body, listed, upload)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    UNLIST = "UPDATE versions SET listed = NULL WHERE row = ?1";
+    LIST_NEWEST = "UPDATE versions SET listed = 1 WHERE kind <> 0 AND listed IS NULL AND row =
+        (SELECT row FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1)";
     DROP_VERSION = "DELETE FROM versions WHERE row = ?1";
     OLDEST = "SELECT row, salt FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row DESC LIMIT 1";
     SUSPENDED_NULL = "SELECT row FROM versions INDEXED BY null_versions
@@ -115,6 +131,15 @@ statements! {
         NOT EXISTS (SELECT 1 FROM versions o WHERE o.row >= ?2 AND o.row < ?1), v.kind, v.size, v.etag,
         v.checksum, v.body, m.id, m.root, v.attributes, v.parts
         FROM versions v LEFT JOIN manifests m ON m.n = v.manifest WHERE v.row = ?1";
+    // `?1`: the upload, `?2` to `?3`: the rows of its key.
+    COMPLETED = "SELECT v.seq, v.salt, v.modified,
+        NOT EXISTS (SELECT 1 FROM versions o WHERE o.row >= ?2 AND o.row < v.row), v.kind, v.size, v.etag,
+        v.checksum, v.body, m.id, m.root, v.attributes, v.parts
+        FROM versions v INDEXED BY versions_by_upload LEFT JOIN manifests m ON m.n = v.manifest
+        WHERE v.upload = ?1 AND v.row >= ?2 AND v.row < ?3 LIMIT 1";
+    SCAN_OBJECTS = "SELECT row, seq, salt, modified, kind, size, etag, checksum, attributes
+        FROM versions INDEXED BY current_objects
+        WHERE row >= ?1 AND row < ?2 AND listed IS NOT NULL ORDER BY row";
     SCAN_VERSIONS = "SELECT row, seq, salt, modified, kind, size, etag, checksum, attributes
         FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row";
 
@@ -123,6 +148,7 @@ statements! {
     ADD_UPLOAD = "INSERT INTO uploads (row, id, seq, initiated, checksum, attributes)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     DROP_UPLOAD = "DELETE FROM uploads WHERE row = ?1";
+    ANY_UPLOAD = "SELECT 1 FROM uploads WHERE row >= ?1 AND row < ?2 LIMIT 1";
     SCAN_UPLOADS = "SELECT row, id, seq, initiated, checksum, attributes FROM uploads
         WHERE row >= ?1 AND row < ?2 ORDER BY row";
     ADD_PART = "INSERT INTO parts (upload, number, seq, modified, kind, size, etag, checksum, manifest, body)

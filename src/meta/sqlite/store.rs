@@ -1,6 +1,7 @@
 //! The store that the rest of the program sees.
 
 use super::cache::{CachedRow, RowCache, bucket_key};
+use super::checkpoint::Checkpoints;
 use super::open::{self, OpenMode};
 use super::readers::Readers;
 use super::scan::Snapshot;
@@ -30,7 +31,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub struct SqliteStore {
     queue: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
-    readers: Readers,
+    look_ups: Readers,
+    scans: Readers,
     cache: Arc<RowCache>,
     published: watch::Receiver<State>,
     poisoned: Arc<OnceLock<String>>,
@@ -53,7 +55,7 @@ impl SqliteStore {
         settings.validate().map_err(MetaError::Incompatible)?;
         let db = open::open(path, mode, settings)?;
         let state = state::load(&db)?;
-        let readers = Readers::start(path, settings)?;
+        let (look_ups, scans) = Readers::lanes(path, settings)?;
         let cache = Arc::new(RowCache::new(settings.row_cache_bytes));
         let (queue, commands) = mpsc::channel(settings.queue_commands);
         let (sender, published) = watch::channel(state);
@@ -66,12 +68,13 @@ impl SqliteStore {
             cache: cache.clone(),
             state,
             published: sender,
+            checkpoints: Checkpoints::new(path, open::LOG_BYTES),
             batch_commands: settings.batch_commands,
             poisoned: Arc::clone(&poisoned),
         };
         let thread = std::thread::Builder::new().name("meta-write".into());
         let writer = Some(thread.spawn(move || writer.run(commands))?);
-        Ok(Self { queue: Some(queue), writer, readers, cache, published, poisoned })
+        Ok(Self { queue: Some(queue), writer, look_ups, scans, cache, published, poisoned })
     }
 
     /// Whether writes still count. Does not block.
@@ -99,7 +102,7 @@ impl SqliteStore {
         &self,
         ask: impl FnOnce(&Snapshot<'_>) -> Result<T, MetaError> + Send + 'static,
     ) -> Result<T, MetaError> {
-        self.readers.ask(|db| read::snapshot(db, |db| ask(&Snapshot(db)))).await
+        self.scans.ask(|db| read::snapshot(db, |db| ask(&Snapshot(db)))).await
     }
 
     /// Answers from the cache, else from the database; then the row is cached if no commit came between.
@@ -114,7 +117,7 @@ impl SqliteStore {
             return Ok(Some(found));
         }
         let cache = self.cache.clone();
-        self.readers
+        self.look_ups
             .ask(move |db| {
                 let ticket = cache.ticket(&key);
                 let found = ask(db)?;
@@ -155,7 +158,7 @@ impl MetaStore for SqliteStore {
 
     async fn buckets(&self, after: Option<&BucketName>, limit: usize) -> Result<Vec<Bucket>, MetaError> {
         let after = after.cloned();
-        self.readers.ask(move |db| read::buckets(db, after.as_ref(), limit)).await
+        self.scans.ask(move |db| read::buckets(db, after.as_ref(), limit)).await
     }
 
     async fn version(
@@ -167,7 +170,7 @@ impl MetaStore for SqliteStore {
         let object_key = key.clone();
         let ask = move |db: &rusqlite::Connection| read::version(db, bucket, &object_key, id);
         if id.is_some() {
-            return self.readers.ask(ask).await;
+            return self.look_ups.ask(ask).await;
         }
         let of_row = |row| {
             if let CachedRow::Version(version) = row { Some(Arc::unwrap_or_clone(version)) } else { None }
@@ -186,7 +189,17 @@ impl MetaStore for SqliteStore {
     }
 
     async fn upload(&self, id: UploadId) -> Result<Option<Upload>, MetaError> {
-        self.readers.ask(move |db| read::upload(db, id)).await
+        self.look_ups.ask(move |db| read::upload(db, id)).await
+    }
+
+    async fn completed(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<Option<ObjectVersion>, MetaError> {
+        let key = key.clone();
+        self.look_ups.ask(move |db| read::completed(db, bucket, &key, upload)).await
     }
 
     async fn list_uploads(&self, bucket: BucketId, query: ListQuery) -> Result<UploadPage, MetaError> {
@@ -199,7 +212,7 @@ impl MetaStore for SqliteStore {
         after: Option<PartNumber>,
         limit: usize,
     ) -> Result<Vec<Part>, MetaError> {
-        self.readers.ask(move |db| read::parts(db, upload, after, limit)).await
+        self.scans.ask(move |db| read::parts(db, upload, after, limit)).await
     }
 }
 
@@ -210,7 +223,7 @@ impl ChangeLog for SqliteStore {
     }
 
     async fn changes_after(&self, seq: CommitSeq, limit: usize) -> Result<Vec<LogRecord>, MetaError> {
-        self.readers.ask(move |db| read::changes_after(db, seq, limit)).await
+        self.scans.ask(move |db| read::changes_after(db, seq, limit)).await
     }
 
     async fn wait_after(&self, seq: CommitSeq) {
@@ -222,7 +235,7 @@ impl ChangeLog for SqliteStore {
     }
 
     async fn cursor(&self, consumer: Consumer) -> Result<CommitSeq, MetaError> {
-        self.readers.ask(move |db| apply::cursor(db, consumer)).await
+        self.look_ups.ask(move |db| apply::cursor(db, consumer)).await
     }
 
     async fn manifests(
@@ -230,7 +243,7 @@ impl ChangeLog for SqliteStore {
         after: Option<ManifestId>,
         limit: usize,
     ) -> Result<Vec<ManifestRow>, MetaError> {
-        self.readers.ask(move |db| read::manifests(db, after, limit)).await
+        self.scans.ask(move |db| read::manifests(db, after, limit)).await
     }
 
     async fn totals(&self) -> Result<Totals, MetaError> {
@@ -241,7 +254,7 @@ impl ChangeLog for SqliteStore {
 #[async_trait]
 impl Inspect for SqliteStore {
     async fn duplicates(&self, after: Option<ManifestId>, limit: usize) -> Result<Vec<Duplicate>, MetaError> {
-        self.readers.ask(move |db| read::duplicates(db, after, limit)).await
+        self.scans.ask(move |db| read::duplicates(db, after, limit)).await
     }
 
     async fn versions_of_body(
@@ -251,7 +264,7 @@ impl Inspect for SqliteStore {
         limit: usize,
     ) -> Result<Vec<VersionPlace>, MetaError> {
         let after = after.cloned();
-        self.readers.ask(move |db| read::versions_of_body(db, body, after.as_ref(), limit)).await
+        self.scans.ask(move |db| read::versions_of_body(db, body, after.as_ref(), limit)).await
     }
 
     async fn versions_before(
@@ -261,10 +274,10 @@ impl Inspect for SqliteStore {
         limit: usize,
     ) -> Result<Vec<VersionPlace>, MetaError> {
         let after = after.cloned();
-        self.readers.ask(move |db| read::versions_before(db, time, after.as_ref(), limit)).await
+        self.scans.ask(move |db| read::versions_before(db, time, after.as_ref(), limit)).await
     }
 
     async fn plain_bodies(&self, after: Option<PlainId>, limit: usize) -> Result<Vec<PlainId>, MetaError> {
-        self.readers.ask(move |db| read::plain_bodies(db, after, limit)).await
+        self.scans.ask(move |db| read::plain_bodies(db, after, limit)).await
     }
 }

@@ -1,16 +1,19 @@
 //! Group commit, poisoning, reopening, and files that are refused.
 
 use super::cache::RowCache;
+use super::checkpoint::Checkpoints;
+use super::scan::Snapshot;
 use super::writer::{Command, Writer};
 use super::{OpenMode, SqliteSettings, SqliteStore, open, sql, state};
+use crate::meta::listing::{self, Positions, Source, Visit};
 use crate::meta::{
-    ChangeLog, Commit, CommitError, MetaError, MetaStore, NewBody, NewObject, Outcome, StoredBody,
-    VersionKind, WriteCondition,
+    ChangeLog, Commit, CommitError, DeleteTarget, ListEntry, ListQuery, ListedObject, MetaError, MetaStore,
+    NewBody, NewObject, Outcome, StoredBody, VersionKind, WriteCondition,
 };
 use crate::sys::{Barrier, ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
-    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, ObjectKey,
-    UnixMillis,
+    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, Namespace,
+    ObjectKey, UnixMillis, UploadId, Versioning, row_key,
 };
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
@@ -196,14 +199,11 @@ async fn i2_a_failed_sync_acknowledges_nothing_and_poisons_the_store() {
     store.commit(Commit::Mark).await.unwrap();
 }
 
-#[test]
-fn a_full_disk_refuses_writes_until_there_is_room() {
-    let (_dir, path) = database();
-    drop(create(&path));
-    let db = open::open(&path, OpenMode::Existing, &settings()).unwrap();
-    db.execute_batch("PRAGMA max_page_count = 60").unwrap();
+/// The writer itself, without its thread.
+fn writer(path: &Path, log_bytes: u64) -> Writer {
+    let db = open::open(path, OpenMode::Existing, &settings()).unwrap();
     let state = state::load(&db).unwrap();
-    let mut writer = Writer {
+    Writer {
         db,
         barrier: Arc::new(NoBarrier),
         clock: Arc::new(ManualClock::default()),
@@ -211,15 +211,25 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
         cache: Arc::new(RowCache::new(0)),
         state,
         published: tokio::sync::watch::channel(state).0,
+        checkpoints: Checkpoints::new(path, log_bytes),
         batch_commands: 1,
         poisoned: Arc::default(),
-    };
-    let write = |writer: &mut Writer, n| {
-        let (answer, mut answered) = tokio::sync::oneshot::channel();
-        let body = NewBody::Inline(vec![7; 4_000].into());
-        writer.serve(vec![Command::new(put(key(n), body, WriteCondition::None), answer)]);
-        answered.try_recv().unwrap()
-    };
+    }
+}
+
+fn write(writer: &mut Writer, n: usize) -> Result<Outcome, CommitError> {
+    let (answer, mut answered) = tokio::sync::oneshot::channel();
+    let body = NewBody::Inline(vec![7; 4_000].into());
+    writer.serve(vec![Command::new(put(key(n), body, WriteCondition::None), answer)]);
+    answered.try_recv().unwrap()
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    let (_dir, path) = database();
+    drop(create(&path));
+    let mut writer = writer(&path, open::LOG_BYTES);
+    writer.db.execute_batch("PRAGMA max_page_count = 60").unwrap();
     let full = (0..100).map(|n| write(&mut writer, n)).position(|outcome| match outcome {
         Ok(_) => false,
         Err(CommitError::Store(MetaError::Io(error))) => error.kind() == std::io::ErrorKind::StorageFull,
@@ -382,12 +392,16 @@ fn settings_out_of_bounds_are_refused() {
 fn i1_migrations_stay_what_they_were() {
     use sha2::{Digest as _, Sha256};
     let hashes = sql::MIGRATIONS.map(|step| hex::encode(Sha256::digest(step)));
-    assert_eq!(hashes, ["0596dbfd80f71de15056554c9025e9b3f2a954cb61b237c03b1bbd70eac36515"]);
+    let expected = [
+        "0596dbfd80f71de15056554c9025e9b3f2a954cb61b237c03b1bbd70eac36515",
+        "cf6279634aa230f9185c01e234423e0fca36df05f28981096cabdc010fbd4d27",
+    ];
+    assert_eq!(hashes, expected);
     let (_dir, path) = database();
     drop(create(&path));
     let header = std::fs::read(&path).unwrap();
     assert_eq!(header[16..18], 8192u16.to_be_bytes(), "pages");
-    assert_eq!(header[60..64], 1u32.to_be_bytes(), "user_version");
+    assert_eq!(header[60..64], 2u32.to_be_bytes(), "user_version");
     assert_eq!(&header[68..72], b"Sdmt", "application_id");
 }
 
@@ -419,5 +433,178 @@ fn no_statement_scans_a_table() {
             let bad = step.starts_with("SCAN") || step.contains("TEMP B-TREE");
             assert!(!bad || step.contains("CONSTANT"), "{name}: {step}");
         }
+    }
+}
+
+/// SQLite's own checkpoints never find a moment without a reader here.
+#[test]
+fn i5_the_log_stays_small_under_readers_that_never_pause() {
+    const LOG_BYTES: u64 = 1 << 20;
+    let (_dir, path) = database();
+    drop(create(&path));
+    let mut writer = writer(&path, LOG_BYTES);
+    let readers = [(); 2].map(|()| open::open_reader(&path, 1 << 20).unwrap());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let log = || std::fs::metadata(open::beside(&path, "-wal")).unwrap().len();
+    let mut largest = 0;
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        scope.spawn(move || {
+            let mut before: Option<rusqlite::Transaction<'_>> = None;
+            for db in readers.iter().cycle() {
+                let next = db.unchecked_transaction().unwrap();
+                next.query_row("SELECT last_seq FROM state", [], |_| Ok(())).unwrap();
+                // Only now does the other one end.
+                drop(before.replace(next));
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for n in 0..500 {
+            write(&mut writer, n).unwrap();
+            largest = largest.max(log());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(largest < 4 * LOG_BYTES, "the log grew to {largest} bytes");
+}
+
+/// Counts the rows that a listing is shown.
+struct Counting<'c>(Snapshot<'c>, std::cell::Cell<usize>);
+
+impl Source<ListedObject> for Counting<'_> {
+    fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, ListedObject>) -> Result<(), MetaError> {
+        self.0.scan(from, end, &mut |seen| {
+            self.1.set(self.1.get() + 1);
+            visit(seen)
+        })
+    }
+}
+
+impl Positions for Counting<'_> {
+    fn null_version(&self, bucket: BucketId, key: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        self.0.null_version(bucket, key)
+    }
+
+    fn upload(&self, id: UploadId) -> Result<Option<Vec<u8>>, MetaError> {
+        self.0.upload(id)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_listing_costs_what_it_returns_not_what_is_deleted() {
+    let (_dir, path) = database();
+    let store = create(&path);
+    let name = BucketName::parse("bucket").unwrap();
+    let Outcome::Bucket(bucket) = store.commit(Commit::CreateBucket { name }).await.unwrap() else { return };
+    let bucket = bucket.id;
+    store.commit(Commit::SetVersioning { bucket, versioning: Versioning::Enabled }).await.unwrap();
+    let mut pending = Vec::new();
+    for n in 0..1_000 {
+        let Commit::PutVersion { object, condition, .. } = put(key(n), inline(), WriteCondition::None) else {
+            return;
+        };
+        for _ in 0..2 {
+            let object = object.clone();
+            pending.push(spawn(&store, Commit::PutVersion { bucket, key: key(n), object, condition }));
+        }
+    }
+    for n in (0..1_000).filter(|n| n % 250 != 0) {
+        let target = DeleteTarget::Current;
+        let commit = Commit::DeleteVersion { bucket, key: key(n), target, condition: WriteCondition::None };
+        pending.push(spawn(&store, commit));
+    }
+    for write in pending {
+        write.await.unwrap().unwrap();
+    }
+    // A delete may have overtaken its put.
+    for n in (0..1_000).filter(|n| n % 250 != 0) {
+        let target = DeleteTarget::Current;
+        let commit = Commit::DeleteVersion { bucket, key: key(n), target, condition: WriteCondition::None };
+        store.commit(commit).await.unwrap();
+    }
+    let db = open::open_reader(&path, 1 << 20).unwrap();
+    let rows = Counting(Snapshot(&db), std::cell::Cell::new(0));
+    let query = ListQuery { limit: 1_000, ..ListQuery::default() };
+    let page = listing::list_objects(&rows, bucket, &query).unwrap();
+    assert_eq!((page.entries.len(), page.next), (4, None));
+    assert_eq!(rows.1.get(), 4, "rows looked at");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_an_answer_of_the_log_is_bounded_in_bytes() {
+    let (_dir, path) = database();
+    let store = create(&path);
+    for n in 0..40 {
+        let body = NewBody::Inline(vec![7; 1 << 20].into());
+        store.commit(put(key(n), body, WriteCondition::None)).await.unwrap();
+    }
+    let (mut seq, mut sizes) = (CommitSeq::ZERO, Vec::new());
+    while seq < CommitSeq::new(40) {
+        let records = store.changes_after(seq, 512).await.unwrap();
+        seq = records.last().unwrap().seq;
+        sizes.push(records.len());
+    }
+    assert_eq!(sizes, [7, 7, 7, 7, 7, 5]);
+}
+
+/// A database as schema version 1 left it.
+fn version_1(path: &Path) -> Connection {
+    let db = Connection::open(path).unwrap();
+    let id = open::APPLICATION_ID;
+    db.execute_batch(&format!(
+        "PRAGMA page_size = 8192; PRAGMA application_id = {id}; PRAGMA journal_mode = WAL; {} \
+         PRAGMA user_version = 1; UPDATE state SET last_seq = 400, last_bucket = 1; \
+         INSERT INTO buckets VALUES (1, 'bucket', 0, 1);",
+        sql::MIGRATIONS[0]
+    ))
+    .unwrap();
+    // For each key an old version and a newer one, which is a delete marker for every fourth.
+    for n in 0..200_u64 {
+        for (seq, kind) in [(n + 1, 1), (n + 201, i64::from(n % 4 != 0))] {
+            let row = row_key(Namespace::Versions, BucketId::new(1), key(n as usize).as_bytes(), !seq);
+            let etag = [1u8; 16];
+            db.execute(
+                "INSERT INTO versions VALUES (?1, ?2, 7, NULL, 0, ?3, ?2, ?4, NULL, NULL, NULL, NULL, x'61')",
+                rusqlite::params![row, seq as i64, kind, etag],
+            )
+            .unwrap();
+        }
+    }
+    db
+}
+
+/// The keys listed, with their sizes: those of their newest versions.
+async fn listed(path: &Path) -> Vec<(ObjectKey, u64)> {
+    let store = try_open(path, OpenMode::Existing, Arc::new(NoBarrier)).unwrap();
+    let query = ListQuery { limit: 1_000, ..ListQuery::default() };
+    let page = store.list_objects(BucketId::new(1), query).await.unwrap();
+    let object = |entry| match entry {
+        ListEntry::Object(object) => (object.key, object.size),
+        ListEntry::CommonPrefix(_) => panic!("no delimiter was given"),
+    };
+    page.entries.into_iter().map(object).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_a_migration_keeps_everything_and_may_be_cut_off() {
+    let (dir, path) = database();
+    let db = version_1(&path);
+    // Cut off just before its COMMIT, with pages of it in the log already.
+    db.execute_batch(&format!("PRAGMA cache_size = 1; BEGIN IMMEDIATE; {}", sql::MIGRATIONS[1])).unwrap();
+    let crashed = dir.path().join("crashed.db");
+    std::fs::copy(&path, &crashed).unwrap();
+    std::fs::copy(open::beside(&path, "-wal"), open::beside(&crashed, "-wal")).unwrap();
+    drop(db);
+    let mut expected: Vec<_> = (0..200).filter(|n| n % 4 != 0).map(|n| (key(n), n as u64 + 201)).collect();
+    expected.sort();
+    for path in [path, crashed] {
+        assert_eq!(listed(&path).await, expected, "after the migration");
+        assert_eq!(listed(&path).await, expected, "and opened once more");
+        let db = Connection::open(&path).unwrap();
+        let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        let rows: i64 = db.query_row("SELECT count(*) FROM versions", [], |row| row.get(0)).unwrap();
+        assert_eq!((version, rows), (sql::MIGRATIONS.len() as i64, 400));
     }
 }

@@ -12,7 +12,8 @@ use crate::meta::{
     WriteCondition,
 };
 use crate::types::{
-    BucketId, ETag, Namespace, ObjectKey, VersionId, Versioning, object_prefix, object_prefix_end, row_key,
+    BucketId, ETag, Namespace, ObjectKey, UploadId, VersionId, Versioning, object_prefix, object_prefix_end,
+    row_key,
 };
 use rusqlite::{Row, params};
 
@@ -97,6 +98,10 @@ impl Session<'_> {
         let Some(removed) = self.remove(&mut place, id, &mut draft)? else {
             return Ok(Outcome::Deleted { id: None, delete_marker: false });
         };
+        // What stood below the removed one may be the current object now.
+        if place.versioning != Versioning::Unversioned {
+            self.db.prepare_cached(sql::LIST_NEWEST)?.execute(params![place.start, place.end])?;
+        }
         self.record(&draft, &Change::VersionDeleted { bucket, key: place.key, id })?;
         Ok(Outcome::Deleted { id: Some(id), delete_marker: removed.holding.kind == DELETE_MARKER })
     }
@@ -139,6 +144,10 @@ impl Session<'_> {
             VersionId::Null => self.remove(place, id, draft)?.map(|_| id),
             VersionId::Id { .. } => None,
         };
+        // What is still there of the key is below the new version.
+        if let Some(current) = place.current.take().filter(|current| current.holding.kind != DELETE_MARKER) {
+            self.db.prepare_cached(sql::UNLIST)?.execute([current.row])?;
+        }
         let salt = match id {
             VersionId::Null => None,
             VersionId::Id { salt, .. } => Some(salt.cast_signed()),
@@ -158,6 +167,8 @@ impl Session<'_> {
             object.filter(|object| !object.parts.is_empty()).map(|object| pack(&object.parts)).transpose()?,
             held.as_ref().and_then(|held| held.manifest),
             held.as_ref().and_then(|held| held.bytes()),
+            object.map(|_| 1),
+            draft.upload.as_ref().map(UploadId::as_bytes),
         ])?;
         self.touched.push(place.start.clone());
         Ok((LoggedVersion { id, object: logged }, replaced))

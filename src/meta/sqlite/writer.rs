@@ -3,16 +3,18 @@
 //!
 //! Each command has a savepoint, so a refused one leaves nothing and the others go on. A sync or COMMIT that fails
 //! leaves what is on disk unknown, so it poisons the store: no write counts until it is opened anew. A full disk
-//! does not: SQLite fails before the transaction's last page is written, and nothing of it counts.
+//! or quota does not: SQLite fails before the transaction's last page is written, and nothing of it counts.
 
 use super::apply::Session;
 use super::bodies::EncodedRoot;
 use super::cache::RowCache;
+use super::checkpoint::Checkpoints;
+use super::error::lacks_room;
 use super::sql;
 use super::state::{self, State};
 use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
 use crate::sys::{Barrier, Clock, Random};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -65,10 +67,7 @@ impl Failure {
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
-            _ => Self::Database(error.to_string()),
-        }
+        if lacks_room(&error) { Self::Full } else { Self::Database(error.to_string()) }
     }
 }
 
@@ -81,6 +80,15 @@ impl From<MetaError> for Failure {
     }
 }
 
+/// What is known after a COMMIT that failed, once it is rolled back.
+fn failed_commit(error: &rusqlite::Error) -> Failure {
+    if lacks_room(error) {
+        tracing::warn!(%error, "no room for the metadata database to grow");
+        return Failure::Full;
+    }
+    Failure::Poison(format!("committing to the metadata database: {error}"))
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
     pub db: Connection,
@@ -91,6 +99,7 @@ pub(super) struct Writer {
     /// What the database holds: after the last commit.
     pub state: State,
     pub published: watch::Sender<State>,
+    pub checkpoints: Checkpoints,
     pub batch_commands: usize,
     /// Why nothing is written any more, for whoever asks.
     pub poisoned: Arc<OnceLock<String>>,
@@ -115,7 +124,10 @@ impl Writer {
             batch.into_iter().map(|command| ((command.commit, command.root), command.answer)).unzip();
         match self.commit(commands, &mut answers) {
             // An asker that has gone changes nothing: the write is done.
-            Ok(()) => askers.into_iter().zip(answers).for_each(|(asker, answer)| drop(asker.send(answer))),
+            Ok(()) => {
+                askers.into_iter().zip(answers).for_each(|(asker, answer)| drop(asker.send(answer)));
+                self.checkpoints.keep_small(&self.db);
+            }
             Err(failure) => {
                 if let (Failure::Poison(why), None) = (&failure, self.poisoned.get()) {
                     tracing::error!(%why, "the metadata store stopped accepting writes");
@@ -198,15 +210,10 @@ impl Writer {
         let committed = self.db.prepare_cached(sql::COMMIT)?.execute([]);
         metrics::histogram!("sediment_fsync_seconds", "file" => "meta").record(began.elapsed());
         let Err(error) = committed else { return Ok(()) };
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => {
-                self.roll_back()?;
-                Err(Failure::Full)
-            }
-            _ => {
-                let _ = self.roll_back();
-                Err(Failure::Poison(format!("committing to the metadata database: {error}")))
-            }
+        let failure = failed_commit(&error);
+        match (self.roll_back(), failure) {
+            (Err(poison), Failure::Full) => Err(poison),
+            (_, failure) => Err(failure),
         }
     }
 
@@ -219,6 +226,24 @@ impl Writer {
         match rolled_back {
             Ok(_) => Ok(()),
             Err(error) => Err(Failure::Poison(format!("rolling back in the metadata database: {error}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, failed_commit};
+    use rusqlite::ffi;
+
+    #[test]
+    fn i2_no_room_heals_but_a_failed_sync_is_for_ever() {
+        let failed = |code| failed_commit(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        // An exhausted quota is a write that failed.
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE] {
+            assert!(matches!(failed(code), Failure::Full), "{code}");
+        }
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(failed(code), Failure::Poison(_)), "{code}");
         }
     }
 }

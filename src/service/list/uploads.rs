@@ -5,14 +5,17 @@ use super::super::tokens::text;
 use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
 use super::{after_marker, delimiter, page_size};
 use crate::meta::{ListFrom, ListQuery, UploadEntry};
-use crate::types::{BucketName, ChecksumAlgorithm, ChecksumKind, ObjectKey, UnixMillis, UploadId};
+use crate::types::{BucketName, ChecksumAlgorithm, ChecksumKind, CommitSeq, ObjectKey, UnixMillis, UploadId};
+
+/// The end of a marker that is a place and no id: an upload's random id ends so once in 2^64.
+const PLACE: [u8; 8] = *b"\0commit\0";
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListUploadsRequest {
     pub prefix: String,
     pub delimiter: Option<String>,
     pub key_marker: Option<String>,
-    /// Counts only beside a key marker.
+    /// A page's marker or an upload's id. Counts only beside a key marker.
     pub upload_marker: Option<UploadId>,
     pub maximum: Option<i64>,
 }
@@ -24,6 +27,7 @@ pub struct UploadsPage {
     pub common_prefixes: Vec<String>,
     /// `None`: this was the last page.
     pub next_key_marker: Option<String>,
+    /// Where the last upload stands, opaque to clients: it is not its id.
     pub next_upload_marker: Option<UploadId>,
     pub maximum: usize,
 }
@@ -53,7 +57,10 @@ impl ObjectService {
         let key_marker = request.key_marker.unwrap_or_default();
         let from =
             match (after_marker(&request.prefix, delimiter.as_deref(), &key_marker), request.upload_marker) {
-                (ListFrom::AfterKey(key), Some(upload)) => ListFrom::AfterUpload(key, upload),
+                (ListFrom::AfterKey(key), Some(marker)) => match marked(marker) {
+                    Some(seq) => ListFrom::AfterUpload(key, seq),
+                    None => ListFrom::AfterUploadId(key, marker),
+                },
                 (from, _) => from,
             };
         let query = ListQuery { prefix: request.prefix.into_bytes(), delimiter, from, limit };
@@ -70,11 +77,25 @@ impl ObjectService {
         }
         let (next_key_marker, next_upload_marker) = match page.next {
             None | Some(ListFrom::Start) => (None, None),
-            Some(ListFrom::AfterUpload(key, id)) => (Some(text(&key)), Some(id)),
+            Some(ListFrom::AfterUpload(key, seq)) => (Some(text(&key)), Some(marker_at(seq))),
+            Some(ListFrom::AfterUploadId(key, id)) => (Some(text(&key)), Some(id)),
             Some(
                 ListFrom::AfterKey(name) | ListFrom::AfterPrefix(name) | ListFrom::AfterVersion(name, _),
             ) => (Some(text(&name)), None),
         };
         Ok(UploadsPage { uploads, common_prefixes, next_key_marker, next_upload_marker, maximum: limit })
     }
+}
+
+/// The marker behind the upload that a commit began. It keeps its meaning when the upload is gone.
+fn marker_at(seq: CommitSeq) -> UploadId {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&seq.get().to_be_bytes());
+    bytes[8..].copy_from_slice(&PLACE);
+    UploadId::new(bytes)
+}
+
+fn marked(marker: UploadId) -> Option<CommitSeq> {
+    let (seq, rest) = marker.as_bytes().split_first_chunk::<8>()?;
+    (*rest == PLACE).then(|| CommitSeq::new(u64::from_be_bytes(*seq)))
 }

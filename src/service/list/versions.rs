@@ -25,6 +25,7 @@ pub struct VersionsPage {
     pub common_prefixes: Vec<String>,
     /// `None`: this was the last page.
     pub next_key_marker: Option<String>,
+    /// Where the last version stands, opaque to clients: after a null version it is not its id.
     pub next_version_marker: Option<VersionId>,
     pub maximum: usize,
 }
@@ -66,9 +67,12 @@ impl ObjectService {
         let (next_key_marker, next_version_marker) = match page.next {
             None | Some(ListFrom::Start) => (None, None),
             Some(ListFrom::AfterVersion(key, id)) => (Some(text(&key)), Some(id)),
-            Some(ListFrom::AfterKey(name) | ListFrom::AfterPrefix(name) | ListFrom::AfterUpload(name, _)) => {
-                (Some(text(&name)), None)
-            }
+            Some(
+                ListFrom::AfterKey(name)
+                | ListFrom::AfterPrefix(name)
+                | ListFrom::AfterUpload(name, _)
+                | ListFrom::AfterUploadId(name, _),
+            ) => (Some(text(&name)), None),
         };
         Ok(VersionsPage { versions, common_prefixes, next_key_marker, next_version_marker, maximum: limit })
     }

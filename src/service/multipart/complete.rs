@@ -7,7 +7,9 @@ use super::super::object::shown;
 use super::super::settings::{MAX_OBJECT_BYTES, MAX_PARTS};
 use super::super::{Action, Caller, ObjectService, Resource, ServiceError, WriteConditions};
 use super::upload::{no_such_upload, upload_error};
-use crate::meta::{Bucket, Commit, CommitError, NewObject, Outcome, Part, Upload, VersionKind};
+use crate::meta::{
+    Bucket, Commit, CommitError, NewObject, ObjectVersion, Outcome, Part, Upload, VersionKind,
+};
 use crate::types::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartLayout, PartNumber,
     UnixMillis, UploadId, VersionId,
@@ -59,7 +61,7 @@ struct Assembly {
 
 impl ObjectService {
     /// Makes one object of the parts named. Parts not named are dropped with the upload. Repeating a completion
-    /// that succeeded gives its answer again, as long as the object is the current one.
+    /// that succeeded gives its answer again, whatever its conditions, while the version that it made is there.
     ///
     /// # Errors
     /// `NoSuchBucket`, `NoSuchUpload`, `NoParts`, `TooManyParts`, `InvalidPartOrder`, `InvalidPart`,
@@ -83,7 +85,7 @@ impl ObjectService {
         for _ in 0..ATTEMPTS {
             let upload = match self.inner.upload(&home, key, request.upload).await {
                 Err(ServiceError::NoSuchUpload { .. }) => {
-                    return self.inner.repeat(&home, key, request).await;
+                    return self.inner.repeat(&home, key, request.upload).await;
                 }
                 upload => upload?,
             };
@@ -192,28 +194,24 @@ impl Inner {
         Ok(found)
     }
 
-    /// The answer to a completion whose upload is gone: when the key's current object is what these parts make,
-    /// the client only missed the first answer.
+    /// The answer to a completion whose upload is gone: when the version that it made is still there, the client
+    /// only missed the first answer.
     async fn repeat(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
-        request: &CompleteRequest,
+        upload: UploadId,
     ) -> Result<CompleteOutcome, ServiceError> {
-        let gone = || no_such_upload(request.upload);
-        let tags: Option<Vec<ETag>> = request.parts.iter().map(|p| p.etag).collect();
-        let etag = tags.map(|tags| etag_of(tags.iter(), tags.len())).ok_or_else(gone)?;
-        let current = self.meta.version(bucket.id, key, None).await?.ok_or_else(gone)?;
-        let VersionKind::Object(data) = current.kind else { return Err(gone()) };
-        let same_parts = data.parts.iter().map(|p| p.number).eq(request.parts.iter().map(|p| p.number));
-        if data.etag != etag || !same_parts || request.size.is_some_and(|size| size != data.size) {
-            return Err(gone());
-        }
+        let made = self.meta.completed(bucket.id, key, upload).await?;
+        let Some(ObjectVersion { id, modified, kind: VersionKind::Object(data), .. }) = made else {
+            return Err(no_such_upload(upload));
+        };
+        let version_id = shown(bucket.versioning, id);
         Ok(CompleteOutcome {
-            etag,
+            etag: data.etag,
             size: data.size,
-            modified: current.modified,
-            version_id: shown(bucket.versioning, current.id),
+            modified,
+            version_id,
             checksum: data.checksum,
         })
     }
