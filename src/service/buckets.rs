@@ -3,7 +3,7 @@
 use super::authorize::authorize;
 use super::context::{WRONG_OUTCOME, unexpected};
 use super::names::invalid;
-use super::settings::{MAX_BUCKETS, MAX_KEYS};
+use super::settings::{CLASSIC_REGION, MAX_BUCKETS, MAX_KEYS};
 use super::{Action, Caller, Inner, ObjectService, Resource, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, ListFrom, ListQuery, Outcome, UploadEntry};
 use crate::types::{BucketName, Versioning};
@@ -28,7 +28,7 @@ pub struct BucketPage {
 }
 
 impl ObjectService {
-    /// Creates a bucket. Creating one's own again is refused, as every AWS region but us-east-1 does.
+    /// Creates a bucket. Creating one's own again gives it in us-east-1 and is refused elsewhere, as on AWS.
     ///
     /// # Errors
     /// `WrongLocation`, `BucketAlreadyOwnedByYou`.
@@ -45,6 +45,9 @@ impl ObjectService {
         match self.inner.meta.commit(Commit::CreateBucket { name: name.clone() }).await {
             Ok(Outcome::Bucket(bucket)) => Ok(bucket),
             Ok(_) => Err(WRONG_OUTCOME),
+            Err(CommitError::BucketExists) if self.region() == CLASSIC_REGION => {
+                self.inner.bucket(name).await
+            }
             Err(error) => Err(unexpected(name, error)),
         }
     }

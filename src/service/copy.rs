@@ -1,18 +1,19 @@
 //! Copying objects: a new row for the same body.
 
 use super::authorize::authorize;
-use super::checksums::computed;
+use super::checksums::{combine, computed};
 use super::conditions::Verdict;
 use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
-use super::put::check_metadata;
+use super::put::check_attributes;
+use super::settings::STANDARD_CLASS;
 use super::{Action, Caller, Inner, ObjectService, ReadConditions, Resource, ServiceError, WriteConditions};
 use crate::engine::{BodySpec, Digests, StagedBody};
 use crate::meta::{
     Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
 };
 use crate::types::{
-    Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, PartLayout, ResolvedRange,
+    Attributes, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, ResolvedRange,
     UnixMillis, VersionId,
 };
 use futures::StreamExt;
@@ -62,7 +63,7 @@ impl ObjectService {
     ///
     /// # Errors
     /// What reading the source and writing the target can give; `InvalidRequest` for a copy onto itself that
-    /// changes nothing; `EntityTooLarge` past 5 GiB.
+    /// changes nothing, and for a source past 5 GiB.
     pub async fn copy(
         &self,
         caller: &Caller,
@@ -73,7 +74,7 @@ impl ObjectService {
         let CopySource { bucket: source_bucket, key: source_key, version } = &request.source;
         authorize(caller, Action::get(*version), Resource::Object(source_bucket, source_key))?;
         authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
-        check_metadata(&request.attributes)?;
+        check_attributes(&request.attributes)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
         let source_home = self.inner.bucket(source_bucket).await?;
@@ -85,19 +86,27 @@ impl ObjectService {
                 self.inner.copy_source(&source_home, &request.source, &request.source_conditions).await?;
             let maximum = self.inner.settings.maximum_put_bytes;
             if data.size > maximum {
-                return Err(ServiceError::EntityTooLarge { size: data.size, maximum });
+                return Err(too_large_to_copy(maximum));
             }
             let attributes = attributes_of_copy(request, &data, onto_itself)?;
             let copied = match self.inner.copied(&data, request.checksum).await {
                 Err(ServiceError::Body(error)) if error.is_missing() => continue,
                 copied => copied?,
             };
-            let Copied { staged, etag, checksum, parts } = copied;
+            let Copied { staged, etag, checksum } = copied;
             let (size, stored_checksum) = (data.size, checksum.clone());
             let commit = self.inner.commit_staged(staged, |body| Commit::PutVersion {
                 bucket: home.id,
                 key: key.clone(),
-                object: NewObject { body, size, etag, checksum: stored_checksum, attributes, parts },
+                object: NewObject {
+                    body,
+                    size,
+                    etag,
+                    checksum: stored_checksum,
+                    attributes,
+                    // A copy is one piece, as AWS's is.
+                    parts: Vec::new(),
+                },
                 condition,
             });
             return match commit.await {
@@ -122,7 +131,6 @@ struct Copied {
     staged: StagedBody,
     etag: ETag,
     checksum: Option<Checksum>,
-    parts: Vec<PartLayout>,
 }
 
 impl Inner {
@@ -159,19 +167,15 @@ impl Inner {
         data: &ObjectData,
         asked: Option<ChecksumAlgorithm>,
     ) -> Result<Copied, ServiceError> {
-        let present = data.checksum.as_ref().map(Checksum::algorithm);
+        let kept = whole_checksum(data);
+        let present = kept.as_ref().map(Checksum::algorithm);
         let Some(algorithm) = asked.filter(|asked| Some(*asked) != present) else {
-            return Ok(Copied {
-                staged: shared(data),
-                etag: data.etag,
-                checksum: data.checksum.clone(),
-                parts: data.parts.clone(),
-            });
+            return Ok(Copied { staged: shared(data), etag: data.etag, checksum: kept });
         };
         let whole = ResolvedRange { start: 0, end: data.size };
         let staged = self.restage(data, whole, vec![algorithm]).await?;
         let checksum = Some(computed(&staged.digests, algorithm)?.clone());
-        Ok(Copied { etag: ETag::of_body(staged.digests.md5), staged, checksum, parts: Vec::new() })
+        Ok(Copied { etag: ETag::of_body(staged.digests.md5), staged, checksum })
     }
 
     /// Reads bytes that are stored and stages them as a new body. Deduplication keeps them from being stored
@@ -190,6 +194,25 @@ impl Inner {
             }
         }
         Ok(writer.finish().await?)
+    }
+}
+
+pub(super) fn too_large_to_copy(maximum: u64) -> ServiceError {
+    let reason = format!(
+        "The specified copy source is larger than the maximum allowable size for a copy source: {maximum}"
+    );
+    ServiceError::InvalidRequest { reason }
+}
+
+/// The checksum of the whole body, without reading it: the parts' CRCs combine, other digests of parts do not.
+fn whole_checksum(data: &ObjectData) -> Option<Checksum> {
+    let checksum = data.checksum.as_ref()?;
+    match checksum.kind() {
+        ChecksumKind::FullObject => Some(checksum.clone()),
+        ChecksumKind::Composite => {
+            let parts: Vec<_> = data.parts.iter().map(|part| (part.checksum.as_ref(), part.size)).collect();
+            combine(checksum.algorithm(), ChecksumKind::FullObject, &parts)
+        }
     }
 }
 
@@ -212,8 +235,10 @@ fn attributes_of_copy(
     if request.directive == MetadataDirective::Replace {
         return Ok(asked.clone());
     }
-    let storage_class_changes =
-        asked.storage_class.is_some() && asked.storage_class != data.attributes.storage_class;
+    let class = |attributes: &Attributes| {
+        attributes.storage_class.clone().unwrap_or_else(|| STANDARD_CLASS.to_owned())
+    };
+    let storage_class_changes = asked.storage_class.is_some() && class(asked) != class(&data.attributes);
     let redirect_changes = asked.website_redirect_location.is_some();
     if onto_itself && !storage_class_changes && !redirect_changes && request.checksum.is_none() {
         let reason = "This copy request is illegal because it is trying to copy an object to itself without \

@@ -54,6 +54,8 @@ pub enum ServiceError {
     KeyTooLong { length: usize, maximum: usize },
     #[error("the user metadata is {size} bytes, {maximum} are allowed")]
     MetadataTooLarge { size: usize, maximum: usize },
+    #[error("there is no storage class {class:?}")]
+    InvalidStorageClass { class: String },
     #[error("{size} bytes are more than the {maximum} allowed")]
     EntityTooLarge { size: u64, maximum: u64 },
     #[error("part {} has {size} bytes, less than the {minimum} required", .number.get())]

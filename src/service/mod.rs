@@ -41,10 +41,18 @@ pub use multipart::{
     CompleteOutcome, CompleteRequest, CompletedPart, CopyPartOutcome, CopyPartRequest, CreateUploadRequest,
     CreatedUpload, ListPartsRequest, ListedPart, PartsPage, PutPartOutcome, PutPartRequest,
 };
-pub use names::{parse_bucket_name, parse_key, parse_part_number, parse_upload_id, parse_version_id};
+pub use names::{
+    parse_bucket_name, parse_key, parse_part_number, parse_upload_id, parse_upload_marker, parse_version_id,
+};
 pub use object::ObjectInfo;
 pub use put::{PutOutcome, PutRequest};
-pub use settings::{MAX_BUCKETS, MAX_KEYS, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS, ServiceSettings};
+pub use settings::{
+    MAX_BUCKETS, MAX_KEYS, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS, STANDARD_CLASS, STORAGE_CLASSES,
+    ServiceSettings,
+};
 pub use tokens::ListToken;
 
 use context::Inner;
+
+#[cfg(test)]
+mod tests;

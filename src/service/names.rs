@@ -34,6 +34,14 @@ pub fn parse_upload_id(text: &str) -> Result<UploadId, ServiceError> {
     UploadId::parse(text).map_err(|_| ServiceError::NoSuchUpload { upload: text.chars().take(256).collect() })
 }
 
+/// A listing's `upload-id-marker`.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn parse_upload_marker(text: &str) -> Result<UploadId, ServiceError> {
+    UploadId::parse(text).map_err(|_| invalid("upload-id-marker", text, "Invalid uploadId marker"))
+}
+
 /// # Errors
 /// `InvalidArgument`.
 pub fn parse_part_number(number: i64) -> Result<PartNumber, ServiceError> {

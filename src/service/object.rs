@@ -40,10 +40,11 @@ impl ObjectInfo {
     }
 }
 
-/// Version ids are shown once a bucket has or had versioning.
+/// An id is always shown; a null one once the bucket has or had versioning. The bucket's state may be older than the
+/// id: versioning may have been enabled while the body came in.
 pub(super) const fn shown(versioning: Versioning, id: VersionId) -> Option<VersionId> {
-    match versioning {
-        Versioning::Unversioned => None,
-        Versioning::Enabled | Versioning::Suspended => Some(id),
+    match (versioning, id) {
+        (Versioning::Unversioned, VersionId::Null) => None,
+        (Versioning::Enabled | Versioning::Suspended, _) | (_, VersionId::Id { .. }) => Some(id),
     }
 }

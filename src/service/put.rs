@@ -4,7 +4,7 @@ use super::authorize::authorize;
 use super::checksums::{Expectations, computed};
 use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
-use super::settings::MAX_METADATA_BYTES;
+use super::settings::{MAX_METADATA_BYTES, STORAGE_CLASSES};
 use super::{
     Action, Caller, ExpectedChecksum, InputStream, ObjectService, Resource, ServiceError, WriteConditions,
 };
@@ -46,7 +46,7 @@ impl ObjectService {
     /// Stores an object. What the client sent to check its bytes is checked before anything becomes visible.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `PreconditionFailed`, and all that can be wrong with a body.
+    /// `NoSuchBucket`, `PreconditionFailed`, `InvalidStorageClass`, and all that can be wrong with a body.
     pub async fn put(
         &self,
         caller: &Caller,
@@ -55,7 +55,7 @@ impl ObjectService {
         request: PutRequest,
     ) -> Result<PutOutcome, ServiceError> {
         authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
-        check_metadata(&request.attributes)?;
+        check_attributes(&request.attributes)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
         let home = self.inner.bucket(bucket).await?;
@@ -86,8 +86,12 @@ impl ObjectService {
     }
 }
 
-/// User metadata may have 2 KiB, names and values together.
-pub(super) fn check_metadata(attributes: &Attributes) -> Result<(), ServiceError> {
+/// User metadata may have 2 KiB, names and values together; a storage class must be one that S3 has.
+pub(super) fn check_attributes(attributes: &Attributes) -> Result<(), ServiceError> {
+    if let Some(class) = attributes.storage_class.as_deref().filter(|class| !STORAGE_CLASSES.contains(class))
+    {
+        return Err(ServiceError::InvalidStorageClass { class: class.chars().take(256).collect() });
+    }
     let size = attributes.user.iter().map(|(name, value)| name.len() + value.len()).sum();
     if size > MAX_METADATA_BYTES {
         return Err(ServiceError::MetadataTooLarge { size, maximum: MAX_METADATA_BYTES });

@@ -13,6 +13,26 @@ pub const MAX_PARTS: usize = 10_000;
 /// The largest object, in bytes: 5 TiB.
 pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
 
+/// The storage class of objects that name none.
+pub const STANDARD_CLASS: &str = "STANDARD";
+/// The storage classes that S3 has. All are stored alike, and shown as they were given.
+pub const STORAGE_CLASSES: [&str; 12] = [
+    STANDARD_CLASS,
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "GLACIER_IR",
+    "DEEP_ARCHIVE",
+    "OUTPOSTS",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+    "FSX_OPENZFS",
+];
+/// The region in which creating one's own bucket again is a success.
+pub(super) const CLASSIC_REGION: &str = "us-east-1";
+
 /// How the S3 semantics behave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

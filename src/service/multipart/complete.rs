@@ -248,6 +248,9 @@ fn object_checksum(
         let reason = "The upload was created using another checksum type than the complete request has.";
         return Err(ServiceError::InvalidRequest { reason: reason.into() });
     }
+    if upload.checksum.is_some_and(|(_, kind)| kind == ChecksumKind::Composite) {
+        check_named_checksums(algorithm, &request.parts)?;
+    }
     let summary: Vec<_> = parts.iter().map(|p| (p.checksum.as_ref(), p.size)).collect();
     let checksum = combine(algorithm, kind, &summary);
     if let Some(expected) = &request.checksum {
@@ -262,6 +265,18 @@ fn object_checksum(
         }
     }
     Ok(checksum)
+}
+
+/// A composite checksum is one of the parts' checksums, so the client has to name them all.
+fn check_named_checksums(algorithm: ChecksumAlgorithm, parts: &[CompletedPart]) -> Result<(), ServiceError> {
+    let lacks = |part: &&CompletedPart| part.checksums.iter().all(|c| c.algorithm() != algorithm);
+    let Some(part) = parts.iter().find(lacks) else { return Ok(()) };
+    let (name, number) = (algorithm.name().to_ascii_lowercase(), part.number.get());
+    let reason = format!(
+        "The upload was created using a {name} checksum. The complete request must include the checksum for each \
+         part. It was missing for part {number} in the request."
+    );
+    Err(ServiceError::InvalidRequest { reason })
 }
 
 fn same_digest(a: &Checksum, b: &Checksum) -> bool {

@@ -2,7 +2,7 @@
 
 use super::super::authorize::authorize;
 use super::super::checksums::computed;
-use super::super::copy::{COPY_ATTEMPTS, shared};
+use super::super::copy::{COPY_ATTEMPTS, shared, too_large_to_copy};
 use super::super::names::invalid;
 use super::super::object::shown;
 use super::super::{
@@ -59,7 +59,7 @@ impl ObjectService {
             let range = span(request.range, data.size)?;
             let maximum = self.inner.settings.maximum_put_bytes;
             if range.len() > maximum {
-                return Err(ServiceError::EntityTooLarge { size: range.len(), maximum });
+                return Err(too_large_to_copy(maximum));
             }
             let (staged, digests) = match self.inner.part_of(&data, range, algorithm).await {
                 Err(ServiceError::Body(error)) if error.is_missing() => continue,

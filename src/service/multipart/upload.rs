@@ -4,7 +4,7 @@ use super::super::authorize::authorize;
 use super::super::checksums::kind_for;
 use super::super::context::{Inner, WRONG_OUTCOME, unexpected};
 use super::super::names::invalid;
-use super::super::put::check_metadata;
+use super::super::put::check_attributes;
 use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, NewUpload, Outcome, Upload};
 use crate::types::{
@@ -29,7 +29,7 @@ pub struct CreatedUpload {
 
 impl ObjectService {
     /// # Errors
-    /// `NoSuchBucket`, `MetadataTooLarge`, `InvalidRequest`.
+    /// `NoSuchBucket`, `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRequest`.
     pub async fn create_upload(
         &self,
         caller: &Caller,
@@ -38,7 +38,7 @@ impl ObjectService {
         request: CreateUploadRequest,
     ) -> Result<CreatedUpload, ServiceError> {
         authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
-        check_metadata(&request.attributes)?;
+        check_attributes(&request.attributes)?;
         let checksum = match (request.checksum, request.kind) {
             (Some(algorithm), kind) => Some((algorithm, kind_for(algorithm, kind)?)),
             (None, None) => None,

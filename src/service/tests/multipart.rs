@@ -1,0 +1,213 @@
+use super::{World, etag, expects, full, key, stream};
+use crate::service::{
+    CompleteOutcome, CompleteRequest, CompletedPart, CreateUploadRequest, CreatedUpload, ETagCondition,
+    ExpectedChecksum, GetRequest, PutPartOutcome, PutPartRequest, Selection, ServiceError, WriteConditions,
+};
+use crate::types::{
+    ChecksumAlgorithm as A, ChecksumKind as K, ETag, PartNumber, UploadId, VersionId, Versioning,
+};
+
+fn number(n: i64) -> PartNumber {
+    PartNumber::parse(n).unwrap()
+}
+
+async fn start_with(world: &World, checksum: Option<A>, kind: Option<K>) -> CreatedUpload {
+    let request = CreateUploadRequest { checksum, kind, ..CreateUploadRequest::default() };
+    world.service.create_upload(&world.caller, &world.bucket, &key("big"), request).await.unwrap()
+}
+
+async fn start(world: &World) -> UploadId {
+    start_with(world, None, None).await.id
+}
+
+async fn try_part(
+    world: &World,
+    upload: UploadId,
+    n: i64,
+    text: &str,
+) -> Result<PutPartOutcome, ServiceError> {
+    let request = PutPartRequest {
+        upload,
+        number: number(n),
+        body: stream(text),
+        size: Some(text.len() as u64),
+        content_md5: None,
+        content_sha256: None,
+        checksum: ExpectedChecksum::None,
+    };
+    world.service.put_part(&world.caller, &world.bucket, &key("big"), request).await
+}
+
+async fn part(world: &World, upload: UploadId, n: i64, text: &str) {
+    assert_eq!(try_part(world, upload, n, text).await.unwrap().etag, etag(text));
+}
+
+fn named(n: i64, text: &str) -> CompletedPart {
+    CompletedPart { number: number(n), etag: Some(etag(text)), checksums: Vec::new() }
+}
+
+fn request(upload: UploadId, parts: &[(i64, &str)]) -> CompleteRequest {
+    CompleteRequest {
+        upload,
+        parts: parts.iter().map(|(n, text)| named(*n, text)).collect(),
+        checksum: None,
+        kind: None,
+        size: None,
+        conditions: WriteConditions::default(),
+    }
+}
+
+async fn complete(world: &World, request: &CompleteRequest) -> Result<CompleteOutcome, ServiceError> {
+    world.service.complete_upload(&world.caller, &world.bucket, &key("big"), request).await
+}
+
+#[tokio::test]
+async fn i1_an_object_is_the_parts_named_in_order_of_their_numbers() {
+    let world = World::new().await;
+    let upload = start(&world).await;
+    part(&world, upload, 9, "3").await;
+    part(&world, upload, 2, "old").await;
+    part(&world, upload, 1, "11111").await;
+    part(&world, upload, 5, "not named").await;
+    part(&world, upload, 2, "22222").await;
+    let parts = [(1, "11111"), (2, "22222"), (9, "3")];
+    let done = complete(&world, &request(upload, &parts)).await.unwrap();
+    let expected = ETag::parse("03e7ccdbb0b3f2fce6091830f32be8ab-3").unwrap();
+    assert_eq!((done.etag, done.size, done.version_id), (expected, 11, None));
+    assert_eq!(done.checksum, Some(full(A::Crc64Nvme, b"11111222223")));
+    assert_eq!(world.text("big").await, "11111222223");
+    let selection = Selection::Part(number(9));
+    let ask = GetRequest { selection, ..GetRequest::default() };
+    let last = world.service.head(&world.caller, &world.bucket, &key("big"), &ask).await.unwrap();
+    assert_eq!((last.range.start, last.range.end, last.parts_count), (10, 11, Some(3)));
+    expects!(try_part(&world, upload, 1, "late").await, Err(ServiceError::NoSuchUpload { .. }));
+}
+
+#[tokio::test]
+async fn i2_a_completion_that_is_wrong_changes_nothing() {
+    let world = World::new().await;
+    let upload = start(&world).await;
+    part(&world, upload, 1, "11111").await;
+    part(&world, upload, 2, "22").await;
+    part(&world, upload, 3, "33333").await;
+    let attempt = async |parts: &[(i64, &str)]| complete(&world, &request(upload, parts)).await;
+    expects!(attempt(&[]).await, Err(ServiceError::NoParts { .. }));
+    expects!(attempt(&[(3, "33333"), (1, "11111")]).await, Err(ServiceError::InvalidPartOrder { .. }));
+    expects!(attempt(&[(1, "11111"), (1, "11111")]).await, Err(ServiceError::InvalidPartOrder { .. }));
+    let wrong = attempt(&[(1, "other"), (3, "33333")]).await;
+    expects!(wrong, Err(ServiceError::InvalidPart { number: n, .. }) if n == number(1));
+    let missing = attempt(&[(1, "11111"), (4, "x")]).await;
+    expects!(missing, Err(ServiceError::InvalidPart { number: n, .. }) if n == number(4));
+    let small = attempt(&[(1, "11111"), (2, "22"), (3, "33333")]).await;
+    expects!(small, Err(ServiceError::EntityTooSmall { number: n, size: 2, .. }) if n == number(2));
+    let mut unnamed = request(upload, &[(1, "11111")]);
+    unnamed.parts[0].etag = None;
+    expects!(complete(&world, &unnamed).await, Err(ServiceError::InvalidPart { .. }));
+    let mut sized = request(upload, &[(1, "11111")]);
+    sized.size = Some(4);
+    expects!(complete(&world, &sized).await, Err(ServiceError::InvalidRequest { .. }));
+    let mut summed = request(upload, &[(1, "11111")]);
+    summed.checksum = Some(full(A::Crc64Nvme, b"other"));
+    expects!(complete(&world, &summed).await, Err(ServiceError::ChecksumMismatch { .. }));
+    expects!(world.get("big", None).await, Err(ServiceError::NoSuchKey { .. }));
+    complete(&world, &request(upload, &[(1, "11111"), (2, "22")])).await.unwrap();
+}
+
+#[tokio::test]
+async fn i6_an_upload_id_gives_access_to_its_own_key_only() {
+    let world = World::new().await;
+    let upload = start(&world).await;
+    part(&world, upload, 1, "1").await;
+    let request = request(upload, &[(1, "1")]);
+    let other = world.service.complete_upload(&world.caller, &world.bucket, &key("other"), &request).await;
+    expects!(other, Err(ServiceError::NoSuchUpload { .. }));
+    let other = world.service.abort_upload(&world.caller, &world.bucket, &key("other"), upload).await;
+    expects!(other, Err(ServiceError::NoSuchUpload { .. }));
+    complete(&world, &request).await.unwrap();
+    let other = world.service.complete_upload(&world.caller, &world.bucket, &key("other"), &request).await;
+    expects!(other, Err(ServiceError::NoSuchUpload { .. }));
+}
+
+#[tokio::test]
+async fn i1_a_repeated_completion_is_acknowledged_only_for_the_version_that_it_made() {
+    let world = World::new().await;
+    world.versioning(Versioning::Enabled).await;
+    let upload = start(&world).await;
+    part(&world, upload, 1, "1").await;
+    let absent = WriteConditions { if_none_match: Some(ETagCondition::Any), if_match: None };
+    let first = CompleteRequest { conditions: absent, ..request(upload, &[(1, "1")]) };
+    let done = complete(&world, &first).await.unwrap();
+    assert_eq!(complete(&world, &first).await.unwrap(), done, "though the key is not absent any more");
+
+    // The same bytes through an upload that was aborted, or that never was.
+    let aborted = start(&world).await;
+    part(&world, aborted, 1, "1").await;
+    world.service.abort_upload(&world.caller, &world.bucket, &key("big"), aborted).await.unwrap();
+    for stranger in [aborted, UploadId::new([9; 16])] {
+        let answer = complete(&world, &request(stranger, &[(1, "1")])).await;
+        expects!(answer, Err(ServiceError::NoSuchUpload { .. }));
+    }
+    world.put("big", "newer").await;
+    assert_eq!(complete(&world, &first).await.unwrap(), done, "its version is still there");
+    world.delete("big", done.version_id).await;
+    expects!(complete(&world, &first).await, Err(ServiceError::NoSuchUpload { .. }));
+    assert!(matches!(done.version_id, Some(VersionId::Id { .. })));
+}
+
+#[tokio::test]
+async fn a_completion_under_a_condition() {
+    let world = World::new().await;
+    world.put("big", "there").await;
+    let upload = start(&world).await;
+    part(&world, upload, 1, "1").await;
+    let attempt = async |conditions| {
+        complete(&world, &CompleteRequest { conditions, ..request(upload, &[(1, "1")]) }).await
+    };
+    let absent = WriteConditions { if_none_match: Some(ETagCondition::Any), if_match: None };
+    expects!(attempt(absent).await, Err(ServiceError::PreconditionFailed { condition: "If-None-Match" }));
+    let tagged = |text| WriteConditions {
+        if_match: Some(ETagCondition::OneOf(vec![etag(text)])),
+        if_none_match: None,
+    };
+    expects!(attempt(tagged("other")).await, Err(ServiceError::PreconditionFailed { condition: "If-Match" }));
+    assert_eq!(world.text("big").await, "there");
+    attempt(tagged("there")).await.unwrap();
+    assert_eq!(world.text("big").await, "1");
+}
+
+#[tokio::test]
+async fn checksums_are_of_the_kind_that_the_upload_announced() {
+    let world = World::new().await;
+    for (algorithm, kind) in [
+        (A::Crc32, K::Composite),
+        (A::Crc32c, K::Composite),
+        (A::Sha1, K::Composite),
+        (A::Sha256, K::Composite),
+        (A::Crc32, K::FullObject),
+        (A::Crc32c, K::FullObject),
+        (A::Crc64Nvme, K::FullObject),
+    ] {
+        let created = start_with(&world, Some(algorithm), Some(kind)).await;
+        assert_eq!(created.checksum, Some((algorithm, kind)));
+        let texts = [(1, "12345"), (2, "6789")];
+        for (n, text) in texts {
+            part(&world, created.id, n, text).await;
+        }
+        let mut request = request(created.id, &texts);
+        if kind == K::Composite {
+            let bare = complete(&world, &request).await;
+            expects!(bare, Err(ServiceError::InvalidRequest { reason }) if reason.contains("missing for part 1"));
+        }
+        for (part, (_, text)) in request.parts.iter_mut().zip(texts) {
+            part.checksums = vec![full(algorithm, text.as_bytes())];
+        }
+        let mut wrong = request.clone();
+        wrong.parts[1].checksums = vec![full(algorithm, b"other")];
+        expects!(complete(&world, &wrong).await, Err(ServiceError::InvalidPart { .. }));
+        let checksum = complete(&world, &request).await.unwrap().checksum.unwrap();
+        assert_eq!((checksum.algorithm(), checksum.kind()), (algorithm, kind));
+        if kind == K::FullObject {
+            assert_eq!(checksum, full(algorithm, b"123456789"));
+        }
+    }
+}
