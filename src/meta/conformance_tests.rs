@@ -15,13 +15,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-fn memory() -> Subject {
+pub(super) fn memory() -> Subject {
     let clock = Arc::new(ManualClock::default());
     let random = Arc::new(SeededRandom::new(7));
     Subject::new(Arc::new(MemoryStore::new(clock.clone(), random)), clock)
 }
 
-fn sqlite(path: &Path) -> Subject {
+pub(super) fn sqlite(path: &Path) -> Subject {
     let clock = Arc::new(ManualClock::default());
     let random = Arc::new(SeededRandom::new(7));
     let settings = SqliteSettings { reader_threads: 2, ..SqliteSettings::default() };

@@ -42,3 +42,5 @@ pub mod fuzzing {
 #[cfg(test)]
 #[path = "conformance_tests.rs"]
 mod tests;
+#[cfg(test)]
+mod walk_tests;
