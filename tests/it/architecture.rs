@@ -175,6 +175,12 @@ fn check_globs(file: &File) -> Vec<String> {
     globs.chain(grouped).map(|at| file.at(at, "a glob import")).collect()
 }
 
+/// `include!` would bring in code that no rule here looks at.
+fn check_includes(file: &File) -> Vec<String> {
+    let is_macro = |at: &usize| file.code[at + "include".len()..].trim_start().starts_with('!');
+    words(&file.code, "include").filter(is_macro).map(|at| file.at(at, "`include!` hides code")).collect()
+}
+
 fn check_s3s(file: &File) -> Vec<String> {
     if file.room() == "s3" {
         return Vec::new();
@@ -201,8 +207,15 @@ fn check_system(file: &File) -> Vec<String> {
     places.map(|(at, word, why)| file.at(at, &format!("`{word}` outside src/sys: {why}"))).collect()
 }
 
-const RULES: [fn(&File) -> Vec<String>; 6] =
-    [check_ranks, check_file_size, check_function_sizes, check_globs, check_s3s, check_system];
+const RULES: [fn(&File) -> Vec<String>; 7] = [
+    check_ranks,
+    check_file_size,
+    check_function_sizes,
+    check_globs,
+    check_includes,
+    check_s3s,
+    check_system,
+];
 
 /// Every file under `src/` with its text, by its path relative to it.
 fn sources() -> Vec<(String, String)> {

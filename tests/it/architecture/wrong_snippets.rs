@@ -1,8 +1,8 @@
 //! Every rule against small pieces of source that break it.
 
 use super::{
-    File, check_file_size, check_function_sizes, check_globs, check_ranks, check_s3s, check_system,
-    problems_of,
+    File, check_file_size, check_function_sizes, check_globs, check_includes, check_ranks, check_s3s,
+    check_system, problems_of,
 };
 
 fn file(path: &str, source: &str) -> File {
@@ -180,6 +180,14 @@ fn globs_are_refused_outside_preludes_of_tests() {
     assert_eq!(globs("#[cfg(test)]\nmod tests { use proptest::prelude::*; }"), 0);
     assert_eq!(globs("#[cfg(test)]\nmod tests { use super::*; }"), 1);
     assert_eq!(globs("let x = a * b; let y = *c;"), 0);
+}
+
+#[test]
+fn no_code_is_included_unseen() {
+    let includes = |source: &str| check_includes(&file("meta/a.rs", source)).len();
+    assert_eq!(includes("include!(\"../engine/x.in\");"), 1);
+    assert_eq!(includes("std::include !(concat!(a, b));"), 1);
+    assert_eq!(includes("let text = include_str!(\"x.html\"); fn include() {}"), 0);
 }
 
 #[test]
