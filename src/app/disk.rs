@@ -94,6 +94,10 @@ impl BodyStore for GuardedBodies {
 
 #[async_trait]
 impl BodyWriter for GuardedWriter {
+    async fn admit(&mut self) -> Result<(), EngineError> {
+        self.inner.admit().await
+    }
+
     async fn write(&mut self, bytes: Bytes) -> Result<(), EngineError> {
         self.disk.check()?;
         self.inner.write(bytes).await

@@ -13,7 +13,7 @@ pub type BodyStream = BoxStream<'static, Result<Bytes, EngineError>>;
 /// Stores and reads bodies of any size in bounded memory.
 #[async_trait]
 pub trait BodyStore: Send + Sync + std::fmt::Debug {
-    /// Begins a body. Waits for its share of the memory budget.
+    /// Begins a body. Waits for memory for its first bytes; for more only once they have come.
     async fn writer(&self, spec: BodySpec) -> Result<Box<dyn BodyWriter>, EngineError>;
 
     /// The bytes of a range. The body must be that of a version or part read from the metadata just before;
@@ -42,7 +42,12 @@ pub struct BodySpec {
 /// A body being written. Dropping it leaves only garbage, which is collected.
 #[async_trait]
 pub trait BodyWriter: Send {
-    /// Takes the next bytes; waits while the pipeline is full.
+    /// Takes all the memory that the body will need now, and not when its bytes come. For a body that is read from
+    /// this store: whoever waits for memory must not have some that a reader got.
+    async fn admit(&mut self) -> Result<(), EngineError>;
+
+    /// Takes the next bytes; waits while the pipeline is full. After an error, or when it was not waited for to its
+    /// end, the body has failed, and so do all later calls.
     async fn write(&mut self, bytes: Bytes) -> Result<(), EngineError>;
 
     /// Everything is appended, and durable after the barrier that the metadata commit runs.

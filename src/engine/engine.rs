@@ -30,7 +30,7 @@ impl Engine {
             plain: parts.plain.clone(),
             random: Arc::clone(&parts.random),
             settings: Arc::clone(&parts.settings),
-            memory: Arc::clone(&parts.memory.writes),
+            memory: parts.memory.uploads.clone(),
         })?;
         Ok(Self { parts, ingest: Arc::new(ingest) })
     }

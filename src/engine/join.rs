@@ -1,6 +1,7 @@
 //! One body out of several, without moving their bytes.
 
-use super::ingest::{ChunkSink, Fallback, Ingest, Workers};
+use super::budget::Share;
+use super::ingest::{ChunkSink, Fallback, Ingest, Lease, Workers, Writer};
 use super::{BodySpec, BodyWriter, Digests, EngineError, StagedBody};
 use crate::meta::{NewBody, StoredBody};
 use crate::types::PlainId;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// Open nodes, nodes that wait, and inline parts.
-const MEMORY_BYTES: usize = 3 << 20;
+const MEMORY_BYTES: u64 = 3 << 20;
 /// Inline parts are worked on when so many bytes of them wait.
 const CHUNK_BATCH_BYTES: usize = 256 << 10;
 /// Plain bodies are read in pieces of so many bytes.
@@ -24,7 +25,12 @@ pub(super) async fn join(
 ) -> Result<StagedBody, EngineError> {
     let size = bodies.iter().try_fold(0u64, |sum, (_, size)| sum.checked_add(*size));
     let size = size.ok_or(EngineError::Size { expected: u64::MAX, actual: u64::MAX })?;
-    let lease = ingest.lease(MEMORY_BYTES).await?;
+    let is_plain = |(body, _): &(StoredBody, u64)| matches!(body, StoredBody::Plain(_));
+    // All at once: whoever has some of a share must not wait for more of it.
+    let lease = match bodies.iter().any(is_plain) {
+        true => ingest.lease(Share::Long, MEMORY_BYTES + ingest.long_bytes()).await?,
+        false => ingest.lease(Share::Small, MEMORY_BYTES).await?,
+    };
     let staged = |body| {
         let hold = Box::new(Arc::clone(&lease.session));
         StagedBody { body, size, digests: Digests::default(), hold }
@@ -33,7 +39,6 @@ pub(super) async fn join(
         return Ok(staged(NewBody::Inline(bytes)));
     }
     let mut sink = ChunkSink::new(Arc::clone(ingest), lease.clone());
-    let mut holds = Vec::new();
     let mut chained = Vec::new();
     for (body, size) in bodies {
         let StoredBody::Plain(id) = body else {
@@ -41,8 +46,7 @@ pub(super) async fn join(
             continue;
         };
         sink = chain(ingest, sink, std::mem::take(&mut chained)).await?;
-        let (body, hold) = cut_anew(ingest, id, size).await?;
-        holds.push(hold);
+        let body = cut_anew(ingest, id, size, lease.clone()).await?;
         chained.push((body, size));
     }
     sink = chain(ingest, sink, chained).await?;
@@ -50,9 +54,7 @@ pub(super) async fn join(
     if root.size() != size {
         return Err(EngineError::Size { expected: size, actual: root.size() });
     }
-    let mut staged = staged(NewBody::Manifest(root));
-    staged.hold = Box::new((staged.hold, holds));
-    Ok(staged)
+    Ok(staged(NewBody::Manifest(root)))
 }
 
 /// The bytes, when all of them are inline and few.
@@ -108,12 +110,15 @@ async fn chain(
     ingest.workers.start(job).wait().await?
 }
 
-type Held = Box<dyn Send + Sync>;
-
-/// A plain body as chunks.
-async fn cut_anew(ingest: &Arc<Ingest>, id: PlainId, size: u64) -> Result<(StoredBody, Held), EngineError> {
+/// A plain body as chunks, which the lease's session protects.
+async fn cut_anew(
+    ingest: &Arc<Ingest>,
+    id: PlainId,
+    size: u64,
+    lease: Lease,
+) -> Result<StoredBody, EngineError> {
     let spec = BodySpec { size: Some(size), checksums: Vec::new() };
-    let mut writer = ingest.writer(spec, Fallback::Refuse).await?;
+    let mut writer = Writer::within(Arc::clone(ingest), spec, lease, Fallback::Refuse);
     let plain = ingest.parts.plain.clone();
     let reader = Arc::new(Workers::start_blocking(move || plain.reader(id)).wait().await??);
     let mut start = 0;
@@ -123,14 +128,13 @@ async fn cut_anew(ingest: &Arc<Ingest>, id: PlainId, size: u64) -> Result<(Store
         writer.write(Workers::start_blocking(move || reader.read_at(range)).wait().await??).await?;
     }
     let staged = Box::new(writer).finish().await?;
-    let body = match staged.body {
-        NewBody::Inline(bytes) => StoredBody::Inline(bytes),
-        NewBody::Manifest(root) => StoredBody::Chunked { id: root.id(), root: Arc::new(root) },
+    match staged.body {
+        NewBody::Inline(bytes) => Ok(StoredBody::Inline(bytes)),
+        NewBody::Manifest(root) => Ok(StoredBody::Chunked { id: root.id(), root: Arc::new(root) }),
         NewBody::Plain(_) | NewBody::SharedPlain(_) | NewBody::SharedManifest(_) => {
-            return Err(EngineError::Index("a body could not be deduplicated".to_owned()));
+            Err(EngineError::Index("a body could not be deduplicated".to_owned()))
         }
-    };
-    Ok((body, staged.hold))
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The body path: streams to deduplicated chunks in packs, and back.
 
 mod body_store;
+mod budget;
 mod cache;
 pub mod check;
 pub mod codec;

@@ -1,5 +1,6 @@
 //! What every path through the engine shares.
 
+use super::budget::UploadBudget;
 use super::pack::PackSet;
 use super::read::ReadBudget;
 use super::{ChunkCache, ChunkIndex, EngineSettings, PlainStore};
@@ -7,7 +8,6 @@ use crate::meta::{ChangeLog, MetaStore};
 use crate::sys::{Clock, FileSystem, Random};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// The concrete parts that an [`super::Engine`] is made of. Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
@@ -30,8 +30,7 @@ pub struct EngineParts {
 /// neither waits for the other.
 #[derive(Debug, Clone)]
 pub struct MemoryBudget {
-    /// One permit for each KiB.
-    pub writes: Arc<Semaphore>,
+    pub uploads: UploadBudget,
     pub reads: ReadBudget,
 }
 
@@ -41,9 +40,8 @@ impl MemoryBudget {
     pub fn new(settings: &EngineSettings) -> Self {
         let half = settings.memory_bytes / 2;
         let wait = Duration::from_millis(settings.memory_wait_milliseconds);
-        let permits = u32::try_from(half >> 10).unwrap_or(u32::MAX);
         Self {
-            writes: Arc::new(Semaphore::new(permits as usize)),
+            uploads: UploadBudget::new(half, wait),
             reads: ReadBudget::new(half, u64::from(settings.chunk_max_bytes), wait),
         }
     }

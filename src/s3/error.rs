@@ -221,6 +221,9 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
         ),
         E::InvalidArgument { name: "Content-MD5", reason, .. } => (Code::InvalidDigest, (*reason).into()),
         E::InvalidArgument { reason, .. } => (Code::InvalidArgument, (*reason).into()),
+        E::InvalidStorageClass { .. } => {
+            (Code::InvalidStorageClass, "The storage class you specified is not valid".into())
+        }
         _ => (Code::InvalidRequest, text.into()),
     }
 }

@@ -188,6 +188,7 @@ impl Inner {
     ) -> Result<StagedBody, ServiceError> {
         let mut writer = self.bodies.writer(BodySpec { size: Some(range.len()), checksums }).await?;
         if !range.is_empty() {
+            writer.admit().await?;
             let mut bytes = self.bodies.read(&data.body, data.size, range).await?;
             while let Some(bytes) = bytes.next().await {
                 writer.write(bytes?).await?;

@@ -247,6 +247,8 @@ async fn i5_every_metric_is_there_from_the_start_and_counts() {
     for series in [
         "sediment_s3_requests_total{operation=\"PutObject\",code=\"200\"}",
         "sediment_s3_request_seconds_count{operation=\"GetObject\"}",
+        "sediment_s3_received_bytes_total{operation=\"PutObject\"}",
+        "sediment_s3_sent_bytes_total{operation=\"GetObject\"}",
         "sediment_ingest_bytes_total",
         "sediment_fsync_seconds_count{file=\"pack\"}",
         "sediment_fsync_seconds_count{file=\"meta\"}",

@@ -2,7 +2,8 @@
 //!
 //! Rules: no work on the async threads but gathering bytes (and hashing what is small enough to be inline); at
 //! most two blocks of a body are in memory, the one being gathered and the one being worked on, under a budget that
-//! all bodies share and wait for in turn; one index call and one append for a whole block; where a body is cut
+//! all bodies share and wait for in turn; a client that sends nothing, or little, takes little memory and keeps
+//! nothing from collection; one index call and one append for a whole block; where a body is cut
 //! depends on its bytes alone, never on how they arrived. A body that is dropped leaves only garbage.
 
 mod catalog;
@@ -26,13 +27,14 @@ pub(super) use stages::Stages;
 pub(super) use workers::Workers;
 pub(super) use writer::{Fallback, Writer};
 
+use super::budget::{Memory, Share, UploadBudget};
 use super::pack::PackSet;
 use super::{BodySpec, EngineError, EngineSettings, PlainStore};
-use crate::sys::{Queued, Random};
+use crate::sys::Random;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// So much of a body is gathered before its share of the memory is taken, in bytes.
+const FIRST_BYTES: usize = 16 << 10;
 /// What is gathered before it is worked on, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
 /// A long body's blocks, their compressed records and the write that appends them, and the manifest's open nodes.
@@ -46,8 +48,7 @@ pub(super) struct IngestParts {
     pub(super) plain: PlainStore,
     pub(super) random: Arc<dyn Random>,
     pub(super) settings: Arc<EngineSettings>,
-    /// One permit for each KiB.
-    pub(super) memory: Arc<Semaphore>,
+    pub(super) memory: UploadBudget,
 }
 
 /// The way in, shared by all bodies.
@@ -63,7 +64,7 @@ pub(super) struct Ingest {
 #[derive(Debug, Clone)]
 pub(super) struct Lease {
     pub(super) session: Arc<dyn CatalogSession>,
-    _memory: Arc<OwnedSemaphorePermit>,
+    pub(super) memory: Arc<Memory>,
 }
 
 impl Ingest {
@@ -78,44 +79,50 @@ impl Ingest {
     /// Begins a body.
     ///
     /// # Errors
-    /// `Busy` when its share of the memory did not come free in time.
+    /// `Busy` when the memory for its first bytes did not come free in time.
     pub(super) async fn writer(
         self: &Arc<Self>,
         spec: BodySpec,
         fallback: Fallback,
     ) -> Result<Writer, EngineError> {
-        let lease = self.lease(self.memory_for(spec.size)).await?;
-        Ok(Writer::new(Arc::clone(self), spec, lease, fallback))
+        let memory = self.parts.memory.take(Share::First, self.first_bytes(spec.size)).await?;
+        Ok(Writer::new(Arc::clone(self), spec, Arc::new(memory), fallback))
     }
 
-    /// Waits its turn for memory.
-    pub(super) async fn lease(&self, bytes: usize) -> Result<Lease, EngineError> {
-        let settings = &self.parts.settings;
-        let most = settings.memory_bytes >> 10;
-        let permits = u32::try_from((bytes.div_ceil(1 << 10) as u64).min(most)).unwrap_or(u32::MAX);
-        let turn = Arc::clone(&self.parts.memory).acquire_many_owned(permits);
-        let wait = Duration::from_millis(settings.memory_wait_milliseconds);
-        let queued = Queued::in_queue("memory");
-        let waited = tokio::time::timeout(wait, turn).await;
-        drop(queued);
-        let memory = match waited {
-            Ok(Ok(memory)) => Arc::new(memory),
-            Ok(Err(_)) => return Err(EngineError::Busy("the store is stopping")),
-            Err(_) => {
-                metrics::counter!("sediment_ingest_refused_total").increment(1);
-                return Err(EngineError::Busy("the memory for bodies is used up"));
-            }
-        };
-        Ok(Lease { session: Arc::from(self.parts.catalog.session()), _memory: memory })
+    /// Waits its turn for memory, and begins a view of the index.
+    pub(super) async fn lease(&self, share: Share, bytes: u64) -> Result<Lease, EngineError> {
+        let memory = Arc::new(self.parts.memory.take(share, bytes).await?);
+        Ok(self.lease_with(memory))
     }
 
-    /// The most memory that a body of the size takes.
-    fn memory_for(&self, size: Option<u64>) -> usize {
-        match size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= BLOCK_BYTES) {
-            Some(size) if size as u64 <= self.parts.settings.inline_max_bytes => size + (2 << 10),
-            // The bytes, their records, and the write that appends them.
-            Some(size) => 3 * size + (8 << 10),
-            None => 2 * self.parts.settings.chunk_max_bytes as usize + LONG_BODY_BYTES,
+    fn lease_with(&self, memory: Arc<Memory>) -> Lease {
+        Lease { session: Arc::from(self.parts.catalog.session()), memory }
+    }
+
+    /// What a body takes before its first byte: all, if it is announced to be no longer than that.
+    fn first_bytes(&self, size: Option<u64>) -> u64 {
+        match size {
+            Some(size) if size <= self.parts.settings.inline_max_bytes => size + (2 << 10),
+            Some(size) if size > FIRST_BYTES as u64 => FIRST_BYTES as u64,
+            size => small_bytes(size.unwrap_or(FIRST_BYTES as u64)),
         }
     }
+
+    /// What a body takes once its first bytes have come.
+    fn share_of(&self, size: Option<u64>) -> (Share, u64) {
+        match size.filter(|size| *size <= BLOCK_BYTES as u64) {
+            Some(size) => (Share::Small, small_bytes(size)),
+            None => (Share::Long, self.long_bytes()),
+        }
+    }
+
+    /// The most memory that a body takes.
+    pub(super) fn long_bytes(&self) -> u64 {
+        2 * u64::from(self.parts.settings.chunk_max_bytes) + LONG_BODY_BYTES as u64
+    }
+}
+
+/// The bytes, their records, and the write that appends them.
+const fn small_bytes(size: u64) -> u64 {
+    3 * size + (8 << 10)
 }

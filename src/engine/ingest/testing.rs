@@ -1,6 +1,7 @@
 //! A store on the way in, for tests: packs and a catalogue in memory that can fail.
 
 use super::{Catalog, CatalogSession, Fallback, Ingest, IngestParts};
+use crate::engine::budget::UploadBudget;
 use crate::engine::codec::{decode_node, decode_record};
 use crate::engine::pack::testing::TestPacks;
 use crate::engine::pack::{Location, PackSet, PackSettings, RecordKind};
@@ -17,7 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
+use std::time::Duration;
 
 /// A map of what was inserted.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +71,7 @@ pub(crate) struct TestStore {
     pub(crate) packs: PackSet,
     pub(crate) catalog: TestCatalog,
     pub(crate) plain: PlainStore,
-    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) memory: UploadBudget,
     pub(crate) ingest: Arc<Ingest>,
     _dir: tempfile::TempDir,
 }
@@ -86,14 +87,17 @@ impl TestStore {
                 .unwrap();
         let catalog = TestCatalog::default();
         let plain = PlainStore::open(Arc::new(RealFileSystem), dir.path()).unwrap();
-        let memory = Arc::new(Semaphore::new((settings.memory_bytes >> 10) as usize));
+        let memory = UploadBudget::new(
+            settings.memory_bytes,
+            Duration::from_millis(settings.memory_wait_milliseconds),
+        );
         let parts = IngestParts {
             packs: packs.clone(),
             catalog: Arc::new(catalog.clone()),
             plain: plain.clone(),
             random,
             settings: Arc::new(settings),
-            memory: Arc::clone(&memory),
+            memory: memory.clone(),
         };
         let ingest = Arc::new(Ingest::new(parts).unwrap());
         Self { files, packs, catalog, plain, memory, ingest, _dir: dir }

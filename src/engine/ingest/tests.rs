@@ -48,7 +48,7 @@ async fn i1_bodies_of_every_size_come_back() {
             }
         }
     }
-    assert_eq!(store.memory.available_permits() as u64, settings().memory_bytes >> 10, "memory leaked");
+    assert_eq!(store.memory.used_kib(), 0, "memory leaked");
 }
 
 proptest! {
@@ -162,8 +162,7 @@ async fn i2_a_dropped_writer_leaves_only_garbage_and_gives_everything_back() {
         drop(writer);
     }
     // Jobs under way keep their memory until they end.
-    let all = u32::try_from(settings().memory_bytes >> 10).unwrap();
-    drop(store.memory.acquire_many(all).await.unwrap());
+    store.memory.all_given_back().await;
     // The last one may give its memory back just before its session.
     while Arc::strong_count(&store.catalog.sessions) > 2 {
         tokio::task::yield_now().await;
@@ -176,19 +175,45 @@ async fn i2_a_dropped_writer_leaves_only_garbage_and_gives_everything_back() {
 async fn i5_bodies_wait_their_turn_for_memory_and_are_refused_in_time() {
     let settings = EngineSettings { memory_bytes: 16 << 20, memory_wait_milliseconds: 20, ..settings() };
     let store = TestStore::new(settings);
-    let fitting = (16 << 20) / LONG_BODY_BYTES;
+    let first = noise(100_000, 1);
     let mut writers = Vec::new();
-    for _ in 0..fitting {
-        writers.push(store.ingest.writer(BodySpec::default(), Fallback::Plain).await.unwrap());
-    }
-    let refused = store.ingest.writer(BodySpec::default(), Fallback::Plain).await;
-    assert!(matches!(refused, Err(EngineError::Busy(_))));
+    let refused = loop {
+        let mut writer = store.ingest.writer(BodySpec::default(), Fallback::Plain).await.unwrap();
+        match writer.write(first.clone()).await {
+            Ok(()) => writers.push(writer),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, EngineError::Busy(_)), "{refused}");
+    assert_eq!(writers.len(), (11 << 20) / LONG_BODY_BYTES, "eleven of the sixteen are for long bodies");
     let small = BodySpec { size: Some(100), checksums: vec![] };
     drop(store.ingest.writer(small, Fallback::Plain).await.unwrap());
-    let mut waiting = Box::pin(store.ingest.writer(BodySpec::default(), Fallback::Plain));
-    assert!((&mut waiting).now_or_never().is_none());
-    writers.pop();
-    waiting.await.unwrap();
+    let mut waiting = store.ingest.writer(BodySpec::default(), Fallback::Plain).await.unwrap();
+    {
+        let mut write = Box::pin(waiting.write(first));
+        assert!((&mut write).now_or_never().is_none());
+        writers.pop();
+        write.await.unwrap();
+    }
+    assert_eq!(Box::new(waiting).finish().await.unwrap().size, 100_000);
+}
+
+#[tokio::test]
+async fn i1_a_writer_that_failed_once_never_completes_a_body() {
+    let store = store();
+    let mut writer = store.ingest.writer(BodySpec::default(), Fallback::Refuse).await.unwrap();
+    store.catalog.fails.store(true, Ordering::SeqCst);
+    assert!(writer.write(noise(2 * MIB + 1, 1)).await.is_err());
+    store.catalog.fails.store(false, Ordering::SeqCst);
+    assert!(writer.write(noise(10, 2)).await.is_err());
+    assert!(Box::new(writer).finish().await.is_err(), "the first two blocks are missing");
+
+    let mut given_up = store.ingest.writer(BodySpec::default(), Fallback::Plain).await.unwrap();
+    assert!(given_up.write(noise(4 * MIB, 3)).now_or_never().is_none());
+    assert!(
+        Box::new(given_up).finish().await.is_err(),
+        "the bytes of a write that was not waited for are missing"
+    );
 }
 
 #[tokio::test]

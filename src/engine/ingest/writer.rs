@@ -4,7 +4,8 @@ use super::digester::Digester;
 use super::sink::ChunkSink;
 use super::stages::Stage;
 use super::workers::{Job, Workers};
-use super::{BLOCK_BYTES, Ingest, Lease};
+use super::{BLOCK_BYTES, FIRST_BYTES, Ingest, Lease};
+use crate::engine::budget::Memory;
 use crate::engine::{BodySpec, BodyWriter, EngineError, PlainWriter, StagedBody};
 use crate::meta::NewBody;
 use async_trait::async_trait;
@@ -24,9 +25,15 @@ pub(crate) enum Fallback {
 pub(crate) struct Writer {
     ingest: Arc<Ingest>,
     spec: BodySpec,
-    lease: Lease,
+    memory: Arc<Memory>,
+    /// Has all the memory that it can need.
+    is_admitted: bool,
+    /// From the first look at the index on.
+    lease: Option<Lease>,
     fallback: Fallback,
     received: u64,
+    /// A call failed, or was not waited for: bytes are missing.
+    has_failed: bool,
     /// Room for the tail of the block before, then the bytes gathered.
     buffer: BytesMut,
     /// The length of that room.
@@ -60,14 +67,68 @@ enum Sink {
 }
 
 impl Writer {
-    pub(super) fn new(ingest: Arc<Ingest>, spec: BodySpec, lease: Lease, fallback: Fallback) -> Self {
-        let known = spec.size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= BLOCK_BYTES);
-        // One block has no tail.
-        let head = if known.is_some() { 0 } else { ingest.parts.settings.chunk_max_bytes as usize };
-        let mut buffer = BytesMut::with_capacity(head + known.unwrap_or(BLOCK_BYTES));
-        buffer.resize(head, 0);
-        let (flight, idle, spare, syncing) = (None, None, None, None);
-        Self { ingest, spec, lease, fallback, received: 0, buffer, head, flight, idle, spare, syncing }
+    pub(super) fn new(ingest: Arc<Ingest>, spec: BodySpec, memory: Arc<Memory>, fallback: Fallback) -> Self {
+        let announced = spec.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+        Self {
+            ingest,
+            spec,
+            memory,
+            is_admitted: false,
+            lease: None,
+            fallback,
+            received: 0,
+            has_failed: false,
+            buffer: BytesMut::with_capacity(announced.min(FIRST_BYTES)),
+            head: 0,
+            flight: None,
+            idle: None,
+            spare: None,
+            syncing: None,
+        }
+    }
+
+    /// Works with memory, and a view of the index, that the caller has taken for it.
+    pub(crate) fn within(ingest: Arc<Ingest>, spec: BodySpec, lease: Lease, fallback: Fallback) -> Self {
+        let mut writer = Self::new(ingest, spec, Arc::clone(&lease.memory), fallback);
+        writer.lease = Some(lease);
+        writer.make_room();
+        writer
+    }
+
+    /// Makes room for a block. It has no tail to begin with when it is the only one.
+    fn make_room(&mut self) {
+        let announced = self.spec.size.and_then(|size| usize::try_from(size).ok());
+        let alone = announced.filter(|size| *size <= BLOCK_BYTES);
+        self.head = if alone.is_some() { 0 } else { self.ingest.parts.settings.chunk_max_bytes as usize };
+        let mut buffer = BytesMut::with_capacity(self.head + alone.unwrap_or(BLOCK_BYTES));
+        buffer.resize(self.head, 0);
+        buffer.extend_from_slice(&self.buffer);
+        self.buffer = buffer;
+        self.is_admitted = true;
+    }
+
+    /// What works for the body, and what protects it.
+    fn lease(&mut self) -> Lease {
+        let begin = || self.ingest.lease_with(Arc::clone(&self.memory));
+        self.lease.get_or_insert_with(begin).clone()
+    }
+
+    async fn gather(&mut self, mut bytes: Bytes) -> Result<(), EngineError> {
+        while !bytes.is_empty() {
+            let room = if self.is_admitted { BLOCK_BYTES } else { FIRST_BYTES };
+            // A full block waits for the next byte: without one it is the last.
+            if self.gathered() == room {
+                if self.is_admitted {
+                    self.submit(false).await?;
+                } else {
+                    self.admit().await?;
+                }
+                continue;
+            }
+            let taken = bytes.split_to(bytes.len().min(room - self.gathered()));
+            self.buffer.extend_from_slice(&taken);
+        }
+        Ok(())
     }
 
     fn gathered(&self) -> usize {
@@ -87,7 +148,7 @@ impl Writer {
         let next = if is_last { BytesMut::new() } else { self.next_buffer() };
         let block = std::mem::replace(&mut self.buffer, next).freeze();
 
-        let (bytes, ingest, lease) = (block.slice(self.head..), Arc::clone(&self.ingest), self.lease.clone());
+        let (bytes, ingest, lease) = (block.slice(self.head..), Arc::clone(&self.ingest), self.lease());
         let digester = self.ingest.workers.start(move || {
             let (mut digester, _lease) = (digester, lease);
             ingest.stages.time(Stage::Digest, || digester.update(&bytes));
@@ -101,7 +162,7 @@ impl Writer {
                     (Sink::Chunks(chunks), done)
                 })
             }
-            Sink::Plain(plain) => start_plain(plain, block.slice(self.head..), self.lease.clone()),
+            Sink::Plain(plain) => start_plain(plain, block.slice(self.head..), self.lease()),
         };
         self.flight = Some(Flight { block, digester, sink });
         Ok(())
@@ -120,8 +181,7 @@ impl Writer {
         let Some(Flight { block, digester, sink }) = self.flight.take() else {
             return match self.idle.take() {
                 Some(idle) => Ok(idle),
-                None if self.spare.is_none() => self.begin().await,
-                None => Err(EngineError::Io(std::io::Error::other("the body failed before"))),
+                None => self.begin().await,
             };
         };
         let digester = digester.wait().await?;
@@ -139,8 +199,7 @@ impl Writer {
                 tracing::warn!(%why, "the chunk index failed: a body is stored without deduplication");
                 metrics::counter!("sediment_ingest_fallbacks_total").increment(1);
                 let plain = self.create_plain().await?;
-                let (plain, done) =
-                    start_plain(plain, block.slice(self.head..), self.lease.clone()).wait().await?;
+                let (plain, done) = start_plain(plain, block.slice(self.head..), self.lease()).wait().await?;
                 done?;
                 sink = plain;
             }
@@ -151,13 +210,15 @@ impl Writer {
     }
 
     /// What the first block needs.
-    async fn begin(&self) -> Result<Idle, EngineError> {
+    async fn begin(&mut self) -> Result<Idle, EngineError> {
+        // Before anything of the body is stored.
+        let lease = self.lease();
         let digester = Digester::new(&self.spec.checksums);
         let is_plain = self.ingest.parts.settings.plain_bodies && self.fallback == Fallback::Plain;
         let sink = if is_plain {
             Sink::Plain(self.create_plain().await?)
         } else {
-            Sink::Chunks(Box::new(ChunkSink::new(Arc::clone(&self.ingest), self.lease.clone())))
+            Sink::Chunks(Box::new(ChunkSink::new(Arc::clone(&self.ingest), lease)))
         };
         Ok(Idle { digester, sink })
     }
@@ -177,6 +238,11 @@ impl Writer {
         Ok(())
     }
 
+    fn check_failed(&self) -> Result<(), EngineError> {
+        let failed = || EngineError::Io(std::io::Error::other("the body failed before"));
+        if self.has_failed { Err(failed()) } else { Ok(()) }
+    }
+
     fn check_announced(&self, is_complete: bool) -> Result<(), EngineError> {
         match self.spec.size {
             Some(expected) if self.received > expected || is_complete && self.received < expected => {
@@ -191,27 +257,34 @@ impl Writer {
         let mut digester = Digester::new(&self.spec.checksums);
         digester.update(&bytes);
         let (body, size, digests) = (NewBody::Inline(bytes), self.received, digester.finish()?);
-        Ok(StagedBody { body, size, digests, hold: Box::new(self.lease.session) })
+        // It stands in its row, and nowhere else.
+        Ok(StagedBody { body, size, digests, hold: Box::new(()) })
     }
 }
 
 #[async_trait]
 impl BodyWriter for Writer {
-    async fn write(&mut self, mut bytes: Bytes) -> Result<(), EngineError> {
-        self.received = self.received.saturating_add(bytes.len() as u64);
-        self.check_announced(false)?;
-        while !bytes.is_empty() {
-            // A full block waits for the next byte: without one it is the last.
-            if self.gathered() == BLOCK_BYTES {
-                self.submit(false).await?;
-            }
-            let taken = bytes.split_to(bytes.len().min(BLOCK_BYTES - self.gathered()));
-            self.buffer.extend_from_slice(&taken);
+    async fn admit(&mut self) -> Result<(), EngineError> {
+        if !self.is_admitted && self.spec.size.is_none_or(|size| size > FIRST_BYTES as u64) {
+            let (share, bytes) = self.ingest.share_of(self.spec.size);
+            self.memory = Arc::new(self.ingest.parts.memory.take(share, bytes).await?);
+            self.make_room();
         }
         Ok(())
     }
 
+    async fn write(&mut self, bytes: Bytes) -> Result<(), EngineError> {
+        self.check_failed()?;
+        self.has_failed = true;
+        self.received = self.received.saturating_add(bytes.len() as u64);
+        self.check_announced(false)?;
+        self.gather(bytes).await?;
+        self.has_failed = false;
+        Ok(())
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<StagedBody, EngineError> {
+        self.check_failed()?;
         self.check_announced(true)?;
         let is_first = self.flight.is_none() && self.spare.is_none();
         if is_first && self.received <= self.ingest.parts.settings.inline_max_bytes {
@@ -220,11 +293,17 @@ impl BodyWriter for Writer {
         self.submit(true).await?;
         let Idle { digester, sink } = self.settle().await?;
         let body = match sink {
-            Sink::Chunks(mut chunks) => NewBody::Manifest(chunks.finish()?),
+            Sink::Chunks(mut chunks) => {
+                let (root, expected) = (chunks.finish()?, self.received);
+                if root.size() != expected {
+                    return Err(EngineError::Size { expected, actual: root.size() });
+                }
+                NewBody::Manifest(root)
+            }
             Sink::Plain(plain) => NewBody::Plain(Workers::start_blocking(|| plain.finish()).wait().await??),
         };
         let (size, digests) = (self.received, digester.finish()?);
-        Ok(StagedBody { body, size, digests, hold: Box::new(self.lease.session) })
+        Ok(StagedBody { body, size, digests, hold: Box::new(self.lease().session) })
     }
 }
 

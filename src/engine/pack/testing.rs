@@ -101,7 +101,7 @@ impl TestPacks {
     /// A power cut that some pages survive that were written and not synced, in no order.
     pub(crate) fn after_power_cut_with_luck(&self, seed: u64) -> Self {
         let random = SeededRandom::new(seed);
-        self.cut(&mut || random.u64() % 2 == 0)
+        self.cut(&mut || random.u64().is_multiple_of(2))
     }
 
     fn cut(&self, survives: &mut dyn FnMut() -> bool) -> Self {

@@ -93,7 +93,10 @@ impl ReadBudget {
         let queued = Queued::in_queue("memory");
         let share = tokio::time::timeout(self.0.wait, turn).await;
         drop(queued);
-        let share = share.map_err(|_| EngineError::Busy("the memory for reading is used up"))?;
+        let share = share.map_err(|_| {
+            metrics::counter!("sediment_memory_refused_total").increment(1);
+            EngineError::Busy("the memory for reading is used up")
+        })?;
         Ok(Arc::new(share.map_err(std::io::Error::other)?))
     }
 

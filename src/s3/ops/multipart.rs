@@ -11,7 +11,7 @@ use crate::s3::convert::{
 use crate::service::{
     CompleteRequest, CompletedPart, CopyPartRequest, CreateUploadRequest, ListPartsRequest,
     ListUploadsRequest, PutPartRequest, ServiceError, parse_bucket_name, parse_key, parse_part_number,
-    parse_upload_id,
+    parse_upload_id, parse_upload_marker,
 };
 use crate::types::{ByteRange, ETag};
 use s3s::dto;
@@ -210,7 +210,7 @@ impl Operations {
             prefix: input.prefix.clone().unwrap_or_default(),
             delimiter: input.delimiter.clone(),
             key_marker: input.key_marker.clone(),
-            upload_marker: upload_marker.map(parse_upload_id).transpose()?,
+            upload_marker: upload_marker.map(parse_upload_marker).transpose()?,
             maximum: input.max_uploads.map(i64::from),
         };
         let page = self.service.list_uploads(&caller, &bucket, asked).await?;

@@ -86,6 +86,10 @@ impl BodyStore for Bodies {
 
 #[async_trait]
 impl BodyWriter for Writer {
+    async fn admit(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn write(&mut self, bytes: Bytes) -> Result<(), EngineError> {
         self.bytes.extend_from_slice(&bytes);
         Ok(())

@@ -1,0 +1,117 @@
+//! The memory that all bodies on their way in share, so that neither their number nor their size uses up the
+//! process's. Those on their way out have a budget of their own (`read`).
+//!
+//! It is cut in three, so that nobody waits behind what may take for ever:
+//! - **first**: the first bytes of every upload. A client that sends none, or a few, takes no more than these.
+//! - **small**: uploads of up to a block, once more than the first bytes have come.
+//! - **long**: all other uploads, then. The largest share.
+//!
+//! Who needs little may have it of *long* while half of that is free; that is tried and never waited for.
+//!
+//! No two wait for each other, because shares are waited for in one order, *first*, then *small* or *long*,
+//! and a copy's memory to read with last; nobody waits for more of the share that he holds.
+
+use super::EngineError;
+use crate::sys::Queued;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Memory that was taken; given back when dropped.
+pub(super) type Memory = OwnedSemaphorePermit;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    First,
+    Small,
+    Long,
+}
+
+/// Clones share everything.
+#[derive(Debug, Clone)]
+pub struct UploadBudget {
+    pools: Arc<[Pool; 3]>,
+    wait: Duration,
+}
+
+/// One permit is a KiB.
+#[derive(Debug)]
+struct Pool {
+    free: Arc<Semaphore>,
+    kib: u32,
+}
+
+impl Pool {
+    fn new(kib: u64) -> Self {
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        Self { free: Arc::new(Semaphore::new(kib as usize)), kib }
+    }
+
+    /// Takes memory that is there, if half of the pool is left.
+    fn spare(&self, kib: u32) -> Option<Memory> {
+        let left = self.free.available_permits().checked_sub(kib as usize)?;
+        let is_plenty = left >= self.kib as usize / 2;
+        is_plenty.then(|| Arc::clone(&self.free).try_acquire_many_owned(kib).ok())?
+    }
+}
+
+impl UploadBudget {
+    #[must_use]
+    pub fn new(memory_bytes: u64, wait: Duration) -> Self {
+        let kib = memory_bytes >> 10;
+        let (first, small) = (kib / 16, kib / 8);
+        Self { pools: Arc::new([first, small, kib - first - small].map(Pool::new)), wait }
+    }
+
+    fn pool(&self, share: Share) -> &Pool {
+        &self.pools[share as usize]
+    }
+
+    /// Waits its turn. Who asks for more than a whole share gets that.
+    ///
+    /// # Errors
+    /// `Busy` when it did not come free in time.
+    pub(super) async fn take(&self, share: Share, bytes: u64) -> Result<Memory, EngineError> {
+        let kib = kib_of(bytes);
+        if share != Share::Long
+            && let Some(memory) = self.pool(Share::Long).spare(kib)
+        {
+            return Ok(memory);
+        }
+        let pool = self.pool(share);
+        let turn = Arc::clone(&pool.free).acquire_many_owned(kib.min(pool.kib));
+        let queued = Queued::in_queue("memory");
+        let waited = tokio::time::timeout(self.wait, turn).await;
+        drop(queued);
+        match waited {
+            Ok(Ok(memory)) => Ok(memory),
+            Ok(Err(_)) => Err(EngineError::Busy("the store is stopping")),
+            Err(_) => {
+                metrics::counter!("sediment_memory_refused_total").increment(1);
+                Err(EngineError::Busy("the memory for bodies is used up"))
+            }
+        }
+    }
+}
+
+fn kib_of(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+impl UploadBudget {
+    pub(super) fn used_kib(&self) -> usize {
+        self.pools.iter().map(|pool| pool.kib as usize - pool.free.available_permits()).sum()
+    }
+
+    /// Returns once nobody has any.
+    pub(super) async fn all_given_back(&self) {
+        for pool in self.pools.iter() {
+            drop(pool.free.acquire_many(pool.kib).await.unwrap());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;
