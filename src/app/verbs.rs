@@ -86,7 +86,8 @@ pub(super) fn fsck(settings: &Settings, deep: bool, rebuild_index: bool, json: b
         let shown = Shown::new(json);
         let store = Store::open(data, settings, catching_up(&shown)).await?;
         let parts = store.parts();
-        let checker = Checker::new(parts.packs.clone(), parts.index.clone(), Arc::clone(&parts.log));
+        let checker = Checker::new(parts.packs.clone(), parts.index.clone(), Arc::clone(&parts.log))
+            .with_rows(Arc::clone(&parts.meta));
         let failed = |error| AppError::failure("the check", error);
         if rebuild_index {
             let bar = shown.clone();

@@ -9,6 +9,7 @@
 mod deep;
 mod recount;
 mod report;
+mod rows;
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ pub use report::{CheckPhase, CheckProgress, CheckReport, Finding, OnCheckProgres
 use super::EngineError;
 use super::index::{ChunkIndex, Progress};
 use super::pack::PackSet;
-use crate::meta::{ChangeLog, ManifestRow};
+use crate::meta::{ChangeLog, ManifestRow, MetaStore};
 use crate::types::{CommitSeq, ManifestId};
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,13 +36,20 @@ pub struct Checker {
     packs: PackSet,
     index: ChunkIndex,
     log: Arc<dyn ChangeLog>,
+    rows: Option<Arc<dyn MetaStore>>,
     ids_per_pass: u64,
 }
 
 impl Checker {
     #[must_use]
     pub fn new(packs: PackSet, index: ChunkIndex, log: Arc<dyn ChangeLog>) -> Self {
-        Self { packs, index, log, ids_per_pass: IDS_PER_PASS }
+        Self { packs, index, log, rows: None, ids_per_pass: IDS_PER_PASS }
+    }
+
+    /// A deep check reads every version's row, too.
+    #[must_use]
+    pub fn with_rows(self, meta: Arc<dyn MetaStore>) -> Self {
+        Self { rows: Some(meta), ..self }
     }
 
     /// Recounts all references and compares them with the index; `deep` also reads every record in use, and checks
@@ -66,6 +74,9 @@ impl Checker {
             pass.recount(&handle)?;
             if deep {
                 pass.deep()?;
+                if let Some(meta) = &this.rows {
+                    pass.rows(meta.as_ref(), &handle)?;
+                }
             }
             let mut report = pass.report;
             report.stopped = stop.is_cancelled();

@@ -30,6 +30,8 @@ pub enum Finding {
         id: ChunkId,
         why: String,
     },
+    /// The metadata's row of a version cannot be read. `bucket` is empty for a value of the library's.
+    DamagedObject { bucket: String, key: String, version: String, why: String },
 }
 
 impl fmt::Display for Finding {
@@ -40,6 +42,9 @@ impl fmt::Display for Finding {
                 write!(f, "wrong count  {id}: the index says {indexed}, the manifests {counted}")
             }
             Self::Damaged { id, why } => write!(f, "damaged      {id}: {why}"),
+            Self::DamagedObject { bucket, key, version, why } => {
+                write!(f, "damaged      {bucket}/{key} (version {version}): {why}")
+            }
         }
     }
 }
@@ -53,6 +58,8 @@ pub struct CheckReport {
     /// Read and hashed by a deep check.
     pub records_read: u64,
     pub bytes_read: u64,
+    /// Versions whose row was read by a deep check.
+    pub rows: u64,
     /// Records in packs that nothing names: garbage, no fault. Counted by a deep check.
     pub strays: u64,
     pub missing: u64,
@@ -77,7 +84,7 @@ impl CheckReport {
         match finding {
             Finding::Missing { .. } => self.missing += 1,
             Finding::WrongCount { .. } => self.wrong_counts += 1,
-            Finding::Damaged { .. } => self.damaged += 1,
+            Finding::Damaged { .. } | Finding::DamagedObject { .. } => self.damaged += 1,
         }
         if self.findings.len() < MAX_FINDINGS {
             self.findings.push(finding);
@@ -96,6 +103,7 @@ impl fmt::Display for CheckReport {
             ("index entries", self.entries),
             ("records read", self.records_read),
             ("stray records", self.strays),
+            ("versions read", self.rows),
             ("missing", self.missing),
             ("wrong counts", self.wrong_counts),
             ("damaged", self.damaged),

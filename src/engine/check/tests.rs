@@ -1,8 +1,13 @@
 use super::{Checker, Finding};
 use crate::engine::gc::testing::{World, content};
-use crate::meta::{Change, ChangeLog, LogRecord, ManifestRow};
-use crate::types::{ChunkId, Entry, EntryKind, Manifest, UnixMillis};
+use crate::meta::{
+    Change, ChangeLog, Commit, LogRecord, ManifestRow, MetaStore, NewBody, NewObject, OpenMode,
+    SqliteSettings, SqliteStore, WriteCondition,
+};
+use crate::sys::{ManualClock, NoBarrier, SeededRandom};
+use crate::types::{Attributes, BucketId, ChunkId, ETag, Entry, EntryKind, Manifest, ObjectKey, UnixMillis};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 async fn check(checker: &Checker, deep: bool) -> super::CheckReport {
@@ -118,4 +123,44 @@ async fn an_index_that_is_behind_is_not_judged() {
     world.follow().await;
     let stopped = world.checker().check(true, &stop, None).await.unwrap();
     assert!(stopped.stopped && !stopped.is_clean());
+}
+
+#[tokio::test]
+async fn i4_a_damaged_row_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sediment.db");
+    let small = b"a small body that stands in its row".as_slice();
+    let open = || {
+        let (clock, random) = (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(1)));
+        let (barrier, settings) = (Arc::new(NoBarrier), SqliteSettings::default());
+        Arc::new(SqliteStore::open(&path, OpenMode::Create, barrier, clock, random, &settings).unwrap())
+    };
+    let commit = |key: &str, bytes: &'static [u8]| Commit::PutVersion {
+        bucket: BucketId::KEY_VALUE,
+        key: ObjectKey::parse(key).unwrap(),
+        object: NewObject {
+            body: NewBody::Inline(bytes.into()),
+            size: bytes.len() as u64,
+            etag: ETag::of_body([0; 16]),
+            checksum: None,
+            attributes: Attributes::default(),
+            parts: Vec::new(),
+        },
+        condition: WriteCondition::None,
+    };
+    {
+        let meta = open();
+        meta.commit(commit("whole", b"another body")).await.unwrap();
+        meta.commit(commit("changed", small)).await.unwrap();
+    }
+    let db = rusqlite::Connection::open(&path).unwrap();
+    while db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).unwrap() != 0 {}
+    drop(db);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(small)).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let report = check(&store().await.checker().with_rows(open()), true).await;
+    let [Finding::DamagedObject { key, .. }] = &report.findings[..] else { panic!("{report}") };
+    assert_eq!((key.as_str(), report.damaged, report.rows, report.is_clean()), ("changed", 1, 2, false));
 }

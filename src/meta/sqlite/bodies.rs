@@ -3,11 +3,13 @@
 use super::apply::{Draft, Session};
 use super::columns::{CHUNKED, INLINE, PLAIN, array, blob, unsigned};
 use super::error::corrupt;
+use super::inline;
 use super::record::EncodedManifest;
 use super::sql;
 use crate::meta::{CommitError, MetaError, NewBody};
 use crate::types::{Body, Manifest, ManifestId, PlainId};
 use rusqlite::{OptionalExtension, Row, params};
+use std::borrow::Cow;
 
 /// A root with its id and bytes, made before the command is queued: the writer has no time for it.
 #[derive(Debug)]
@@ -33,11 +35,11 @@ pub(super) struct Held {
 
 impl Held {
     /// The column `body`.
-    pub(super) fn bytes(&self) -> Option<&[u8]> {
+    pub(super) fn bytes(&self) -> Option<Cow<'_, [u8]>> {
         match &self.logged {
-            Body::Inline(bytes) => Some(bytes),
+            Body::Inline(bytes) => Some(inline::encode(bytes).into()),
             Body::Chunked(_) => None,
-            Body::Plain(id) => Some(id.as_bytes()),
+            Body::Plain(id) => Some(id.as_bytes().as_slice().into()),
         }
     }
 }
@@ -57,12 +59,12 @@ impl Holding {
     pub(super) fn read(row: &Row<'_>, column: usize) -> Result<Self, MetaError> {
         let kind = row.get(column)?;
         let plain = if kind == PLAIN { Some(PlainId::new(array(blob(row, column + 4)?)?)) } else { None };
-        let inline_bytes = if kind == INLINE { unsigned(row, column + 3)? } else { 0 };
+        let column_bytes = row.get::<_, Option<i64>>(column + 3)?.unwrap_or(0).cast_unsigned();
         Ok(Self {
             kind,
             size: unsigned(row, column + 1)?,
             manifest: row.get(column + 2)?,
-            inline_bytes,
+            inline_bytes: inline::len(kind, column_bytes),
             plain,
         })
     }

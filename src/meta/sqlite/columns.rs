@@ -1,12 +1,12 @@
 //! Values as columns: numbers, tags, checksums and MessagePack blobs. Bytes: `docs/format.md`.
 
 use super::error::corrupt;
+use super::inline;
 use crate::meta::{Bucket, MetaError, StoredBody};
 use crate::types::{
     Attributes, BucketId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, Manifest,
     ManifestId, PlainId, UnixMillis, VersionId, Versioning,
 };
-use bytes::Bytes;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::de::DeserializeOwned;
@@ -14,9 +14,11 @@ use std::sync::Arc;
 
 /// The column `kind`.
 pub(super) const DELETE_MARKER: i64 = 0;
-pub(super) const INLINE: i64 = 1;
+/// Without a checksum: only read.
+pub(super) const INLINE_BARE: i64 = 1;
 pub(super) const CHUNKED: i64 = 2;
 pub(super) const PLAIN: i64 = 3;
+pub(super) const INLINE: i64 = 4;
 
 pub(super) fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], MetaError> {
     optional_blob(row, column)?.ok_or_else(|| corrupt(format_args!("column {column} is null")))
@@ -153,13 +155,22 @@ pub(super) fn bucket(row: &Row<'_>) -> Result<Bucket, MetaError> {
     })
 }
 
+/// A manifest's root, which must be the one that its id names (I4).
+pub(super) fn manifest(id: &[u8], root: &[u8]) -> Result<(ManifestId, Manifest), MetaError> {
+    let id = ManifestId::new(array(id)?);
+    let root = Manifest::decode(root).map_err(corrupt)?;
+    match root.id() == id {
+        true => Ok((id, root)),
+        false => Err(corrupt(format_args!("{id:?} does not match its root"))),
+    }
+}
+
 /// The body in the columns `body, manifest's id, manifest's root` from `column` on.
 pub(super) fn body(row: &Row<'_>, kind: i64, column: usize) -> Result<StoredBody, MetaError> {
     match kind {
-        INLINE => Ok(StoredBody::Inline(Bytes::copy_from_slice(blob(row, column)?))),
+        INLINE | INLINE_BARE => Ok(StoredBody::Inline(inline::decode(kind, blob(row, column)?)?)),
         CHUNKED => {
-            let id = ManifestId::new(array(blob(row, column + 1)?)?);
-            let root = Manifest::decode(blob(row, column + 2)?).map_err(corrupt)?;
+            let (id, root) = manifest(blob(row, column + 1)?, blob(row, column + 2)?)?;
             Ok(StoredBody::Chunked { id, root: Arc::new(root) })
         }
         PLAIN => Ok(StoredBody::Plain(PlainId::new(array(blob(row, column)?)?))),

@@ -9,6 +9,7 @@ mod cache;
 mod checkpoint;
 mod columns;
 mod error;
+mod inline;
 mod open;
 mod read;
 mod readers;

@@ -1,8 +1,8 @@
 //! What readers ask of the database. Each question is answered from one snapshot.
 
 use super::columns::{
-    DELETE_MARKER, announced, array, blob, body, bucket, checksum, etag, limit, millis, optional_blob, seq,
-    unpack_or_default, unsigned, version_id,
+    DELETE_MARKER, announced, array, blob, body, bucket, checksum, etag, limit, manifest, millis,
+    optional_blob, seq, unpack_or_default, unsigned, version_id,
 };
 use super::error::corrupt;
 use super::{record, sql, state};
@@ -11,8 +11,8 @@ use crate::meta::{
     VersionKind, VersionPlace,
 };
 use crate::types::{
-    BucketId, BucketName, CommitSeq, Manifest, ManifestId, Namespace, ObjectKey, PartNumber, PlainId,
-    UnixMillis, UploadId, VersionId, decode_row_key, object_prefix, object_prefix_end, row_key,
+    BucketId, BucketName, CommitSeq, ManifestId, Namespace, ObjectKey, PartNumber, PlainId, UnixMillis,
+    UploadId, VersionId, decode_row_key, object_prefix, object_prefix_end, row_key,
 };
 use rusqlite::{Connection, Row, ToSql, params};
 
@@ -211,8 +211,8 @@ pub(super) fn manifests(
 ) -> Result<Vec<ManifestRow>, MetaError> {
     let after = after.as_ref().map_or(&[][..], |id| id.as_bytes());
     all(db, sql::MANIFESTS, &[&after, &limit(rows)], |row| {
-        let root = Manifest::decode(blob(row, 1)?).map_err(corrupt)?;
-        Ok(ManifestRow { id: ManifestId::new(array(blob(row, 0)?)?), root })
+        let (id, root) = manifest(blob(row, 0)?, blob(row, 1)?)?;
+        Ok(ManifestRow { id, root })
     })
 }
 

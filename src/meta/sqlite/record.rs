@@ -1,9 +1,8 @@
 //! Log records as they are stored: MessagePack with named fields, roots in their own encoding.
 
-use super::columns::{array, pack, unpack};
-use super::error::corrupt;
+use super::columns::{manifest, pack, unpack};
 use crate::meta::{Change, LogRecord, ManifestRow, MetaError};
-use crate::types::{CommitSeq, Manifest, ManifestId, UnixMillis};
+use crate::types::{CommitSeq, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -20,8 +19,8 @@ impl EncodedManifest {
     }
 
     fn decode(&self) -> Result<ManifestRow, MetaError> {
-        let root = Manifest::decode(&self.root).map_err(corrupt)?;
-        Ok(ManifestRow { id: ManifestId::new(array(&self.id)?), root })
+        let (id, root) = manifest(&self.id, &self.root)?;
+        Ok(ManifestRow { id, root })
     }
 }
 

@@ -608,3 +608,41 @@ async fn i1_a_migration_keeps_everything_and_may_be_cut_off() {
         assert_eq!((version, rows), (sql::MIGRATIONS.len() as i64, 400));
     }
 }
+
+/// Copies the log into the database, whole.
+fn checkpoint(path: &Path) {
+    let db = Connection::open(path).unwrap();
+    let busy = || db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).unwrap();
+    while busy() != 0 {}
+}
+
+#[tokio::test]
+async fn i4_a_byte_changed_on_disk_is_not_read_as_a_body() {
+    let (_dir, path) = database();
+    let small = b"a small body that stands in its row".as_slice();
+    {
+        let store = create(&path);
+        store.commit(put(key(1), NewBody::Inline(small.into()), WriteCondition::None)).await.unwrap();
+        store.commit(put(key(2), packed(7), WriteCondition::None)).await.unwrap();
+    }
+    checkpoint(&path);
+    let NewBody::Manifest(root) = packed(7) else { unreachable!() };
+    let chunk = *root.entries()[0].id.as_bytes();
+    for (key, stored) in [(key(1), small), (key(2), &chunk)] {
+        let intact = std::fs::read(&path).unwrap();
+        let mut bytes = intact.clone();
+        let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(stored)).collect();
+        assert!(!places.is_empty());
+        places.into_iter().for_each(|at| bytes[at + 3] ^= 1);
+        std::fs::write(&path, bytes).unwrap();
+        {
+            let store = create(&path);
+            let read = store.version(BucketId::KEY_VALUE, &key, None).await;
+            assert!(matches!(read, Err(MetaError::Corrupt(_))), "{read:?}");
+        }
+        checkpoint(&path);
+        std::fs::write(&path, intact).unwrap();
+        assert!(create(&path).version(BucketId::KEY_VALUE, &key, None).await.unwrap().is_some());
+        checkpoint(&path);
+    }
+}
