@@ -2,7 +2,7 @@
 //!
 //! The margin is kept for what must go on when the disk is full: deletes, collection, metadata, the index.
 
-use crate::engine::{BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, StagedBody};
+use crate::engine::{BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, ReadHold, StagedBody};
 use crate::meta::StoredBody;
 use crate::sys::FileSystem;
 use crate::types::ResolvedRange;
@@ -77,13 +77,18 @@ impl BodyStore for GuardedBodies {
         Ok(Box::new(GuardedWriter { inner, disk: Arc::clone(&self.disk) }))
     }
 
+    fn hold(&self) -> ReadHold {
+        self.inner.hold()
+    }
+
     async fn read(
         &self,
+        hold: ReadHold,
         body: &StoredBody,
         size: u64,
         range: ResolvedRange,
     ) -> Result<BodyStream, EngineError> {
-        self.inner.read(body, size, range).await
+        self.inner.read(hold, body, size, range).await
     }
 
     async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {

@@ -6,9 +6,13 @@ use crate::types::{Checksum, ChecksumAlgorithm, ResolvedRange};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use std::any::Any;
 
 /// Bytes of a body, in frames of at most 256 KiB. The first error ends the stream.
 pub type BodyStream = BoxStream<'static, Result<Bytes, EngineError>>;
+
+/// Released on drop.
+pub type ReadHold = Box<dyn Any + Send + Sync>;
 
 /// Stores and reads bodies of any size in bounded memory.
 #[async_trait]
@@ -16,10 +20,15 @@ pub trait BodyStore: Send + Sync + std::fmt::Debug {
     /// Begins a body. Waits for memory for its first bytes; for more only once they have come.
     async fn writer(&self, spec: BodySpec) -> Result<Box<dyn BodyWriter>, EngineError>;
 
-    /// The bytes of a range. The body must be that of a version or part read from the metadata just before;
-    /// its chunks stay readable until the stream is dropped, even if the version is deleted meanwhile.
+    /// Keeps from collection what the metadata refers to now. Taken before the row is read whose body is then given
+    /// to [`Self::read`]. Does not block.
+    fn hold(&self) -> ReadHold;
+
+    /// The bytes of a range. The body must be that of a version or part read from the metadata after the hold was
+    /// taken; its chunks stay readable until the stream is dropped, even if the version is deleted meanwhile.
     async fn read(
         &self,
+        hold: ReadHold,
         body: &StoredBody,
         size: u64,
         range: ResolvedRange,

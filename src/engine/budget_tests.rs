@@ -56,7 +56,7 @@ fn stored(staged: &StagedBody) -> StoredBody {
 
 async fn get(engine: &Engine, staged: &StagedBody) -> Result<Vec<u8>, EngineError> {
     let whole = ResolvedRange { start: 0, end: staged.size };
-    let mut stream = engine.read(&stored(staged), staged.size, whole).await?;
+    let mut stream = engine.read(engine.hold(), &stored(staged), staged.size, whole).await?;
     let mut bytes = Vec::new();
     while let Some(frame) = stream.next().await {
         bytes.extend_from_slice(&frame?);
@@ -69,7 +69,8 @@ async fn copy(engine: &Engine, source: &StagedBody) -> Result<StagedBody, Engine
     let size = source.size;
     let mut writer = engine.writer(BodySpec { size: Some(size), ..BodySpec::default() }).await?;
     writer.admit().await?;
-    let mut stream = engine.read(&stored(source), size, ResolvedRange { start: 0, end: size }).await?;
+    let mut stream =
+        engine.read(engine.hold(), &stored(source), size, ResolvedRange { start: 0, end: size }).await?;
     while let Some(bytes) = stream.next().await {
         writer.write(bytes?).await?;
     }

@@ -4,7 +4,8 @@ use super::index::Hold;
 use super::ingest::{Catalog, CatalogSession, Fallback, Ingest, IngestParts, IngestStages};
 use super::pack::{Location, RecordKind};
 use super::{
-    BodySpec, BodyStore, BodyStream, BodyWriter, ChunkIndex, EngineError, EngineParts, StagedBody, join, read,
+    BodySpec, BodyStore, BodyStream, BodyWriter, ChunkIndex, EngineError, EngineParts, ReadHold, StagedBody,
+    join, read,
 };
 use crate::meta::StoredBody;
 use crate::types::{ChunkId, ResolvedRange};
@@ -54,13 +55,18 @@ impl BodyStore for Engine {
         Ok(Box::new(self.ingest.writer(spec, Fallback::Plain).await?))
     }
 
+    fn hold(&self) -> ReadHold {
+        Box::new(self.parts.index.hold())
+    }
+
     async fn read(
         &self,
+        hold: ReadHold,
         body: &StoredBody,
         size: u64,
         range: ResolvedRange,
     ) -> Result<BodyStream, EngineError> {
-        read::open(&self.parts, body, size, range).await
+        read::open(&self.parts, hold, body, size, range).await
     }
 
     async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {

@@ -3,7 +3,7 @@
 //! Rules: a value is a body like any other, in the reserved bucket 0 that no S3 client can name; a put returns once
 //! its commit is durable, and runs to its end even when the caller goes away.
 
-use super::{BodySpec, BodyStore, EngineError};
+use super::{BodySpec, BodyStore, EngineError, ReadHold};
 use crate::meta::{
     Commit, CommitError, DeleteTarget, ListEntry, ListFrom, ListQuery, MetaError, MetaStore, NewObject,
     ObjectData, VersionKind, WriteCondition,
@@ -45,10 +45,10 @@ impl KeyValue {
         }))
     }
 
-    async fn read(&self, object: &ObjectData) -> Result<Bytes, EngineError> {
+    async fn read(&self, hold: ReadHold, object: &ObjectData) -> Result<Bytes, EngineError> {
         let size = usize::try_from(object.size).map_err(|_| EngineError::Range)?;
         let range = ResolvedRange { start: 0, end: object.size };
-        let mut frames = self.bodies.read(&object.body, object.size, range).await?;
+        let mut frames = self.bodies.read(hold, &object.body, object.size, range).await?;
         let Some(first) = frames.next().await.transpose()? else { return Ok(Bytes::new()) };
         if first.len() == size {
             return Ok(first);
@@ -64,9 +64,11 @@ impl KeyValue {
     async fn value(&self, key: &ObjectKey) -> Result<Option<Bytes>, EngineError> {
         let mut attempts = 1;
         loop {
+            // Before the row is read: what it names is then there until the value is.
+            let hold = self.bodies.hold();
             let Some(object) = self.object(key).await? else { return Ok(None) };
-            match self.read(&object).await {
-                // Replaced since its row was read.
+            match self.read(hold, &object).await {
+                // Lost, or a plain body replaced since its row was read.
                 Err(error) if error.is_missing() && attempts < READ_ATTEMPTS => attempts += 1,
                 read => return read.map(Some),
             }
@@ -192,11 +194,15 @@ impl From<CommitError> for StorageError {
 #[cfg(test)]
 mod tests {
     use super::{KeyValue, MAX_VALUE_BYTES};
-    use crate::engine::EngineSettings;
     use crate::engine::ingest::testing::TestStore;
-    use crate::meta::MemoryStore;
+    use crate::engine::{
+        BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, EngineSettings, ReadHold, StagedBody,
+    };
+    use crate::meta::{MemoryStore, StoredBody};
     use crate::storage::{StorageError, StorageLayer, conformance};
     use crate::sys::{ManualClock, SeededRandom};
+    use crate::types::ResolvedRange;
+    use futures::FutureExt;
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
 
@@ -210,6 +216,50 @@ mod tests {
     #[tokio::test]
     async fn keeps_the_contract() {
         conformance::run(&layer().0).await;
+    }
+
+    /// Loses a value in the moment when a reader takes its hold.
+    #[derive(Debug)]
+    struct Losing {
+        store: Arc<TestStore>,
+        meta: Arc<MemoryStore>,
+    }
+
+    #[async_trait::async_trait]
+    impl BodyStore for Losing {
+        async fn writer(&self, spec: BodySpec) -> Result<Box<dyn BodyWriter>, EngineError> {
+            self.store.writer(spec).await
+        }
+
+        fn hold(&self) -> ReadHold {
+            let layer = KeyValue::new(Arc::clone(&self.meta) as _, Arc::clone(&self.store) as _);
+            layer.delete(b"key").now_or_never().unwrap().unwrap();
+            self.store.hold()
+        }
+
+        async fn read(
+            &self,
+            _hold: ReadHold,
+            _body: &StoredBody,
+            _size: u64,
+            _range: ResolvedRange,
+        ) -> Result<BodyStream, EngineError> {
+            panic!("a body was read whose row had been read before the hold was taken");
+        }
+
+        async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {
+            self.store.join(bodies).await
+        }
+    }
+
+    #[tokio::test]
+    async fn i3_a_reader_holds_the_chunks_before_it_reads_the_row() {
+        let (_, store) = layer();
+        let meta = MemoryStore::new(Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(1)));
+        let meta = Arc::new(meta);
+        let layer = KeyValue::new(Arc::clone(&meta) as _, Arc::new(Losing { store, meta }));
+        layer.put(b"key", &[7; 100_000]).await.unwrap();
+        assert_eq!(layer.get(b"key").await.unwrap(), None);
     }
 
     #[tokio::test]

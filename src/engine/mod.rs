@@ -37,7 +37,7 @@ pub mod fuzzing {
     }
 }
 
-pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, StagedBody};
+pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, ReadHold, StagedBody};
 pub use cache::{Admission, CacheError, CacheSettings, ChunkCache, RedisUrl, Wanted, read_hot_list};
 pub use engine::Engine;
 pub use error::EngineError;

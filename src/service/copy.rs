@@ -189,7 +189,7 @@ impl Inner {
         let mut writer = self.bodies.writer(BodySpec { size: Some(range.len()), checksums }).await?;
         if !range.is_empty() {
             writer.admit().await?;
-            let mut bytes = self.bodies.read(&data.body, data.size, range).await?;
+            let mut bytes = self.bodies.read(self.bodies.hold(), &data.body, data.size, range).await?;
             while let Some(bytes) = bytes.next().await {
                 writer.write(bytes?).await?;
             }

@@ -68,9 +68,11 @@ impl ObjectService {
         let home = self.inner.bucket(bucket).await?;
         let mut attempt = 1;
         loop {
+            // Before the row is read: what it names is then there until the body is.
+            let hold = self.inner.bodies.hold();
             let (version, data) = self.inner.find(&home, key, request.version).await?;
             let head = describe(&home, &version, &data, request)?;
-            match self.inner.bodies.read(&data.body, data.size, head.range).await {
+            match self.inner.bodies.read(hold, &data.body, data.size, head.range).await {
                 Ok(body) => return Ok(GetOutcome { head, body }),
                 // The version may have been deleted and its chunks collected since it was found.
                 Err(error) if error.is_missing() && attempt < READ_ATTEMPTS => attempt += 1,

@@ -6,7 +6,8 @@ use crate::engine::codec::{decode_node, decode_record};
 use crate::engine::pack::testing::TestPacks;
 use crate::engine::pack::{Location, PackSet, PackSettings, RecordKind};
 use crate::engine::{
-    BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, EngineSettings, PlainStore, StagedBody,
+    BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, EngineSettings, PlainStore, ReadHold,
+    StagedBody,
 };
 use crate::meta::{NewBody, StoredBody};
 use crate::sys::{ManualClock, Random, RealFileSystem, SeededRandom};
@@ -197,8 +198,13 @@ impl BodyStore for TestStore {
         Ok(Box::new(self.ingest.writer(spec, Fallback::Plain).await?))
     }
 
+    fn hold(&self) -> ReadHold {
+        Box::new(())
+    }
+
     async fn read(
         &self,
+        _hold: ReadHold,
         body: &StoredBody,
         size: u64,
         range: ResolvedRange,

@@ -20,7 +20,7 @@ pub use budget::ReadBudget;
 pub use chunks::Locate;
 pub(crate) use open::open;
 
-use super::{BodyStream, EngineError, PlainStore};
+use super::{BodyStream, EngineError, PlainStore, ReadHold};
 use crate::engine::pack::PackSet;
 use crate::engine::{Admission, ChunkCache};
 use crate::meta::StoredBody;
@@ -60,14 +60,28 @@ impl BodyReader {
         Self { chunks: Chunks { packs, locate, cache }, plain, budget }
     }
 
+    /// As [`Self::open_held`], for a body that nobody can drop meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open(
+        &self,
+        body: &StoredBody,
+        size: u64,
+        range: ResolvedRange,
+    ) -> Result<BodyStream, EngineError> {
+        self.open_held(self.chunks.locate.hold(), body, size, range).await
+    }
+
     /// The bytes of a range of a body of `size` bytes, its first ones loaded and verified already. Everything
     /// that the stream holds is released when it ends or is dropped.
     ///
     /// # Errors
     /// `Missing`, `Corrupt` and the like for the first bytes; `Range` for a range outside the body; `Busy` when
     /// the memory of all streams is used up, which no stream is told later. Later errors come from the stream and end it.
-    pub async fn open(
+    pub async fn open_held(
         &self,
+        hold: ReadHold,
         body: &StoredBody,
         size: u64,
         range: ResolvedRange,
@@ -82,8 +96,8 @@ impl BodyReader {
                 return Err(EngineError::Manifest(ManifestError::Length));
             }
             StoredBody::Chunked { root, .. } => {
-                // From here on nothing that a reader can reach is collected.
-                Source::chunked(self.chunks.clone(), Walk::new(Arc::clone(root), range))
+                // Kept to the stream's end: nothing that it can reach is collected.
+                Source::chunked(self.chunks.clone(), Walk::new(Arc::clone(root), range), hold)
             }
             StoredBody::Plain(id) => {
                 let (store, id) = (self.plain.clone(), *id);

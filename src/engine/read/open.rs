@@ -2,7 +2,7 @@
 
 use super::{BodyReader, Locate};
 use crate::engine::pack::Location;
-use crate::engine::{BodyStream, ChunkIndex, EngineError, EngineParts};
+use crate::engine::{BodyStream, ChunkIndex, EngineError, EngineParts, ReadHold};
 use crate::meta::StoredBody;
 use crate::types::{ChunkId, ResolvedRange};
 use std::any::Any;
@@ -24,12 +24,13 @@ impl Locate for ChunkIndex {
     }
 }
 
-/// As [`BodyReader::open`].
+/// As [`BodyReader::open_held`].
 ///
 /// # Errors
 /// As there.
 pub(crate) async fn open(
     parts: &EngineParts,
+    hold: ReadHold,
     body: &StoredBody,
     size: u64,
     range: ResolvedRange,
@@ -42,5 +43,5 @@ pub(crate) async fn open(
         parts.plain.clone(),
         parts.memory.reads.clone(),
     );
-    reader.open(body, size, range).await
+    reader.open_held(hold, body, size, range).await
 }

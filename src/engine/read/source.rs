@@ -3,7 +3,7 @@
 use super::chunks::{Chunks, Guard};
 use super::walk::{Piece, Step, Walk};
 use super::window::Plan;
-use crate::engine::{EngineError, PlainReader};
+use crate::engine::{EngineError, PlainReader, ReadHold};
 use crate::types::ResolvedRange;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -27,9 +27,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn chunked(chunks: Chunks, walk: Walk) -> Self {
-        let hold = Arc::from(chunks.locate.hold());
-        Self::Chunked { chunks, walk, hold, found: VecDeque::new() }
+    pub(super) fn chunked(chunks: Chunks, walk: Walk, hold: ReadHold) -> Self {
+        Self::Chunked { chunks, walk, hold: Arc::from(hold), found: VecDeque::new() }
     }
 
     pub(super) const fn plain(reader: PlainReader, range: ResolvedRange) -> Self {

@@ -14,7 +14,9 @@ use super::{
     InputStream, MetadataDirective, ObjectService, PutOutcome, PutRequest, ReadConditions, ServiceError,
     ServiceSettings, WriteConditions,
 };
-use crate::engine::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, EngineError, StagedBody};
+use crate::engine::{
+    BodySpec, BodyStore, BodyStream, BodyWriter, Digests, EngineError, ReadHold, StagedBody,
+};
 use crate::meta::{MemoryStore, NewBody, StoredBody};
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{
@@ -65,8 +67,13 @@ impl BodyStore for Bodies {
         Ok(Box::new(Writer { bytes: Vec::new(), checksums: spec.checksums }))
     }
 
+    fn hold(&self) -> ReadHold {
+        Box::new(())
+    }
+
     async fn read(
         &self,
+        _hold: ReadHold,
         body: &StoredBody,
         _size: u64,
         range: ResolvedRange,
