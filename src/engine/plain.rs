@@ -5,7 +5,7 @@
 //! and nothing is returned that does not match (I4). Bytes: `docs/format.md`. All calls block.
 
 use super::EngineError;
-use crate::sys::{DiskFile, FileSystem, Random};
+use crate::sys::{DiskFile, FileSystem, Random, create_durable_dir};
 use crate::types::PlainId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -45,11 +45,8 @@ impl PlainStore {
     /// When the directory cannot be created, read or made durable.
     pub fn open(fs: Arc<dyn FileSystem>, dir: &Path) -> Result<Self, EngineError> {
         let temporary = dir.join(TEMPORARY);
-        fs.create_dir_all(&temporary)?;
-        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            fs.sync_dir(parent)?;
-        }
-        fs.sync_dir(dir)?;
+        create_durable_dir(fs.as_ref(), dir)?;
+        create_durable_dir(fs.as_ref(), &temporary)?;
         for leftover in fs.read_dir(&temporary)? {
             allow_missing(fs.remove_file(&leftover.path))?;
         }
@@ -331,6 +328,9 @@ fn allow_missing(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+#[cfg(test)]
+#[path = "plain_crash_tests.rs"]
+mod crash_tests;
 #[cfg(test)]
 #[path = "plain_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! Packs as files `<16 hex digits>.pack` in one directory.
 
 use super::{PackFile, PackId, PackStore};
-use crate::sys::{DiskFile, FileSystem};
+use crate::sys::{DiskFile, FileSystem, create_durable_dir};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -49,10 +49,7 @@ impl DiskPackStore {
     /// When it cannot be created or made durable.
     pub fn open(fs: Arc<dyn FileSystem>, dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
-        fs.create_dir_all(&dir)?;
-        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            fs.sync_dir(parent)?;
-        }
+        create_durable_dir(fs.as_ref(), &dir)?;
         Ok(Self { fs, dir, handles: Mutex::default() })
     }
 

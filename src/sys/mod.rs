@@ -9,6 +9,11 @@ mod random;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
-pub use fs::{DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, is_device_error};
+#[cfg(test)]
+pub use fs::SimulatedFileSystem;
+pub use fs::{
+    DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, create_durable_dir, is_device_error,
+    parent,
+};
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};

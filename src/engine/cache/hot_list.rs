@@ -1,7 +1,7 @@
 //! The ids of the chunks in memory at shutdown, to be warmed at the next start. A hint: a damaged or missing
 //! list is an empty one.
 
-use crate::sys::FileSystem;
+use crate::sys::{FileSystem, parent};
 use crate::types::ChunkId;
 use std::io;
 use std::path::Path;
@@ -46,7 +46,7 @@ pub(super) fn write(fs: &dyn FileSystem, path: &Path, ids: &[ChunkId]) -> io::Re
     file.write_all_at(&encode(ids), 0)?;
     file.sync_data()?;
     fs.rename(&temporary, path)?;
-    fs.sync_dir(path.parent().unwrap_or_else(|| Path::new(".")))
+    fs.sync_dir(parent(path))
 }
 
 /// The chunks that were hot when the process last ended. Blocking.

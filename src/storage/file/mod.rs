@@ -10,7 +10,7 @@ mod walk;
 pub use record::FileMetadata;
 
 use super::{StorageError, StorageLayer};
-use crate::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock};
+use crate::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock, create_durable_dir};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -170,11 +170,8 @@ impl StorageLayer for FileStorage {
 impl Files {
     fn open(&self) -> Result<(), StorageError> {
         let temporary = self.base.join(TEMPORARY);
-        self.fs.create_dir_all(&temporary)?;
-        if let Some(parent) = self.base.parent().filter(|p| !p.as_os_str().is_empty()) {
-            self.fs.sync_dir(parent)?;
-        }
-        self.fs.sync_dir(&self.base)?;
+        create_durable_dir(self.fs.as_ref(), &self.base)?;
+        create_durable_dir(self.fs.as_ref(), &temporary)?;
         for leftover in self.fs.read_dir(&temporary)? {
             allow_missing(self.fs.remove_file(&leftover.path))?;
         }
@@ -277,5 +274,7 @@ fn allow_missing(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod tests;

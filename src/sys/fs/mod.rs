@@ -2,11 +2,18 @@
 //!
 //! All calls block: they belong on dedicated or blocking threads, never on the async ones.
 //! What is written is durable only after `sync_data`; a name created, renamed or removed is durable only after
-//! `sync_dir` on its directory. A simulated file system keeps exactly these promises and no more.
+//! `sync_dir` on its directory. The tests' simulated file system keeps exactly these
+//! promises and no more.
 
+mod directories;
 mod real;
+#[cfg(test)]
+mod simulated;
 
+pub use directories::{create_durable_dir, parent};
 pub use real::{RealFileSystem, is_device_error};
+#[cfg(test)]
+pub use simulated::SimulatedFileSystem;
 
 use std::io;
 use std::path::{Path, PathBuf};
