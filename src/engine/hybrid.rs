@@ -1,14 +1,18 @@
 //! The whole store as a library: one directory, opened with one call.
 
+use super::gc::{Collector, GcReport, GcSettings, PlainFiles, Schedule};
 use super::key_value::KeyValue;
 use super::pack::{PackSet, PackSettings};
+use super::store_file::StoreFile;
 use super::{
     CacheError, CacheSettings, ChunkCache, ChunkIndex, Engine, EngineError, EngineParts, EngineSettings,
     Follower, IndexSettings, PlainStore, Progress, RedisUrl,
 };
 use crate::meta::{ChangeLog, MetaStore, OpenMode, SqliteSettings, SqliteStore};
 use crate::storage::{DiskPackStore, StorageError, StorageLayer};
-use crate::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock};
+use crate::sys::{
+    Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock, create_durable_dir, parent,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -99,8 +103,10 @@ impl Default for BackupSchedule {
 pub struct HybridStorageSystem {
     engine: Engine,
     values: KeyValue,
+    collector: Collector,
     stop: CancellationToken,
-    follower: Option<JoinHandle<()>>,
+    /// The schedule of the collection, and the follower that a collection waits for.
+    tasks: Option<(JoinHandle<()>, JoinHandle<()>)>,
     lock: Arc<File>,
 }
 
@@ -108,19 +114,21 @@ impl HybridStorageSystem {
     /// Opens the store, creates it when it is missing, and recovers what a crash left. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// When another process has it open, a URL is malformed, or files cannot be read or are of a newer version.
+    /// When another process has it open, a URL is malformed, files cannot be read or are of another format, or the
+    /// metadata of a store is lost: it never begins empty in its place.
     pub async fn new(config: StorageConfig) -> Result<Self, StorageError> {
         let runtime = Handle::current();
         let opened = tokio::task::spawn_blocking(move || {
             let lock = lock(&config.data_path)?;
-            let parts = open(&config, &runtime)?;
-            Ok::<_, StorageError>((lock, Engine::new(parts)?))
+            let (parts, collector) = open(&config, &runtime)?;
+            Ok::<_, StorageError>((lock, Engine::new(parts)?, collector))
         });
-        let (lock, engine) = opened.await.map_err(io::Error::from)??;
-        let (lock, stop) = (Arc::new(lock), CancellationToken::new());
+        let (lock, engine, collector) = opened.await.map_err(io::Error::from)??;
+        let (lock, stop, stop_follower) =
+            (Arc::new(lock), CancellationToken::new(), CancellationToken::new());
         let parts = engine.parts();
         let follower = Follower::new(Arc::clone(&parts.log), Arc::clone(&parts.meta), parts.index.clone())
-            .run(stop.clone());
+            .run(stop_follower.clone());
         let held = Arc::clone(&lock);
         let follower = tokio::spawn(async move {
             if let Err(error) = follower.await {
@@ -128,8 +136,17 @@ impl HybridStorageSystem {
             }
             drop(held);
         });
+        let schedule = Schedule::new(collector.clone(), Arc::clone(&parts.random)).run(stop.clone());
+        let held = Arc::clone(&lock);
+        // The follower goes last: a collection under way waits for it.
+        let after = stop_follower.drop_guard();
+        let schedule = tokio::spawn(async move {
+            schedule.await;
+            drop((after, held));
+        });
         let values = KeyValue::new(Arc::clone(&parts.meta), Arc::new(engine.clone()));
-        Ok(Self { engine, values, stop, follower: Some(follower), lock })
+        let tasks = Some((schedule, follower));
+        Ok(Self { engine, values, collector, stop, tasks, lock })
     }
 
     /// The engine, for bodies larger than a value may be.
@@ -138,13 +155,23 @@ impl HybridStorageSystem {
         &self.engine
     }
 
+    /// Collects garbage now, as the store also does by itself every hour when there is enough: the space of deleted
+    /// values goes back to the file system.
+    ///
+    /// # Errors
+    /// When a collection is at work already, and what stopped it. What was done until then stays done.
+    pub async fn collect(&self) -> Result<GcReport, StorageError> {
+        Ok(self.collector.run(&self.stop, None).await?)
+    }
+
     /// Stops what runs beside, seals the open pack and writes the index down.
     ///
     /// # Errors
     /// When that fails; nothing acknowledged is lost then either.
     pub async fn close(mut self) -> Result<(), StorageError> {
         self.stop.cancel();
-        if let Some(follower) = self.follower.take() {
+        if let Some((schedule, follower)) = self.tasks.take() {
+            schedule.await.map_err(io::Error::from)?;
             follower.await.map_err(io::Error::from)?;
         }
         let parts = self.engine.parts().clone();
@@ -189,7 +216,7 @@ impl StorageLayer for HybridStorageSystem {
 
 /// Takes the directory for this process alone.
 fn lock(data: &Path) -> Result<File, StorageError> {
-    std::fs::create_dir_all(data)?;
+    create_durable_dir(&RealFileSystem, data)?;
     let file = File::options().create(true).truncate(false).write(true).open(data.join("LOCK"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -208,27 +235,20 @@ fn database(config: &StorageConfig) -> Result<PathBuf, StorageError> {
 }
 
 /// Opens everything in the one right order. Blocks.
-fn open(config: &StorageConfig, runtime: &Handle) -> Result<EngineParts, StorageError> {
+fn open(config: &StorageConfig, runtime: &Handle) -> Result<(EngineParts, Collector), StorageError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(OsRandom);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
     let database = database(config)?;
     let (data, settings) = (&config.data_path, Arc::new(EngineSettings::default()));
+    let store = StoreFile::open(fs.as_ref(), data, &database, random.as_ref())?;
 
     let files = Arc::new(DiskPackStore::open(Arc::clone(&fs), data.join("packs"))?);
-    let (packs, recovery) =
-        PackSet::open(files, Arc::clone(&clock), Arc::clone(&random), &PackSettings::default())?;
-    // A store that has packs had metadata: it must not start empty.
-    let mode = if recovery.packs == 0 { OpenMode::Create } else { OpenMode::Existing };
-    if let Some(parent) = database.parent() {
-        fs.create_dir_all(parent)?;
-    }
-    let barrier = Arc::new(packs.clone());
-    let sqlite = SqliteSettings::default();
-    let sqlite =
-        SqliteStore::open(&database, mode, barrier, Arc::clone(&clock), Arc::clone(&random), &sqlite);
-    let sqlite = Arc::new(sqlite.map_err(EngineError::from)?);
-    let (meta, log): (Arc<dyn MetaStore>, Arc<dyn ChangeLog>) = (Arc::clone(&sqlite) as _, sqlite);
+    let (packs, _) = PackSet::open(files, Arc::clone(&clock), Arc::clone(&random), &PackSettings::default())?;
+    let sqlite = open_meta(&database, &store, &packs, Arc::clone(&clock), Arc::clone(&random))?;
+    store.initialise(fs.as_ref(), data)?;
+    let (meta, log): (Arc<dyn MetaStore>, Arc<dyn ChangeLog>) =
+        (Arc::clone(&sqlite) as _, Arc::clone(&sqlite) as _);
 
     let index = ChunkIndex::open(&data.join("index"), packs.clone(), &IndexSettings::default())?;
     let follower = Follower::new(Arc::clone(&log), Arc::clone(&meta), index.clone());
@@ -246,7 +266,31 @@ fn open(config: &StorageConfig, runtime: &Handle) -> Result<EngineParts, Storage
     let _runtime = runtime.enter();
     let cache = ChunkCache::new(&cache, Arc::clone(&clock))?;
     let memory = EngineParts::memory_budget(&settings);
-    Ok(EngineParts { packs, index, cache, meta, log, fs, plain, clock, random, settings, memory })
+    let collector = Collector::new(
+        packs.clone(),
+        index.clone(),
+        Arc::clone(&meta),
+        Arc::clone(&log),
+        Some(PlainFiles { store: plain.clone(), inspect: sqlite }),
+        GcSettings::default(),
+    );
+    let parts = EngineParts { packs, index, cache, meta, log, fs, plain, clock, random, settings, memory };
+    Ok((parts, collector))
+}
+
+/// Creates the database only in a store that never had one: what is lost is not replaced by nothing.
+fn open_meta(
+    database: &Path,
+    store: &StoreFile,
+    packs: &PackSet,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<Arc<SqliteStore>, StorageError> {
+    let mode = if store.is_initialised() { OpenMode::Existing } else { OpenMode::Create };
+    create_durable_dir(&RealFileSystem, parent(database))?;
+    let (barrier, settings) = (Arc::new(packs.clone()), SqliteSettings::default());
+    let sqlite = SqliteStore::open(database, mode, barrier, clock, random, &settings);
+    Ok(Arc::new(sqlite.map_err(EngineError::from)?))
 }
 
 impl From<CacheError> for StorageError {
@@ -259,6 +303,7 @@ impl From<CacheError> for StorageError {
 mod tests {
     use super::{HybridStorageSystem, StorageConfig};
     use crate::storage::{StorageError, StorageLayer, StorageLayerExt, conformance};
+    use crate::sys::{Random, SeededRandom};
     use std::path::Path;
 
     fn config(dir: &Path) -> StorageConfig {
@@ -270,6 +315,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let system = HybridStorageSystem::new(config(dir.path())).await.unwrap();
         conformance::run(&system).await;
+        conformance::cancellation(&system).await;
         system.close().await.unwrap();
     }
 
@@ -307,6 +353,58 @@ mod tests {
         assert!(error.to_string().contains("in use"), "{error}");
         system.close().await.unwrap();
         HybridStorageSystem::new(config(dir.path())).await.unwrap().close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn i3_the_space_of_deleted_values_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let system = HybridStorageSystem::new(config(dir.path())).await.unwrap();
+        let mut noise = vec![0; 4 << 20];
+        SeededRandom::new(1).fill(&mut noise);
+        system.put(b"goes", &noise).await.unwrap();
+        system.put(b"stays", &noise[..300_000]).await.unwrap();
+        system.delete(b"goes").await.unwrap();
+        system.engine().parts().packs.seal().unwrap();
+        let report = system.collect().await.unwrap();
+        assert!(report.freed_bytes > 3 << 20, "{report}");
+        assert!(system.get(b"stays").await.unwrap().unwrap() == noise[..300_000]);
+        system.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn i1_a_store_of_another_format_or_without_its_metadata_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let system = HybridStorageSystem::new(config(dir.path())).await.unwrap();
+        system.put(b"key", b"value").await.unwrap();
+        system.close().await.unwrap();
+        let (store, database) = (dir.path().join("STORE"), dir.path().join("metadata.db"));
+        let ours = std::fs::read_to_string(&store).unwrap();
+        let server = r#"{"format":1,"store_id":"00"}"#;
+        for foreign in [&ours.replace("\"format\":1", "\"format\":2"), server, "no JSON"] {
+            std::fs::write(&store, foreign).unwrap();
+            let error = HybridStorageSystem::new(config(dir.path())).await.unwrap_err();
+            assert!(error.to_string().contains("cannot be opened"), "{error}");
+            assert_eq!(std::fs::read_to_string(&store).unwrap(), *foreign);
+        }
+        // No pack is there that would tell of a value that stood in its row.
+        for (lost, kept) in [(&database, &store), (&store, &database)] {
+            std::fs::write(&store, &ours).unwrap();
+            let aside = dir.path().join("aside");
+            std::fs::rename(lost, &aside).unwrap();
+            let opened = HybridStorageSystem::new(config(dir.path())).await;
+            match opened {
+                Err(_) if kept == &store => assert!(!database.exists(), "it began empty"),
+                Ok(system) if kept == &database => {
+                    assert_eq!(system.get(b"key").await.unwrap().as_deref(), Some(&b"value"[..]));
+                    system.close().await.unwrap();
+                }
+                other => panic!("without {}: {other:?}", lost.display()),
+            }
+            std::fs::rename(&aside, lost).unwrap();
+        }
+        std::fs::remove_file(&store).unwrap();
+        std::fs::remove_file(&database).unwrap();
+        assert!(HybridStorageSystem::new(config(dir.path())).await.is_err(), "parts of a store began empty");
     }
 
     #[tokio::test]

@@ -216,6 +216,8 @@ mod tests {
     #[tokio::test]
     async fn keeps_the_contract() {
         conformance::run(&layer().0).await;
+        conformance::cancellation(&layer().0).await;
+        conformance::longest_values(&layer().0, MAX_VALUE_BYTES).await;
     }
 
     /// Loses a value in the moment when a reader takes its hold.

@@ -20,6 +20,7 @@ mod parts;
 mod plain;
 pub mod read;
 mod settings;
+mod store_file;
 
 /// Decoders that nobody else needs from outside, for `fuzz/`.
 #[doc(hidden)]

@@ -10,7 +10,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: its verdict is a panic")]
 
-use super::{StorageLayer, StorageLayerExt};
+use super::{StorageError, StorageLayer, StorageLayerExt};
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::{StreamExt, TryStreamExt};
@@ -31,6 +31,56 @@ pub async fn run(layer: &dyn StorageLayer) {
     scan_while_writing(layer).await;
     concurrent_writers(layer).await;
     expect_contents(layer, &Model::new()).await;
+}
+
+/// Values of up to `max_bytes` are kept, longer ones refused, and what was there before stays.
+///
+/// # Panics
+/// When the layer breaks its contract.
+pub async fn longest_values(layer: &dyn StorageLayer, max_bytes: usize) {
+    let key = b"longest";
+    for len in [max_bytes - 1, max_bytes] {
+        let value = value_of(key, len);
+        layer.put(key, &value).await.unwrap();
+        assert!(layer.get(key).await.unwrap().unwrap() == value, "a value of {len} bytes comes back");
+    }
+    assert!(layer.put(key, &value_of(b"", max_bytes + 1)).await.is_err(), "a longer value is refused");
+    assert!(layer.get(key).await.unwrap().unwrap() == value_of(key, max_bytes), "the value before it stays");
+    layer.delete(key).await.unwrap();
+}
+
+/// Whoever goes away in the middle of a put or a delete leaves the old value or the new one. What was begun may
+/// still end later, so the layer may not be empty at the end.
+///
+/// # Panics
+/// When the layer breaks its contract.
+pub async fn cancellation(layer: &dyn StorageLayer) {
+    for (round, polls) in [0, 1, 2, 3, 5, 8, 20].into_iter().cycle().take(21).enumerate() {
+        let key = format!("cancelled/{round}").into_bytes();
+        let (old, new) = (value_of(&key, 90_000), value_of(&key, 150_000));
+        layer.put(&key, &old).await.unwrap();
+        let is_whole = |got: Option<&Bytes>| got.is_some_and(|got| *got == old || *got == new);
+        give_up_after(polls, layer.put(&key, &new)).await;
+        for _ in 0..3 {
+            let got = layer.get(&key).await.unwrap();
+            assert!(is_whole(got.as_ref()), "i2: a put given up after {polls} polls left a torn value");
+        }
+        give_up_after(polls, layer.delete(&key)).await;
+        for _ in 0..3 {
+            let got = layer.get(&key).await.unwrap();
+            assert!(got.is_none() || is_whole(got.as_ref()), "i2: a delete given up left a torn value");
+        }
+    }
+}
+
+async fn give_up_after(polls: usize, work: impl Future<Output = Result<(), StorageError>>) {
+    let mut work = Box::pin(work);
+    for _ in 0..polls {
+        if futures::poll!(&mut work).is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Bytes that differ from key to key and place to place.

@@ -3,12 +3,23 @@
 /// Why a storage layer could not do what was asked.
 ///
 /// ```
-/// use sediment::storage::StorageError;
+/// use sediment::StorageError;
 ///
-/// let error: StorageError = std::io::Error::other("the disk is gone").into();
-/// assert!(matches!(error, StorageError::Io(_)));
-/// assert_eq!(error.to_string(), "IO error: the disk is gone");
-/// assert_eq!(StorageError::Cache("no answer".into()).to_string(), "Cache error: no answer");
+/// fn told(error: StorageError) -> String {
+///     match &error {
+///         StorageError::Io(_) => "storage: serve from cache, alert operators",
+///         StorageError::Database(_) => "database: try again later",
+///         StorageError::Cache(_) => "cache: fall back to storage",
+///         StorageError::Deduplication(_) => "deduplication: store without it",
+///     }
+///     .to_owned() + "; " + &error.to_string()
+/// }
+///
+/// let io: StorageError = std::io::Error::other("the disk is gone").into();
+/// assert!(told(io).ends_with("IO error: the disk is gone"));
+/// assert!(told(StorageError::Database("locked".into())).ends_with("Database error: locked"));
+/// assert!(told(StorageError::Cache("no answer".into())).ends_with("Cache error: no answer"));
+/// assert!(told(StorageError::Deduplication("no index".into())).ends_with("Deduplication error: no index"));
 /// ```
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {

@@ -69,5 +69,6 @@ mod tests {
     #[tokio::test]
     async fn keeps_the_contract() {
         conformance::run(&MemoryStorage::new()).await;
+        conformance::cancellation(&MemoryStorage::new()).await;
     }
 }

@@ -166,7 +166,7 @@ impl Session<'_> {
             object.map(|object| pack_attributes(&object.attributes)).transpose()?.flatten(),
             object.filter(|object| !object.parts.is_empty()).map(|object| pack(&object.parts)).transpose()?,
             held.as_ref().and_then(|held| held.manifest),
-            held.as_ref().and_then(|held| held.bytes()),
+            held.as_ref().and_then(super::bodies::Held::bytes),
             object.map(|_| 1),
             draft.upload.as_ref().map(UploadId::as_bytes),
         ])?;

@@ -18,6 +18,7 @@ fn is_corrupt(result: Result<impl Sized, StorageError>) -> bool {
 async fn keeps_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     conformance::run(&storage(dir.path()).await).await;
+    conformance::cancellation(&storage(dir.path()).await).await;
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl SimulatedFileSystem {
             }
         }
         let kept = disk.durable.clone();
-        let is_reachable = |path: &Path| path.ancestors().all(|above| kept.get(above).is_some());
+        let is_reachable = |path: &Path| path.ancestors().all(|above| kept.contains_key(above));
         disk.durable.retain(|path, _| is_reachable(path));
         disk.names.clone_from(&disk.durable);
         for n in 0..disk.files.len() {
