@@ -84,7 +84,9 @@ impl Collector {
         let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
         match action {
             GcAction::Remove => {
-                report.packs_removed += u64::from(self.remove_if_unused(pack).await?);
+                let gone = self.remove_if_unused(pack).await?;
+                report.packs_removed += u64::from(gone);
+                report.packs_kept += u64::from(!gone);
             }
             GcAction::Punch => {
                 let (holes, strays) = blocking(move || punch(&packs, &index, pack, settled)).await?;
@@ -135,12 +137,17 @@ impl Collector {
         Ok(if gone { Moved::Away } else { Moved::Kept })
     }
 
-    /// Removes a settled pack that no entry names. The index is durable before.
+    /// Removes a settled pack that no entry names. The index is durable before. A counter alone is not trusted with
+    /// that: every record of the pack is looked up.
     pub(super) async fn remove_if_unused(&self, pack: PackId) -> Result<bool, EngineError> {
         let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
         let removed = blocking(move || {
             index.checkpoint()?;
             if index.pack_usage()?.iter().any(|usage| usage.pack == pack && usage.live_records > 0) {
+                return Ok(false);
+            }
+            if !live_records(&packs, &index, pack)?.0.is_empty() {
+                index.correct_usage(pack)?;
                 return Ok(false);
             }
             packs.remove(pack)?;

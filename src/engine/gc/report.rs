@@ -107,7 +107,7 @@ pub struct GcReport {
     pub packs_punched: u64,
     pub moved_records: u64,
     pub moved_bytes: u64,
-    /// Packs kept because a record in use could not be read, or could not be moved.
+    /// Packs kept because a record in use could not be read or moved, or because more was in use than was counted.
     pub packs_kept: u64,
     pub plain_removed: u64,
     /// Bytes that the packs occupy less than before. Writers at work meanwhile are not counted.

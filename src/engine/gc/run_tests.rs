@@ -166,6 +166,43 @@ async fn i3_strays_are_found_by_a_later_run() {
     world.verify("after").await;
 }
 
+/// As when a disk is not mounted at one start and is at the next.
+#[tokio::test]
+async fn i1_a_pack_that_was_away_for_a_start_is_not_taken_for_garbage() {
+    let mut world = World::new().await;
+    world.put("a", &seeds(0..12)).await;
+    world.packs.seal().unwrap();
+    world.follow().await;
+    let pack = world.packs.ids()[0];
+    let bytes = world.memory.bytes(pack);
+    world.packs.remove(pack).unwrap();
+    let world = world.restart(false).await;
+    assert_eq!(world.packs.ids(), []);
+    world.memory.set_bytes(pack, bytes);
+    let world = world.restart(false).await;
+    world.verify("back").await;
+    for _ in 0..2 {
+        let report = world.gc().await.unwrap();
+        assert_eq!((report.packs_removed, report.packs_kept), (0, 0), "{report}");
+    }
+    world.verify("back, and collected").await;
+}
+
+#[tokio::test]
+async fn i1_a_pack_is_not_removed_because_a_counter_says_so() {
+    let mut world = World::new().await;
+    world.put("a", &seeds(0..12)).await;
+    world.packs.seal().unwrap();
+    world.follow().await;
+    let pack = world.packs.ids()[0];
+    world.index.forget_pack(pack).unwrap();
+    let report = world.gc().await.unwrap();
+    assert_eq!((report.packs_removed, report.packs_kept), (0, 1), "{report}");
+    world.verify("kept").await;
+    assert_eq!(world.index.pack_usage().unwrap().len(), 1, "the counter is put right");
+    assert_eq!(world.gc().await.unwrap().packs_kept, 0);
+}
+
 #[tokio::test]
 async fn a_run_that_is_stopped_goes_on_the_next_time() {
     let world = garbage().await;

@@ -69,21 +69,47 @@ impl ChunkIndex {
         for pack in used {
             if packs.binary_search(&pack).is_err() {
                 tracing::warn!(%pack, "a pack is gone that the chunk index names");
-                self.forget_pack(pack)?;
             }
         }
         for row in self.0.store.known.iter() {
             let pack = decode_pack(&row.key().map_err(super::store::fjall_error)?)?;
             if packs.binary_search(&pack).is_err() {
-                self.forget_pack(pack)?;
+                // What is named in it stays counted as named: it may come back.
+                self.0.store.unmark_known(pack)?;
             }
         }
         for pack in packs {
             if !self.0.store.is_known(pack)? {
                 self.catalogue(pack)?;
+                self.correct_usage(pack)?;
             }
         }
         Ok(())
+    }
+
+    /// Counts anew what the index names in a pack, should its row say less. Returns whether it did.
+    ///
+    /// # Errors
+    /// When the pack cannot be scanned; as [`Self::get`].
+    pub fn correct_usage(&self, pack: PackId) -> Result<bool, EngineError> {
+        let mut records = Vec::new();
+        self.0.packs.scan(pack, &mut |record| records.push((record.id, record.location)))?;
+        let mut totals = self.0.totals.lock();
+        let mut named = (0, 0);
+        for (id, location) in records {
+            if self.0.store.get(&id)?.is_some_and(|entry| entry.location == location) {
+                named = (named.0 + 1, named.1 + location.record_len());
+            }
+        }
+        let told = totals.usage.get(&pack).copied().unwrap_or_default();
+        if told.0 >= named.0 {
+            return Ok(false);
+        }
+        metrics::counter!("sediment_index_miscounts_total").increment(1);
+        tracing::error!(%pack, records = named.0, counted = told.0, "a pack holds more in use than was counted");
+        self.0.store.put_usage(pack, named)?;
+        totals.usage.insert(pack, named);
+        Ok(true)
     }
 
     fn catalogue(&self, pack: PackId) -> Result<(), EngineError> {

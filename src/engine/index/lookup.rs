@@ -152,7 +152,7 @@ impl ChunkIndex {
         Ok(self.0.totals.lock().counts)
     }
 
-    /// In order of pack; packs of which nothing is named are left out.
+    /// In order of pack; packs of which nothing is named, and packs that are gone, are left out.
     ///
     /// # Errors
     /// Never today.
@@ -165,6 +165,8 @@ impl ChunkIndex {
         });
         let mut usage: Vec<_> = usage.collect();
         drop(totals);
+        let packs = self.0.packs.ids();
+        usage.retain(|usage| packs.binary_search(&usage.pack).is_ok());
         usage.sort_unstable_by_key(|usage| usage.pack);
         Ok(usage)
     }

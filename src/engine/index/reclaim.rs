@@ -92,6 +92,6 @@ impl ChunkIndex {
         self.0.totals.lock().usage.remove(&pack);
         self.0.settling.lock().1.retain(|other| *other != pack);
         self.0.store.packs.remove(pack_key(pack)).map_err(fjall_error)?;
-        self.0.store.known.remove(pack_key(pack)).map_err(fjall_error)
+        self.0.store.unmark_known(pack)
     }
 }

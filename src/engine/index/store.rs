@@ -2,7 +2,7 @@
 
 use super::encoding::{
     Work, decode_counts, decode_entry, decode_id, decode_u64, decode_usage, decode_work, encode_counts,
-    encode_work,
+    encode_usage, encode_work,
 };
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
@@ -168,6 +168,15 @@ impl Store {
     /// Everything that is in the pack was added, and is durable here at the latest with the next `persist`.
     pub(super) fn mark_known(&self, pack: PackId) -> Result<(), EngineError> {
         self.known.insert(pack_key(pack), []).map_err(fjall_error)
+    }
+
+    /// The pack is scanned should it come back.
+    pub(super) fn unmark_known(&self, pack: PackId) -> Result<(), EngineError> {
+        self.known.remove(pack_key(pack)).map_err(fjall_error)
+    }
+
+    pub(super) fn put_usage(&self, pack: PackId, (records, bytes): (u64, u64)) -> Result<(), EngineError> {
+        self.packs.insert(pack_key(pack), encode_usage(records, bytes)).map_err(fjall_error)
     }
 
     pub(super) fn is_known(&self, pack: PackId) -> Result<bool, EngineError> {
