@@ -51,7 +51,7 @@ impl Follower {
             // A manifest node that an old record names may be collected by now: the log is no way to begin.
             return self.rebuild(progress).await;
         }
-        if self.index.applied() > last {
+        if self.index.begun() > last {
             tracing::warn!("the chunk index is ahead of the metadata: it is rebuilt");
             return self.rebuild(progress).await;
         }

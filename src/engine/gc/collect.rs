@@ -19,7 +19,7 @@ impl Collector {
     pub(super) async fn collect(
         &self,
         bound: CommitSeq,
-        run: &Run<'_>,
+        run: &Run,
         report: &mut GcReport,
     ) -> Result<(), EngineError> {
         let mut after = None;

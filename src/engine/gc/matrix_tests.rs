@@ -178,7 +178,7 @@ impl Running {
 
     async fn gc(&mut self, world: World, at: usize) -> World {
         let stop = CancellationToken::new();
-        let mut run = Run { stop: &stop, progress: None, rate: Rate::new(0, Instant::now()) };
+        let mut run = run_of(&stop);
         let mut report = GcReport::default();
         let collector = world.collector.clone();
         if at == 0 {
@@ -232,8 +232,8 @@ impl Running {
     }
 }
 
-fn run_of(stop: &CancellationToken) -> Run<'_> {
-    Run { stop, progress: None, rate: Rate::new(0, Instant::now()) }
+fn run_of(stop: &CancellationToken) -> Run {
+    Run { stop: stop.clone(), progress: None, rate: Rate::new(0, Instant::now()) }
 }
 
 async fn body_of_victim(world: &World) -> Option<StoredBody> {

@@ -19,14 +19,14 @@ pub struct PlainFiles {
 impl Collector {
     /// Removes files that were there before a fence that no write under way is older than, and that no row names.
     /// Memory: 16 bytes for each plain file.
-    pub(super) async fn sweep_plain(&self, run: &Run<'_>, report: &mut GcReport) -> Result<(), EngineError> {
+    pub(super) async fn sweep_plain(&self, run: &Run, report: &mut GcReport) -> Result<(), EngineError> {
         let Some(plain) = &self.0.plain else { return Ok(()) };
         let store = plain.store.clone();
         let files = blocking(move || store.list()).await?;
         if files.is_empty() {
             return Ok(());
         }
-        let Some(fence) = self.fence(run.stop).await? else { return Ok(()) };
+        let Some(fence) = self.fence(&run.stop).await? else { return Ok(()) };
         if self.0.index.oldest_hold().is_some_and(|hold| hold < fence.mark) {
             // One of the files may be that write's. The next run looks again.
             return Ok(());

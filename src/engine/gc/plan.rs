@@ -70,7 +70,7 @@ pub(super) fn plan(
     // A real run would put its mark behind what is applied.
     let next = index.applied().next();
     let bound = index.oldest_hold().map_or(next, |hold| hold.min(next));
-    let mut plan = GcPlan::default();
+    let mut plan = GcPlan { uncounted_nodes: index.uncounted_nodes(), ..GcPlan::default() };
     let mut by_pack: BTreeMap<PackId, (u64, u64)> = BTreeMap::new();
     let mut after = None;
     loop {

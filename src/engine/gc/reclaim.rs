@@ -25,14 +25,14 @@ pub(super) enum Moved {
 
 impl Collector {
     /// Looks at every sealed pack. What frees without writing comes first, so that a full disk can recover.
-    pub(super) async fn reclaim(&self, run: &mut Run<'_>, report: &mut GcReport) -> Result<(), EngineError> {
+    pub(super) async fn reclaim(&self, run: &mut Run, report: &mut GcReport) -> Result<(), EngineError> {
         let waiting = self.0.packs.clone();
         blocking(move || waiting.seal_waiting()).await?;
         // Listed before the mark: see `Notes::saw_sealed`.
         let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
         let sealed: Vec<_> =
             packs.ids().into_iter().filter(|pack| packs.sealed_records(*pack).is_some()).collect();
-        let Some(fence) = self.fence(run.stop).await? else { return Ok(()) };
+        let Some(fence) = self.fence(&run.stop).await? else { return Ok(()) };
         let oldest_hold = index.oldest_hold();
         let todo = blocking(move || sealed_sizes(&packs, &index)).await?;
         let mut work = self.work(&sealed, fence.mark, oldest_hold, todo);
@@ -74,12 +74,7 @@ impl Collector {
         work.collect()
     }
 
-    async fn reclaim_one(
-        &self,
-        work: Work,
-        run: &mut Run<'_>,
-        report: &mut GcReport,
-    ) -> Result<(), EngineError> {
+    async fn reclaim_one(&self, work: Work, run: &mut Run, report: &mut GcReport) -> Result<(), EngineError> {
         let Work { pack, action, settled, live } = work;
         let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
         match action {
@@ -107,7 +102,7 @@ impl Collector {
     pub(super) async fn rewrite(
         &self,
         pack: PackId,
-        run: &mut Run<'_>,
+        run: &mut Run,
         report: &mut GcReport,
     ) -> Result<Moved, EngineError> {
         let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
@@ -219,6 +214,8 @@ pub(super) fn move_records(
     index: &ChunkIndex,
     records: &[(ChunkId, Location)],
 ) -> Result<usize, EngineError> {
+    // The pack that they go to is not settled before the index knows of them.
+    let _hold = index.hold();
     let copies =
         packs.read(records).into_iter().map(|read| read.map(copy_of)).collect::<Result<Vec<_>, _>>()?;
     let places = packs.append(&copies)?;

@@ -1,5 +1,6 @@
 //! What a run would do, does and did: for people, for JSON, for metrics.
 
+use super::UNCOUNTED;
 use crate::storage::PackId;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -48,6 +49,8 @@ pub struct GcPlan {
     pub candidate_bytes: u64,
     /// Of all packs.
     pub allocated_bytes: u64,
+    /// While there are any, a run collects nothing: what these manifest nodes need could not be read.
+    pub uncounted_nodes: u64,
     /// Only packs with something to do, in order of id.
     pub packs: Vec<PackPlan>,
 }
@@ -83,6 +86,9 @@ impl fmt::Display for GcPlan {
                 pack.freed_bytes()
             )?;
         }
+        if self.uncounted_nodes > 0 {
+            writeln!(f, "{} {UNCOUNTED}", self.uncounted_nodes)?;
+        }
         write!(
             f,
             "{} unused chunks of {} bytes; about {} of {} bytes on disk would be freed",
@@ -112,6 +118,8 @@ pub struct GcReport {
     pub plain_removed: u64,
     /// Bytes that the packs occupy less than before. Writers at work meanwhile are not counted.
     pub freed_bytes: u64,
+    /// Manifest nodes in use that could not be read: for them, nothing was collected.
+    pub uncounted_nodes: u64,
     pub seconds: f64,
     /// Stopped before everything was done; the next run goes on.
     pub stopped: bool,
@@ -133,6 +141,9 @@ impl fmt::Display for GcReport {
         ];
         for (name, value) in rows {
             writeln!(f, "{name:<20} {value:>16}")?;
+        }
+        if self.uncounted_nodes > 0 {
+            writeln!(f, "{} {UNCOUNTED}", self.uncounted_nodes)?;
         }
         let end = if self.stopped { "stopped early" } else { "done" };
         write!(f, "{end} after {:.1} s", self.seconds)

@@ -142,8 +142,11 @@ async fn i3_a_commit_behind_the_mark_is_counted_before_collecting() {
         fence = fence => fence,
         () = others => unreachable!("the others never end"),
     };
-    let run =
-        super::Run { stop: &stop, progress: None, rate: super::Rate::new(0, std::time::Instant::now()) };
+    let run = super::Run {
+        stop: stop.clone(),
+        progress: None,
+        rate: super::Rate::new(0, std::time::Instant::now()),
+    };
     collector.collect(fence.bound, &run, &mut super::GcReport::default()).await.unwrap();
     world.verify("a commit behind the mark").await;
 }
@@ -164,6 +167,127 @@ async fn i3_strays_are_found_by_a_later_run() {
     let added: usize = (400..440).map(|seed| content(seed).len()).sum();
     assert!(allocated(&world) < before + added as u64 + (60 << 10));
     world.verify("after").await;
+}
+
+/// Flips a byte in the first node of the store; the same again heals it.
+fn rot_node(world: &World) {
+    for pack in world.packs.ids() {
+        let mut node = None;
+        let find = &mut |record: crate::engine::pack::ScannedRecord| {
+            node = node.or((record.kind == RecordKind::Node).then_some(record.location));
+        };
+        world.packs.scan(pack, find).unwrap();
+        let Some(location) = node else { continue };
+        let mut bytes = world.memory.bytes(pack);
+        bytes[usize::try_from(location.end()).unwrap() - 1] ^= 1;
+        world.memory.set_bytes(pack, bytes);
+        return;
+    }
+    panic!("no node");
+}
+
+async fn nothing_is_collected(world: &World) {
+    let before = world.index.entries(None, 1000).unwrap().len();
+    let report = world.gc().await.unwrap();
+    assert_eq!((report.uncounted_nodes, report.collected, report.packs_removed), (1, 0, 0));
+    assert!(report.to_string().contains("cannot be read"), "{report}");
+    assert!(world.collector.plan().await.unwrap().to_string().contains("cannot be read"));
+    assert_eq!(world.index.entries(None, 1000).unwrap().len(), before);
+}
+
+#[tokio::test]
+async fn i1_a_rotten_node_that_is_put_again_neither_closes_the_store_nor_costs_a_chunk() {
+    let mut world = World::new().await;
+    world.put("a", &seeds(0..12)).await;
+    world.put("b", &seeds(20..24)).await;
+    world.packs.seal().unwrap();
+    world.delete("a").await;
+    world.follow().await;
+    rot_node(&world);
+    // Its chunks and the node itself are found, and stored no second time.
+    world.put("a", &seeds(0..12)).await;
+    world.follow().await;
+    nothing_is_collected(&world).await;
+    let mut world = world.restart(false).await;
+    nothing_is_collected(&world).await;
+    let b = world.begin_read("b").await.unwrap();
+    world.finish_read(&b);
+    drop(b);
+    rot_node(&world);
+    assert_eq!(world.gc().await.unwrap().uncounted_nodes, 0, "it can be read again");
+    world.verify("healed").await;
+    world.delete("a").await;
+    world.collect_all("healed").await;
+}
+
+#[tokio::test]
+async fn i1_a_rotten_node_in_use_does_not_stop_a_rebuild_and_keeps_everything() {
+    let mut world = World::new().await;
+    world.put("a", &seeds(0..12)).await;
+    world.put("gone", &seeds(30..34)).await;
+    world.packs.seal().unwrap();
+    world.delete("gone").await;
+    world.follow().await;
+    rot_node(&world);
+    world.checker().rebuild_index(None).await.unwrap();
+    nothing_is_collected(&world).await;
+    // Its body is deleted: nothing needs it any more.
+    world.delete("a").await;
+    world.follow().await;
+    assert_eq!(world.index.uncounted_nodes(), 0);
+    world.collect_all("without it").await;
+}
+
+/// A node is dropped while it cannot be read, and comes back before it can.
+#[tokio::test]
+async fn i3_what_a_rotten_node_owes_is_taken_back_once() {
+    let mut world = World::new().await;
+    world.put("a", &seeds(0..12)).await;
+    world.packs.seal().unwrap();
+    world.follow().await;
+    rot_node(&world);
+    world.delete("a").await;
+    world.follow().await;
+    world.put("a", &seeds(0..12)).await;
+    world.follow().await;
+    rot_node(&world);
+    world.verify("dropped and put again").await;
+    rot_node(&world);
+    world.delete("a").await;
+    world.follow().await;
+    rot_node(&world);
+    world.gc().await.unwrap();
+    world.collect_all("dropped for good").await;
+    assert_eq!(world.index.counts().unwrap().chunks, 0);
+}
+
+/// The admin request that asked for it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_run_whose_caller_went_away_keeps_others_out_until_it_ends() {
+    let world = garbage().await;
+    let stop = CancellationToken::new();
+    let (at_work, mut is_at_work) = tokio::sync::watch::channel(false);
+    let (go_on, gate) = std::sync::mpsc::channel::<()>();
+    let gate = parking_lot::Mutex::new(gate);
+    let progress = move |progress: super::GcProgress| {
+        if progress.phase == GcPhase::Reclaiming && !at_work.send_replace(true) {
+            let _ = gate.lock().recv();
+        }
+    };
+    let collector = world.collector.clone();
+    let asked = async {
+        tokio::select! {
+            _ = collector.run(&stop, Some(Arc::new(progress))) => panic!("it waits for the gate"),
+            _ = is_at_work.wait_for(|at_work| *at_work) => {}
+        }
+    };
+    world.while_following(asked).await;
+    let refused = world.gc().await.unwrap_err().to_string();
+    assert!(refused.contains("at work already"), "{refused}");
+    go_on.send(()).unwrap();
+    world.while_following(world.collector.idle()).await;
+    assert_eq!(world.gc().await.unwrap().collected, 0, "the first run went on to its end");
+    world.verify("after both").await;
 }
 
 /// As when a disk is not mounted at one start and is at the next.

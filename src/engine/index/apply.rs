@@ -1,11 +1,15 @@
 //! Counting references, as the change log tells of manifests that came and went.
 //!
 //! A node that gets its first reference references its entries in turn, one that loses its last takes them back.
-//! The tree below is walked depth first with a stack that is stored with every batch: memory and batches stay
-//! small whatever a body's size, and a crash in the middle goes on where it was.
+//! What is still to be done for a node stands in a row (`Owed`) until it is done, and how far a record is counted in
+//! a cursor of two numbers: batches stay small whatever a body's size, their cost grows with what they change, and
+//! a crash in the middle goes on where it was.
+//!
+//! A node that cannot be read keeps its row, and counting goes on: one rotten block must not close the store. While
+//! such a node is in use, what it needs is not known, and nothing is collected ([`ChunkIndex::uncounted_nodes`]).
 
-use super::changes::Changes;
-use super::encoding::Work;
+use super::changes::{Changes, Owed};
+use super::encoding::Cursor;
 use super::lookup::{ChunkIndex, Shared};
 use super::store::Totals;
 use super::types::IndexEntry;
@@ -18,177 +22,269 @@ use crate::types::{ChunkId, CommitSeq, Entry, EntryKind};
 
 /// Entries changed in one batch, roughly: a few milliseconds under the lock.
 const BATCH_ENTRIES: usize = 2048;
+/// Nodes tried again at a time.
+const RETRY_NODES: usize = 64;
+
+/// Nodes whose entries are to be counted, the next one last; `None`: the rows say. Memory: a root's entries and a
+/// node's for each level of the tree.
+pub(super) type ToCount = Option<Vec<ChunkId>>;
 
 impl ChunkIndex {
     /// Counts what the records say, in order. Records that were applied before are skipped.
     ///
     /// # Errors
-    /// `Index` when a record is missing in between, or a node cannot be read; what came before stays applied.
+    /// `Index` when a record is missing in between; what came before stays applied.
     pub fn apply(&self, records: &[LogRecord]) -> Result<(), EngineError> {
-        let _one = self.0.applying.lock();
+        let mut to_count = self.0.applying.lock();
+        let mut nodes = self.0.take_nodes(&mut to_count)?;
         let mut rest = records;
-        loop {
+        while !rest.is_empty() {
             let mut totals = self.0.totals.lock();
             let mut changes = Changes::new(&self.0.store);
-            let mut next = totals.clone_position();
-            rest = self.0.take_in(rest, &mut next, &mut changes)?;
-            let before = totals.put_position(next);
-            if let Err(error) = changes.commit(&mut totals) {
-                totals.put_position(before);
-                return Err(error);
+            let mut next = totals.position;
+            rest = self.0.take_in(rest, &mut next, &mut nodes, &mut changes)?;
+            self.0.commit_at(next, &mut totals, changes)?;
+            drop(totals);
+            if next.cursor.is_none() {
+                self.publish(next.applied);
             }
-            if totals.work.is_empty() {
-                let applied = totals.applied;
-                self.0.holds.publish(applied);
-                self.0.published.send_if_modified(|seq| std::mem::replace(seq, applied) < applied);
-                if applied > CommitSeq::ZERO {
-                    self.0.is_new.store(false, std::sync::atomic::Ordering::Release);
-                }
-                if rest.is_empty() {
-                    return Ok(());
-                }
-            }
+        }
+        *to_count = Some(nodes);
+        Ok(())
+    }
+
+    fn publish(&self, applied: CommitSeq) {
+        self.0.holds.publish(applied);
+        self.0.published.send_if_modified(|seq| std::mem::replace(seq, applied) < applied);
+        if applied > CommitSeq::ZERO {
+            self.0.is_new.store(false, std::sync::atomic::Ordering::Release);
         }
     }
 
     /// Counts manifests that are there, for a rebuild.
     pub(super) fn count(&self, manifests: &[ManifestRow]) -> Result<(), EngineError> {
-        let _one = self.0.applying.lock();
-        let mut work: Vec<_> = manifests.iter().flat_map(|m| of_manifest(m, true)).collect();
-        while !work.is_empty() {
+        let mut to_count = self.0.applying.lock();
+        let mut nodes = self.0.take_nodes(&mut to_count)?;
+        let (mut cursor, mut is_done) = (Cursor::default(), false);
+        while !is_done {
             let mut totals = self.0.totals.lock();
             let mut changes = Changes::new(&self.0.store);
-            self.0.work_off(&mut work, &mut changes, CommitSeq::ZERO)?;
+            let mut count = Count { nodes: &mut nodes, changes: &mut changes, now: CommitSeq::ZERO };
+            is_done = self.0.advance((manifests, &[]), &mut cursor, &mut count)?;
             changes.commit(&mut totals)?;
         }
+        *to_count = Some(nodes);
         Ok(())
+    }
+
+    /// Manifest nodes in use that could not be read. What they need has no references here: while there are any,
+    /// [`Self::collect`] refuses. Does not block.
+    #[must_use]
+    pub fn uncounted_nodes(&self) -> u64 {
+        self.0.store.uncounted()
+    }
+
+    /// Counts the nodes that could not be read and can be by now. Returns [`Self::uncounted_nodes`].
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn count_unread(&self) -> Result<u64, EngineError> {
+        let mut to_count = self.0.applying.lock();
+        let mut nodes = self.0.take_nodes(&mut to_count)?;
+        let mut after = None;
+        // A record that is half counted goes first.
+        while self.0.totals.lock().position.cursor.is_none() {
+            let page = self.0.store.unread_after(after, RETRY_NODES)?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            for (id, place) in page.iter().zip(self.get(&page)?) {
+                if self.0.node_entries(id, place).is_ok() {
+                    nodes.push(*id);
+                }
+            }
+            while !nodes.is_empty() {
+                let mut totals = self.0.totals.lock();
+                let mut changes = Changes::new(&self.0.store);
+                let mut count = Count { nodes: &mut nodes, changes: &mut changes, now: self.applied() };
+                self.0.count_nodes(&mut count)?;
+                changes.commit(&mut totals)?;
+            }
+        }
+        *to_count = Some(nodes);
+        Ok(self.uncounted_nodes())
     }
 }
 
 /// How far the log is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Position {
-    applied: CommitSeq,
-    work: Vec<Work>,
+    pub(super) applied: CommitSeq,
+    /// In the record behind `applied`, once something of it is counted.
+    pub(super) cursor: Option<Cursor>,
 }
 
-impl Totals {
-    fn clone_position(&self) -> Position {
-        Position { applied: self.applied, work: self.work.clone() }
-    }
+/// What counting one batch works on.
+struct Count<'c, 's> {
+    nodes: &'c mut Vec<ChunkId>,
+    changes: &'c mut Changes<'s>,
+    now: CommitSeq,
+}
 
-    fn put_position(&mut self, position: Position) -> Position {
-        self.moved = true;
-        Position {
-            applied: std::mem::replace(&mut self.applied, position.applied),
-            work: std::mem::replace(&mut self.work, position.work),
-        }
+impl Count<'_, '_> {
+    fn is_full(&self) -> bool {
+        self.changes.steps() >= BATCH_ENTRIES
     }
 }
 
 impl Shared {
-    /// Works off what is left, then takes record after record until the batch is full. Returns the records that
-    /// are left.
+    /// Taken away until the work is whole: after an error the rows are read again.
+    fn take_nodes(&self, to_count: &mut ToCount) -> Result<Vec<ChunkId>, EngineError> {
+        to_count.take().map_or_else(|| self.store.nodes_to_count(), Ok)
+    }
+
+    fn commit_at(
+        &self,
+        next: Position,
+        totals: &mut Totals,
+        changes: Changes<'_>,
+    ) -> Result<(), EngineError> {
+        let before = std::mem::replace(&mut totals.position, next);
+        totals.moved |= before != next;
+        changes.commit(totals).inspect_err(|_| totals.position = before)
+    }
+
+    /// Takes record after record until the batch is full. Returns the records that are left, the one under way
+    /// among them.
     fn take_in<'r>(
         &self,
         mut records: &'r [LogRecord],
         position: &mut Position,
+        nodes: &mut Vec<ChunkId>,
         changes: &mut Changes<'_>,
     ) -> Result<&'r [LogRecord], EngineError> {
-        loop {
-            self.work_off(&mut position.work, changes, position.applied)?;
-            if !position.work.is_empty() || changes.len() >= BATCH_ENTRIES {
-                return Ok(records);
-            }
-            let Some((record, rest)) = records.split_first() else { return Ok(records) };
-            records = rest;
+        while let Some((record, rest)) = records.split_first() {
             if record.seq <= position.applied {
+                records = rest;
                 continue;
             }
             if record.seq != position.applied.next() {
                 let (at, seq) = (position.applied, record.seq);
                 return Err(EngineError::Index(format!("the log goes from {at} to {seq}")));
             }
-            position.applied = record.seq;
-            // The stack is worked off from its end: first what was added, then what was dropped.
-            position.work.extend(record.dropped.iter().flat_map(|m| of_manifest(m, false)));
-            position.work.extend(record.added.iter().flat_map(|m| of_manifest(m, true)));
-        }
-    }
-
-    fn work_off(
-        &self,
-        work: &mut Vec<Work>,
-        changes: &mut Changes<'_>,
-        now: CommitSeq,
-    ) -> Result<(), EngineError> {
-        while changes.len() < BATCH_ENTRIES
-            && let Some(one) = work.pop()
-        {
-            self.refer(one, work, changes, now)?;
-        }
-        Ok(())
-    }
-
-    fn refer(
-        &self,
-        one: Work,
-        work: &mut Vec<Work>,
-        changes: &mut Changes<'_>,
-        now: CommitSeq,
-    ) -> Result<(), EngineError> {
-        let entry = changes.get(&one.id)?.unwrap_or_else(|| phantom(&one));
-        let references = match one.adds {
-            true => entry.references + 1,
-            false if entry.references == 0 => {
-                metrics::counter!("sediment_index_miscounts_total").increment(1);
-                tracing::error!(id = %one.id, "a reference is dropped that was never counted; run fsck");
-                return Ok(());
+            let mut cursor = position.cursor.unwrap_or_default();
+            let mut count = Count { nodes, changes, now: record.seq };
+            if !self.advance((&record.added, &record.dropped), &mut cursor, &mut count)? {
+                position.cursor = Some(cursor);
+                return Ok(records);
             }
-            false => entry.references - 1,
-        };
-        let zero_since = if references == 0 { now } else { entry.zero_since };
-        changes.set(&one.id, Some(IndexEntry { references, zero_since, ..entry }))?;
-        let turns = if one.adds { references == 1 } else { references == 0 };
-        if one.kind == RecordKind::Node && turns {
-            match self.node_entries(&one.id, &entry) {
-                Ok(entries) => work.extend(entries.iter().map(|e| of_entry(e, one.adds))),
-                // What it referenced stays for ever, which a recount finds. Nothing live is lost by that.
-                Err(error @ (EngineError::Missing(_) | EngineError::Corrupt { .. })) if !one.adds => {
-                    metrics::counter!("sediment_index_miscounts_total").increment(1);
-                    tracing::error!(id = %one.id, %error, "a dropped manifest node cannot be read; run fsck");
+            let is_full = count.is_full();
+            *position = Position { applied: record.seq, cursor: None };
+            records = rest;
+            if is_full {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    /// Goes on counting the manifests, first those added, then those dropped. Returns whether all is done; if not,
+    /// the batch is full.
+    fn advance(
+        &self,
+        (added, dropped): (&[ManifestRow], &[ManifestRow]),
+        cursor: &mut Cursor,
+        count: &mut Count<'_, '_>,
+    ) -> Result<bool, EngineError> {
+        // Nodes first, so that few wait at a time.
+        if !self.count_nodes(count)? {
+            return Ok(false);
+        }
+        let all = added.iter().map(|m| (m, true)).chain(dropped.iter().map(|m| (m, false)));
+        for (manifest, adds) in all.skip(cursor.manifest) {
+            for entry in manifest.root.entries().iter().skip(cursor.entry) {
+                if count.is_full() {
+                    return Ok(false);
                 }
-                Err(error) => return Err(error),
+                refer(entry, adds, count)?;
+                cursor.entry += 1;
+            }
+            *cursor = Cursor { manifest: cursor.manifest + 1, entry: 0 };
+            if !self.count_nodes(count)? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn node_entries(&self, id: &ChunkId, entry: &IndexEntry) -> Result<Vec<Entry>, EngineError> {
-        let place = self.place(entry).ok_or(EngineError::Missing(*id))?;
+    /// Counts the entries of nodes until none waits, or the batch is full. Returns whether none waits.
+    fn count_nodes(&self, count: &mut Count<'_, '_>) -> Result<bool, EngineError> {
+        while !count.is_full() {
+            let Some(id) = count.nodes.pop() else { return Ok(true) };
+            let Some(Owed { adds, .. }) = count.changes.owed(&id)? else { continue };
+            let place = self.store.get(&id)?.and_then(|entry| self.place(&entry));
+            match self.node_entries(&id, place) {
+                Ok(entries) => {
+                    count.changes.owe(&id, None)?;
+                    for entry in &entries {
+                        refer(entry, adds, count)?;
+                    }
+                }
+                Err(error) => {
+                    metrics::counter!("sediment_index_unread_nodes_total").increment(1);
+                    tracing::error!(%id, %error, "a manifest node cannot be read; run fsck");
+                    count.changes.owe(&id, Some(Owed { adds, unread: true }))?;
+                }
+            }
+        }
+        Ok(count.nodes.is_empty())
+    }
+
+    fn node_entries(&self, id: &ChunkId, place: Option<Location>) -> Result<Vec<Entry>, EngineError> {
+        let place = place.ok_or(EngineError::Missing(*id))?;
         let record = self.packs.read(&[(*id, place)]).pop().unwrap_or(Err(EngineError::Missing(*id)))?;
         Ok(decode_node(&record)?.entries().to_vec())
     }
 }
 
-fn of_manifest(manifest: &ManifestRow, adds: bool) -> impl Iterator<Item = Work> + '_ {
-    manifest.root.entries().iter().map(move |entry| of_entry(entry, adds))
-}
-
-fn of_entry(entry: &Entry, adds: bool) -> Work {
-    let kind = match entry.kind {
-        EntryKind::Chunk => RecordKind::Chunk,
-        EntryKind::Node => RecordKind::Node,
+fn refer(of: &Entry, adds: bool, count: &mut Count<'_, '_>) -> Result<(), EngineError> {
+    let Count { nodes, changes, now } = count;
+    let entry = changes.get(&of.id)?.unwrap_or_else(|| phantom(of));
+    let references = match adds {
+        true => entry.references + 1,
+        false if entry.references == 0 => {
+            metrics::counter!("sediment_index_miscounts_total").increment(1);
+            tracing::error!(id = %of.id, "a reference is dropped that was never counted; run fsck");
+            return Ok(());
+        }
+        false => entry.references - 1,
     };
-    let raw_len = match kind {
-        RecordKind::Chunk => u32::try_from(entry.len).unwrap_or(u32::MAX),
-        RecordKind::Node => 0,
-    };
-    Work { id: entry.id, kind, adds, raw_len }
+    let zero_since = if references == 0 { *now } else { entry.zero_since };
+    changes.set(&of.id, Some(IndexEntry { references, zero_since, ..entry }))?;
+    let turns = if adds { references == 1 } else { references == 0 };
+    if of.kind == EntryKind::Node && turns {
+        match changes.owed(&of.id)? {
+            // The opposite was never done: now it need not be.
+            Some(_) => changes.owe(&of.id, None)?,
+            None => {
+                changes.owe(&of.id, Some(Owed { adds, unread: false }))?;
+                nodes.push(of.id);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Referenced, but in no pack: it is counted all the same, so that a check finds it, and heals when the same
 /// bytes are stored again.
-fn phantom(work: &Work) -> IndexEntry {
-    let location = Location { pack: PackId::new(0), offset: 0, stored_len: 0, raw_len: work.raw_len };
-    IndexEntry { kind: work.kind, location, references: 0, zero_since: CommitSeq::ZERO }
+fn phantom(of: &Entry) -> IndexEntry {
+    let (kind, raw_len) = match of.kind {
+        EntryKind::Chunk => (RecordKind::Chunk, u32::try_from(of.len).unwrap_or(u32::MAX)),
+        EntryKind::Node => (RecordKind::Node, 0),
+    };
+    let location = Location { pack: PackId::new(0), offset: 0, stored_len: 0, raw_len };
+    IndexEntry { kind, location, references: 0, zero_since: CommitSeq::ZERO }
 }
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

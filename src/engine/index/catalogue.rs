@@ -1,5 +1,6 @@
 //! Building the index from the packs and the manifests.
 
+use super::apply::Position;
 use super::changes::Changes;
 use super::lookup::ChunkIndex;
 use super::store::decode_pack;
@@ -42,7 +43,7 @@ impl ChunkIndex {
         }
         self.count(&batch)?;
         let mut totals = self.0.totals.lock();
-        totals.applied = seq;
+        totals.position = Position { applied: seq, cursor: None };
         totals.moved = true;
         Changes::new(&self.0.store).commit(&mut totals)?;
         drop(totals);
@@ -58,6 +59,7 @@ impl ChunkIndex {
         self.0.store.begin_building()?;
         *totals = super::store::Totals::default();
         drop(totals);
+        *self.0.applying.lock() = None;
         self.0.settling.lock().1.clear();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! One atomic change: what it reads it sees as already changed, what it writes appears all at once.
 
-use super::encoding::{encode_entry, encode_usage, zero_key};
+use super::encoding::{encode_entry, encode_usage, owed_key, zero_key};
 use super::store::{Store, Totals, fjall_error, pack_key};
 use super::types::IndexEntry;
 use crate::engine::EngineError;
@@ -12,6 +12,17 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Changes<'a> {
     store: &'a Store,
     slots: HashMap<ChunkId, Slot>,
+    /// What stood and what is to stand.
+    owed: HashMap<ChunkId, (Option<Owed>, Option<Owed>)>,
+    steps: usize,
+}
+
+/// A node's entries are still to be counted, or to be counted no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owed {
+    pub(super) adds: bool,
+    /// It was tried, and the node could not be read.
+    pub(super) unread: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -22,11 +33,12 @@ struct Slot {
 
 impl<'a> Changes<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, slots: HashMap::new() }
+        Self { store, slots: HashMap::new(), owed: HashMap::new(), steps: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
+    /// Entries set so far, each time counted.
+    pub(super) const fn steps(&self) -> usize {
+        self.steps
     }
 
     pub(super) fn get(&mut self, id: &ChunkId) -> Result<Option<IndexEntry>, EngineError> {
@@ -40,15 +52,56 @@ impl<'a> Changes<'a> {
 
     pub(super) fn set(&mut self, id: &ChunkId, entry: Option<IndexEntry>) -> Result<(), EngineError> {
         self.get(id)?;
+        self.steps += 1;
         if let Some(slot) = self.slots.get_mut(id) {
             slot.new = entry;
         }
         Ok(())
     }
 
+    pub(super) fn owed(&mut self, id: &ChunkId) -> Result<Option<Owed>, EngineError> {
+        if let Some((_, owed)) = self.owed.get(id) {
+            return Ok(*owed);
+        }
+        let owed = self.store.owed(id)?;
+        self.owed.insert(*id, (owed, owed));
+        Ok(owed)
+    }
+
+    pub(super) fn owe(&mut self, id: &ChunkId, owed: Option<Owed>) -> Result<(), EngineError> {
+        self.owed(id)?;
+        if let Some((_, new)) = self.owed.get_mut(id) {
+            *new = owed;
+        }
+        Ok(())
+    }
+
+    /// Writes what is owed; returns how many more nodes in use are unread.
+    fn put_owed(&self, batch: &mut fjall::OwnedWriteBatch) -> i64 {
+        let mut uncounted = 0;
+        for (id, (old, new)) in self.owed.iter().filter(|(_, (old, new))| old != new) {
+            if let Some(old) = old {
+                uncounted -= i64::from(old.adds && old.unread);
+                if new.is_none_or(|new| new.unread != old.unread) {
+                    batch.remove(&self.store.owed, owed_key(old.unread, id));
+                }
+            }
+            if let Some(new) = new {
+                uncounted += i64::from(new.adds && new.unread);
+                batch.insert(&self.store.owed, owed_key(new.unread, id), [u8::from(new.adds)]);
+            }
+        }
+        uncounted
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.slots.values().all(|slot| slot.old == slot.new)
+            && self.owed.values().all(|(old, new)| old == new)
+    }
+
     /// Writes everything in one batch, totals included. After an error nothing of it counts, nor do `totals`.
     pub(super) fn commit(self, totals: &mut Totals) -> Result<(), EngineError> {
-        if !totals.moved && self.slots.values().all(|slot| slot.old == slot.new) {
+        if !totals.moved && self.is_nothing() {
             return Ok(());
         }
         let mut next = totals.counts;
@@ -89,6 +142,7 @@ impl<'a> Changes<'a> {
         }
         let old_counts = std::mem::replace(&mut totals.counts, next);
         self.store.put_totals(&mut batch, totals);
+        let uncounted = self.put_owed(&mut batch);
         let committed = batch.commit().map_err(fjall_error);
         if committed.is_err() {
             totals.counts = old_counts;
@@ -98,6 +152,9 @@ impl<'a> Changes<'a> {
                     None => drop(all.remove(&pack)),
                 }
             }
+        }
+        if committed.is_ok() {
+            self.store.add_uncounted(uncounted);
         }
         totals.usage = all;
         totals.moved &= committed.is_err();

@@ -159,7 +159,7 @@ fn an_index_of_a_newer_version_is_refused_and_left_alone() {
     {
         let db = fjall::Database::builder(&path).open().unwrap();
         let meta = db.keyspace("meta", fjall::KeyspaceCreateOptions::default).unwrap();
-        meta.insert("format", 2u64.to_le_bytes()).unwrap();
+        meta.insert("format", (super::store::FORMAT + 1).to_le_bytes()).unwrap();
     }
     for _ in 0..2 {
         let refused = ChunkIndex::open(&path, packs_of(&store), &IndexSettings::default());

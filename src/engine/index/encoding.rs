@@ -10,8 +10,8 @@ use crate::types::{ChunkId, CommitSeq};
 pub(super) const ENTRY_BYTES: usize = 1 + 8 + 4 + 4 + 4 + 8 + 8;
 /// `zero_since:u64be id:[32]`
 pub(super) const ZERO_BYTES: usize = 8 + 32;
-/// `sign:u8 kind:u8 id:[32]`
-pub(super) const WORK_BYTES: usize = 2 + 32;
+/// `unread:u8 id:[32]`
+pub(super) const OWED_BYTES: usize = 1 + 32;
 
 pub(super) fn encode_entry(entry: &IndexEntry) -> [u8; ENTRY_BYTES] {
     let mut bytes = [0; ENTRY_BYTES];
@@ -56,35 +56,34 @@ pub(super) fn decode_id(bytes: &[u8]) -> Result<ChunkId, EngineError> {
     Ok(ChunkId::new(bytes.try_into().map_err(|_| damaged("a key"))?))
 }
 
-/// A reference to count, still to be done when a batch was cut off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Work {
-    pub(super) id: ChunkId,
-    pub(super) kind: RecordKind,
-    pub(super) adds: bool,
-    /// For an entry that is not there yet.
-    pub(super) raw_len: u32,
+/// How far the manifests of a record are counted: whole manifests, those added first, and entries of the next root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Cursor {
+    pub(super) manifest: usize,
+    pub(super) entry: usize,
 }
 
-pub(super) fn encode_work(work: &[Work]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(work.len() * (WORK_BYTES + 4));
-    for one in work {
-        bytes.extend_from_slice(&[u8::from(one.adds), kind_byte(one.kind)]);
-        bytes.extend_from_slice(one.id.as_bytes());
-        bytes.extend_from_slice(&one.raw_len.to_le_bytes());
-    }
-    bytes
+pub(super) fn encode_cursor(cursor: &Cursor) -> [u8; 16] {
+    encode_usage(cursor.manifest as u64, cursor.entry as u64)
 }
 
-pub(super) fn decode_work(bytes: &[u8]) -> Result<Vec<Work>, EngineError> {
-    if !bytes.len().is_multiple_of(WORK_BYTES + 4) {
-        return Err(damaged("the work left over"));
-    }
-    let one = |bytes: &[u8]| {
-        let id = decode_id(&bytes[2..34])?;
-        Ok(Work { id, kind: kind_of(bytes[1])?, adds: bytes[0] == 1, raw_len: u32_at(bytes, 34) })
-    };
-    bytes.chunks_exact(WORK_BYTES + 4).map(one).collect()
+pub(super) fn decode_cursor(bytes: &[u8]) -> Result<Cursor, EngineError> {
+    let (manifest, entry) = decode_usage(bytes)?;
+    let number = |n| usize::try_from(n).map_err(|_| damaged("the place in the log"));
+    Ok(Cursor { manifest: number(manifest)?, entry: number(entry)? })
+}
+
+/// Rows of nodes to count come before those of nodes that could not be read.
+pub(super) fn owed_key(unread: bool, id: &ChunkId) -> [u8; OWED_BYTES] {
+    let mut key = [0; OWED_BYTES];
+    key[0] = u8::from(unread);
+    key[1..].copy_from_slice(id.as_bytes());
+    key
+}
+
+pub(super) fn decode_owed_id(key: &[u8]) -> Result<ChunkId, EngineError> {
+    let (_, id) = key.split_first().ok_or_else(|| damaged("a key"))?;
+    decode_id(id)
 }
 
 pub(super) fn encode_usage(records: u64, bytes: u64) -> [u8; 16] {

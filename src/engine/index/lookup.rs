@@ -1,5 +1,6 @@
 //! The index itself: looking up, holding, adding.
 
+use super::apply::ToCount;
 use super::changes::Changes;
 use super::hold::{Hold, Holds};
 use super::store::{Store, Totals};
@@ -25,7 +26,7 @@ pub(super) struct Shared {
     /// Whoever changes entries has it; held for milliseconds at most.
     pub(super) totals: Mutex<Totals>,
     /// One record's references are counted at a time. Taken before `totals`.
-    pub(super) applying: Mutex<()>,
+    pub(super) applying: Mutex<ToCount>,
     pub(super) published: watch::Sender<CommitSeq>,
     pub(super) is_new: AtomicBool,
     /// Packs that were sealed at the last checkpoint, and the hold that came next then.
@@ -37,6 +38,13 @@ impl ChunkIndex {
     #[must_use]
     pub fn applied(&self) -> CommitSeq {
         self.0.holds.applied()
+    }
+
+    /// As [`Self::applied`], the record that is half counted included.
+    #[must_use]
+    pub fn begun(&self) -> CommitSeq {
+        let position = self.0.totals.lock().position;
+        if position.cursor.is_some() { position.applied.next() } else { position.applied }
     }
 
     /// Returns once the position is applied.

@@ -35,22 +35,17 @@ impl ChunkIndex {
         let is_empty = totals.is_none();
         // Begun, but cut off before anything was counted: that it was begun anew must not be forgotten, or the
         // log would be replayed from a time whose nodes are collected by now.
-        let is_new = totals.as_ref().is_none_or(|totals| totals.applied == CommitSeq::ZERO);
+        let is_new = totals.as_ref().is_none_or(|totals| totals.position.applied == CommitSeq::ZERO);
         let totals = totals.unwrap_or_default();
         let holds = Arc::new(Holds::default());
-        // A record that was being counted is counted to its end before its position is published.
-        let published = if totals.work.is_empty() {
-            totals.applied
-        } else {
-            CommitSeq::new(totals.applied.get().saturating_sub(1))
-        };
+        let published = totals.position.applied;
         holds.publish(published);
         let index = Self(Arc::new(Shared {
             store,
             packs,
             holds,
             totals: Mutex::new(totals),
-            applying: Mutex::new(()),
+            applying: Mutex::new(None),
             published: watch::Sender::new(published),
             is_new: std::sync::atomic::AtomicBool::new(is_new),
             settling: Mutex::default(),
@@ -61,8 +56,6 @@ impl ChunkIndex {
         index.catalogue_unknown()?;
         if is_empty {
             index.0.store.finished()?;
-        } else {
-            index.apply(&[])?;
         }
         Ok(index)
     }

@@ -46,13 +46,19 @@ impl ChunkIndex {
     /// are there: nothing names them any more. Make the removal durable before touching them.
     ///
     /// # Errors
-    /// As [`Self::get`]; then nothing was removed.
+    /// `Index` while there are [`Self::uncounted_nodes`]; as [`Self::get`]. Then nothing was removed.
     pub fn collect(
         &self,
         ids: &[ChunkId],
         bound: CommitSeq,
     ) -> Result<Vec<(ChunkId, Location)>, EngineError> {
         let mut totals = self.0.totals.lock();
+        let uncounted = self.uncounted_nodes();
+        if uncounted > 0 {
+            return Err(EngineError::Index(format!(
+                "{uncounted} manifest nodes cannot be read: nothing is collected, for what they need is not known"
+            )));
+        }
         let mut changes = Changes::new(&self.0.store);
         let mut removed = Vec::new();
         for id in ids {

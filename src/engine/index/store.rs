@@ -1,8 +1,10 @@
 //! The LSM tree underneath, and what is kept of it in memory.
 
+use super::apply::Position;
+use super::changes::Owed;
 use super::encoding::{
-    Work, decode_counts, decode_entry, decode_id, decode_u64, decode_usage, decode_work, encode_counts,
-    encode_usage, encode_work,
+    OWED_BYTES, decode_counts, decode_cursor, decode_entry, decode_id, decode_owed_id, decode_u64,
+    decode_usage, encode_counts, encode_cursor, encode_usage, owed_key,
 };
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
@@ -13,12 +15,14 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 const KEY_FORMAT: &[u8] = b"format";
 const KEY_APPLIED: &[u8] = b"applied";
 const KEY_COUNTS: &[u8] = b"counts";
-const KEY_WORK: &[u8] = b"work";
+const KEY_CURSOR: &[u8] = b"cursor";
 /// Stands there while the index is incomplete: a rebuild began and did not end.
 const KEY_BUILDING: &[u8] = b"building";
 
@@ -38,18 +42,20 @@ pub(super) struct Store {
     pub(super) zero: Keyspace,
     pub(super) packs: Keyspace,
     pub(super) known: Keyspace,
+    /// Nodes whose entries are to be counted; the value says whether to add.
+    pub(super) owed: Keyspace,
     meta: Keyspace,
+    /// Rows of `owed` for nodes in use that could not be read.
+    uncounted: Arc<AtomicU64>,
 }
 
 /// What every change has to keep in step with the rows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Totals {
-    pub(super) applied: CommitSeq,
+    pub(super) position: Position,
     pub(super) counts: IndexCounts,
     pub(super) usage: HashMap<PackId, (u64, u64)>,
-    /// References of records up to `applied` that are still to be counted.
-    pub(super) work: Vec<Work>,
-    /// Position or work changed since they were last written. Work can be long: hits and inserts leave it alone.
+    /// The position changed since it was last written.
     pub(super) moved: bool,
 }
 
@@ -72,6 +78,8 @@ impl Store {
             zero: db.keyspace("zero", small)?,
             packs: db.keyspace("packs", small)?,
             known: db.keyspace("known", small)?,
+            owed: db.keyspace("owed", small)?,
+            uncounted: Arc::default(),
             meta: db.keyspace("meta", small)?,
             db,
         })
@@ -97,14 +105,19 @@ impl Store {
         }
         let mut totals = Totals::default();
         if let Some(applied) = number(KEY_APPLIED)? {
-            totals.applied = CommitSeq::new(decode_u64(&applied)?);
+            totals.position.applied = CommitSeq::new(decode_u64(&applied)?);
         }
         if let Some(counts) = number(KEY_COUNTS)? {
             totals.counts = decode_counts(&counts)?;
         }
-        if let Some(work) = number(KEY_WORK)? {
-            totals.work = decode_work(&work)?;
+        if let Some(cursor) = number(KEY_CURSOR)? {
+            totals.position.cursor = Some(decode_cursor(&cursor)?);
         }
+        let mut uncounted = 0;
+        for row in self.owed.prefix([1]) {
+            uncounted += u64::from(adds(&row.value().map_err(fjall_error)?));
+        }
+        self.uncounted.store(uncounted, Ordering::Release);
         for row in self.packs.iter() {
             let (key, value) = row.into_inner().map_err(fjall_error)?;
             totals.usage.insert(decode_pack(&key)?, decode_usage(&value)?);
@@ -117,12 +130,13 @@ impl Store {
         self.meta.insert(KEY_BUILDING, [1]).map_err(fjall_error)?;
         self.meta.insert(KEY_FORMAT, FORMAT.to_le_bytes()).map_err(fjall_error)?;
         self.persist()?;
-        for keyspace in [&self.entries, &self.zero, &self.packs, &self.known] {
+        for keyspace in [&self.entries, &self.zero, &self.packs, &self.known, &self.owed] {
             keyspace.clear().map_err(fjall_error)?;
         }
-        for key in [KEY_APPLIED, KEY_COUNTS, KEY_WORK] {
+        for key in [KEY_APPLIED, KEY_COUNTS, KEY_CURSOR] {
             self.meta.remove(key).map_err(fjall_error)?;
         }
+        self.uncounted.store(0, Ordering::Release);
         Ok(())
     }
 
@@ -146,8 +160,12 @@ impl Store {
     pub(super) fn put_totals(&self, batch: &mut OwnedWriteBatch, totals: &Totals) {
         batch.insert(&self.meta, KEY_COUNTS, encode_counts(&totals.counts));
         if totals.moved {
-            batch.insert(&self.meta, KEY_APPLIED, totals.applied.get().to_le_bytes());
-            batch.insert(&self.meta, KEY_WORK, encode_work(&totals.work));
+            let Position { applied, cursor } = &totals.position;
+            batch.insert(&self.meta, KEY_APPLIED, applied.get().to_le_bytes());
+            match cursor {
+                Some(cursor) => batch.insert(&self.meta, KEY_CURSOR, encode_cursor(cursor)),
+                None => batch.remove(&self.meta, KEY_CURSOR),
+            }
         }
     }
 
@@ -163,6 +181,41 @@ impl Store {
             Ok((decode_id(&key)?, decode_entry(&value)?))
         })
         .collect()
+    }
+
+    pub(super) fn owed(&self, id: &ChunkId) -> Result<Option<Owed>, EngineError> {
+        for unread in [false, true] {
+            if let Some(value) = self.owed.get(owed_key(unread, id)).map_err(fjall_error)? {
+                return Ok(Some(Owed { adds: adds(&value), unread }));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn nodes_to_count(&self) -> Result<Vec<ChunkId>, EngineError> {
+        self.owed.prefix([0]).map(|row| decode_owed_id(&row.key().map_err(fjall_error)?)).collect()
+    }
+
+    /// Nodes that could not be read, in order of id.
+    pub(super) fn unread_after(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> Result<Vec<ChunkId>, EngineError> {
+        let first = ChunkId::new([0; 32]);
+        let from =
+            after.map_or(Bound::Included(owed_key(true, &first)), |id| Bound::Excluded(owed_key(true, &id)));
+        let rows = self.owed.range::<[u8; OWED_BYTES], _>((from, Bound::Unbounded)).take(limit);
+        rows.map(|row| decode_owed_id(&row.key().map_err(fjall_error)?)).collect()
+    }
+
+    pub(super) fn uncounted(&self) -> u64 {
+        self.uncounted.load(Ordering::Acquire)
+    }
+
+    /// Under the index's lock.
+    pub(super) fn add_uncounted(&self, more: i64) {
+        self.uncounted.store(self.uncounted().saturating_add_signed(more), Ordering::Release);
     }
 
     /// Everything that is in the pack was added, and is durable here at the latest with the next `persist`.
@@ -193,6 +246,10 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").finish_non_exhaustive()
     }
+}
+
+fn adds(value: &[u8]) -> bool {
+    value == [1]
 }
 
 pub(super) fn pack_key(pack: PackId) -> [u8; 8] {
