@@ -63,7 +63,8 @@ async fn guard_host(State(api): Api, request: Request, next: Next) -> Response {
 async fn ready(State(api): Api) -> Response {
     let problems = api.health.problems();
     if problems.is_empty() {
-        return "ready\n".into_response();
+        let notes = api.health.notes();
+        return notes.iter().fold("ready\n".to_owned(), |text, note| text + note + "\n").into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n").into_response()
 }

@@ -17,6 +17,7 @@ pub type Check = Box<dyn Fn() -> Option<String> + Send + Sync>;
 pub struct Health {
     phase: RwLock<Phase>,
     checks: RwLock<Vec<Check>>,
+    notes: RwLock<Vec<Check>>,
 }
 
 impl std::fmt::Debug for Health {
@@ -27,7 +28,7 @@ impl std::fmt::Debug for Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { phase: RwLock::new(Phase::Starting), checks: RwLock::default() }
+        Self { phase: RwLock::new(Phase::Starting), checks: RwLock::default(), notes: RwLock::default() }
     }
 }
 
@@ -38,6 +39,16 @@ impl Health {
 
     pub fn watch(&self, check: Check) {
         self.checks.write().push(check);
+    }
+
+    /// For what is wrong, but no reason to send requests elsewhere.
+    pub fn note(&self, check: Check) {
+        self.notes.write().push(check);
+    }
+
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.read().iter().filter_map(|check| check()).collect()
     }
 
     /// Why requests should go elsewhere; nothing when they are welcome.
@@ -68,6 +79,10 @@ mod tests {
         assert!(health.problems().is_empty());
         broken.store(true, Ordering::SeqCst);
         assert_eq!(health.problems(), ["disk full"]);
+        broken.store(false, Ordering::SeqCst);
+        health.note(Box::new(|| Some("one node is rotten".to_owned())));
+        assert!(health.problems().is_empty(), "a note turns nobody away");
+        assert_eq!(health.notes(), ["one node is rotten"]);
         health.set(Phase::Draining);
         assert_eq!(health.problems(), ["draining"]);
     }

@@ -23,7 +23,7 @@ pub struct StoreStats {
     pub logical_bytes: u64,
     /// Distinct bytes, before compression: chunks, manifest nodes and inline bodies.
     pub unique_bytes: u64,
-    /// Bytes that packs occupy on their device, and inline bodies.
+    /// Bytes that packs and plain files occupy on their device, and inline bodies.
     pub stored_bytes: u64,
     pub inline_bytes: u64,
     /// `logical_bytes` for each byte of `unique_bytes`.
@@ -37,7 +37,16 @@ pub struct StoreStats {
     pub manifests: u64,
     pub packs: u64,
     pub pack_bytes: u64,
+    /// Bodies stored whole, and the bytes that they occupy.
+    #[serde(default)]
+    pub plain_files: u64,
+    #[serde(default)]
+    pub plain_bytes: u64,
     /// Chunks and nodes that nothing refers to, not yet collected.
     pub garbage_records: u64,
+    /// Of them, and of plain files that no version names.
     pub garbage_bytes: u64,
+    /// Manifest nodes in use that cannot be read. While there are any, nothing is collected.
+    #[serde(default)]
+    pub uncounted_nodes: u64,
 }

@@ -5,7 +5,7 @@ use super::store::Store;
 use super::{metrics, stats, warm};
 use crate::admin::Health;
 use crate::config::Settings;
-use crate::engine::gc::Schedule;
+use crate::engine::gc::{Collector, Schedule};
 use crate::sys::OsRandom;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use tokio_util::task::TaskTracker;
 
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
 const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
+/// Looks at every plain file.
+const CENSUS_INTERVAL: Duration = Duration::from_secs(300);
 
 /// All tasks of one server. Stopped and awaited together.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub(super) struct Background {
     follower: CancellationToken,
     working: TaskTracker,
     following: TaskTracker,
+    collector: Collector,
 }
 
 impl Background {
@@ -33,6 +36,7 @@ impl Background {
             follower: CancellationToken::new(),
             working: TaskTracker::new(),
             following: TaskTracker::new(),
+            collector: store.collector.clone(),
         };
         this.follow(store, health);
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
@@ -51,8 +55,19 @@ impl Background {
             move || {
                 let store = Arc::clone(&store);
                 async move {
-                    stats::refresh(store.parts()).await;
+                    stats::refresh(store.parts(), store.collector.last_plain_census()).await;
                     metrics::upkeep();
+                }
+            }
+        });
+        this.repeat(CENSUS_INTERVAL, {
+            let collector = store.collector.clone();
+            move || {
+                let collector = collector.clone();
+                async move {
+                    if let Err(error) = collector.plain_census().await {
+                        tracing::debug!(%error, "cannot count the plain files");
+                    }
                 }
             }
         });
@@ -69,12 +84,32 @@ impl Background {
         let (follower, stop) = (store.follower(), self.follower.clone());
         let trouble = follower.trouble();
         health.watch(Box::new(move || {
+            if trouble.has_changed().is_err() {
+                return Some(
+                    "the chunk index no longer follows the change log; restart the server".to_owned(),
+                );
+            }
             let trouble = trouble.borrow();
             trouble.as_ref().map(|why| format!("the chunk index cannot follow the change log: {why}"))
         }));
+        // Not kept open by being watched.
+        let watched = Arc::downgrade(store);
+        health.note(Box::new(move || {
+            let nodes = watched.upgrade()?.parts().index.uncounted_nodes();
+            (nodes > 0).then(|| {
+                format!(
+                    "{nodes} manifest nodes cannot be read, nothing is collected: run `sediment fsck --deep`"
+                )
+            })
+        }));
         self.following.spawn(async move {
-            if let Err(error) = follower.run(stop).await {
-                tracing::warn!(%error, "the chunk index is not durable; the next start reads the change log again");
+            // A task of its own: that it panicked must be seen.
+            match tokio::spawn(follower.run(stop)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the chunk index is not durable; the next start reads the change log again");
+                }
+                Err(error) => tracing::error!(%error, "what applies the change log to the chunk index has died"),
             }
         });
     }
@@ -104,6 +139,8 @@ impl Background {
         self.writers.cancel();
         self.working.close();
         self.working.wait().await;
+        // One that was asked for, whose asker may be gone.
+        self.collector.idle().await;
         self.follower.cancel();
         self.following.close();
         self.following.wait().await;

@@ -24,6 +24,8 @@ pub(super) fn start(settings: &LogSettings, is_server: bool) -> Result<(), AppEr
         LogFormat::Json => true,
     };
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    // Telling of a log that cannot be written would panic whoever wrote it.
+    let builder = builder.log_internal_errors(false);
     let started = if is_json {
         builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     } else {

@@ -23,7 +23,8 @@ impl StoreOperations {
 #[async_trait]
 impl Operations for StoreOperations {
     async fn stats(&self) -> Result<StoreStats, String> {
-        stats::collect(self.store.parts()).await.map_err(|error| error.to_string())
+        let plain = self.store.collector.plain_census().await.map_err(|error| error.to_string())?;
+        stats::collect(self.store.parts(), plain).await.map_err(|error| error.to_string())
     }
 
     async fn gc(&self, dry_run: bool) -> Result<serde_json::Value, String> {

@@ -81,7 +81,7 @@ impl Server {
                 return Err(error);
             }
         };
-        stats::refresh(store.parts()).await;
+        stats::refresh(store.parts(), store.collector.last_plain_census()).await;
         let background = Background::start(&store, &disk, &settings, &health);
         let operations = StoreOperations::new(Arc::clone(&store), background.token());
         let _ = api.operations.set(Arc::new(operations));

@@ -1,10 +1,13 @@
 //! What a store holds and what it costs: for `stats`, for the admin API, for metrics.
 
 use crate::admin::StoreStats;
+use crate::engine::gc::PlainCensus;
 use crate::engine::{EngineError, EngineParts};
+use std::fmt::Write;
 
-/// Counts now. Exact up to commits under way.
-pub(super) async fn collect(parts: &EngineParts) -> Result<StoreStats, EngineError> {
+/// Counts now. Exact up to commits under way; `plain` is as old as it is.
+pub(super) async fn collect(parts: &EngineParts, plain: PlainCensus) -> Result<StoreStats, EngineError> {
+    let uncounted_nodes = parts.index.uncounted_nodes();
     let totals = parts.log.totals().await?;
     let (index, packs) = (parts.index.clone(), parts.packs.clone());
     let counted =
@@ -12,7 +15,7 @@ pub(super) async fn collect(parts: &EngineParts) -> Result<StoreStats, EngineErr
     let (counts, packs) = counted.await.map_err(|error| EngineError::Io(std::io::Error::other(error)))??;
     let pack_bytes: u64 = packs.iter().map(|pack| pack.allocated).sum();
     let unique_bytes = counts.raw_bytes + totals.inline_bytes;
-    let stored_bytes = pack_bytes + totals.inline_bytes;
+    let stored_bytes = pack_bytes + plain.bytes + totals.inline_bytes;
     Ok(StoreStats {
         buckets: totals.buckets,
         versions: totals.versions,
@@ -30,8 +33,11 @@ pub(super) async fn collect(parts: &EngineParts) -> Result<StoreStats, EngineErr
         manifests: totals.manifests,
         packs: packs.len() as u64,
         pack_bytes,
+        plain_files: plain.files,
+        plain_bytes: plain.bytes,
         garbage_records: counts.unreferenced,
-        garbage_bytes: counts.unreferenced_stored_bytes,
+        garbage_bytes: counts.unreferenced_stored_bytes + plain.unused_bytes,
+        uncounted_nodes,
     })
 }
 
@@ -41,8 +47,8 @@ fn ratio(of: u64, to: u64) -> f64 {
 }
 
 /// Brings the gauges up to date.
-pub(super) async fn refresh(parts: &EngineParts) {
-    match collect(parts).await {
+pub(super) async fn refresh(parts: &EngineParts, plain: PlainCensus) {
+    match collect(parts, plain).await {
         Ok(stats) => publish(&stats),
         Err(error) => tracing::debug!(%error, "cannot count the store"),
     }
@@ -61,6 +67,7 @@ fn publish(stats: &StoreStats) {
     metrics::gauge!("sediment_uploads").set(stats.uploads as f64);
     metrics::gauge!("sediment_chunks").set(stats.chunks as f64);
     metrics::gauge!("sediment_packs").set(stats.packs as f64);
+    metrics::gauge!("sediment_plain_bytes").set(stats.plain_bytes as f64);
     metrics::gauge!("sediment_garbage_bytes").set(stats.garbage_bytes as f64);
 }
 
@@ -76,10 +83,19 @@ pub(super) fn table(stats: &StoreStats) -> String {
         ("together", format!("{:.3} x", stats.total_ratio)),
         ("chunks", stats.chunks.to_string()),
         ("packs", stats.packs.to_string()),
+        ("plain files", stats.plain_files.to_string()),
         ("garbage bytes", bytes(stats.garbage_bytes)),
         ("open uploads", stats.uploads.to_string()),
     ];
-    rows.map(|(name, value)| format!("{name:<14} {value:>28}")).join("\n")
+    let mut table = rows.map(|(name, value)| format!("{name:<14} {value:>28}")).join("\n");
+    if stats.uncounted_nodes > 0 {
+        let _ = write!(
+            table,
+            "\n{} manifest nodes cannot be read, nothing is collected: run `sediment fsck --deep`",
+            stats.uncounted_nodes
+        );
+    }
+    table
 }
 
 /// `1536 (1.5 KiB)`

@@ -33,6 +33,18 @@ impl Store {
         settings: &Settings,
         progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     ) -> Result<Self, AppError> {
+        let store = Self::open_behind(data, settings, Arc::clone(&progress)).await?;
+        let caught_up = store.follower().catch_up(Progress(progress.as_ref())).await;
+        caught_up.map_err(|error| store_error(store.data.path(), error))?;
+        Ok(store)
+    }
+
+    /// As [`Self::open`], with the index where it was: for whoever is going to build it anew.
+    pub(super) async fn open_behind(
+        data: DataDir,
+        settings: &Settings,
+        progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    ) -> Result<Self, AppError> {
         let settings = settings.clone();
         let handle = tokio::runtime::Handle::current();
         let opened = tokio::task::spawn_blocking(move || open(data, &settings, progress.as_ref(), &handle));
@@ -81,10 +93,10 @@ fn open(
             .map_err(failed)?;
     report(&recovery);
     let meta = open_meta(&mut data, settings, &packs, Arc::clone(&clock), Arc::clone(&random))?;
-    let index = ChunkIndex::open(&data.join("index"), packs.clone(), &settings.index).map_err(failed)?;
+    let index = data.join("index");
+    let index = ChunkIndex::open_showing(&index, packs.clone(), &settings.index, Progress(&progress));
+    let index = index.map_err(failed)?;
     let log: Arc<dyn ChangeLog> = Arc::clone(&meta) as Arc<dyn ChangeLog>;
-    let follower = Follower::new(Arc::clone(&log), Arc::clone(&meta) as _, index.clone());
-    handle.block_on(follower.catch_up(Progress(&progress))).map_err(failed)?;
 
     let plain = PlainStore::open(Arc::clone(&fs), &data.join("plain")).map_err(failed)?;
     let cache = {

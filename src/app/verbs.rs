@@ -25,9 +25,9 @@ pub(super) fn stats(settings: &Settings, json: bool) -> Result<(), AppError> {
     let stats: StoreStats = match open_dir(dir) {
         Ok(data) => runtime()?.block_on(async {
             let store = Store::open(data, settings, catching_up(&Shown::new(false))).await?;
-            stats::collect(store.parts())
-                .await
-                .map_err(|error| AppError::failure("cannot count the store", error))
+            let failed = |error| AppError::failure("cannot count the store", error);
+            let plain = store.collector.plain_census().await.map_err(failed)?;
+            stats::collect(store.parts(), plain).await.map_err(failed)
         })?,
         Err(error) if error.exit == Exit::InUse => {
             let answer = Running::find(dir, &error)?.ask("GET", "/admin/v1/stats")?;
@@ -84,7 +84,13 @@ pub(super) fn fsck(settings: &Settings, deep: bool, rebuild_index: bool, json: b
     let data = open_dir(&settings.storage.data_dir)?;
     runtime()?.block_on(async {
         let shown = Shown::new(json);
-        let store = Store::open(data, settings, catching_up(&shown)).await?;
+        // An index that cannot follow must not keep from building another.
+        let opened = if rebuild_index {
+            Store::open_behind(data, settings, catching_up(&shown)).await
+        } else {
+            Store::open(data, settings, catching_up(&shown)).await
+        };
+        let store = opened?;
         let parts = store.parts();
         let checker = Checker::new(parts.packs.clone(), parts.index.clone(), Arc::clone(&parts.log))
             .with_rows(Arc::clone(&parts.meta));

@@ -111,6 +111,7 @@ impl Follower {
                     self.tell(Some(error.to_string()));
                     metrics::counter!("sediment_index_errors_total").increment(1);
                     tracing::error!(%error, "the chunk index cannot follow the change log; trying again");
+                    let _ = self.report().await;
                     let _ = tokio::time::timeout(retry, stop.cancelled()).await;
                     retry = (retry * 2).min(LONGEST_RETRY);
                 }
@@ -159,6 +160,8 @@ impl Follower {
         let (applied, last) = (self.index.applied().get(), self.log.last_seq().await?.get());
         metrics::gauge!("sediment_index_applied_seq").set(applied as f64);
         metrics::gauge!("sediment_index_lag_records").set(last.saturating_sub(applied) as f64);
+        let held = self.index.oldest_hold_age().unwrap_or_default();
+        metrics::gauge!("sediment_index_oldest_hold_seconds").set(held.as_secs_f64());
         Ok(())
     }
 

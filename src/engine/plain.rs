@@ -100,6 +100,17 @@ impl PlainStore {
         Ok(allow_missing(path.parent().map_or(Ok(()), |shard| self.0.fs.sync_dir(shard)))?)
     }
 
+    /// The bytes that a body takes on its device; 0 when it is not there.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn allocated_bytes(&self, id: PlainId) -> Result<u64, EngineError> {
+        match self.0.fs.stat(&self.path(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            stat => Ok(stat?.allocated),
+        }
+    }
+
     /// All bodies in place, in order of id: also those whose commit has not come yet, or never will.
     ///
     /// # Errors

@@ -1,12 +1,16 @@
 //! The fence between what is under way and what may go.
 
-use super::Collector;
+use super::{Collector, PlainCensus};
 use crate::engine::EngineError;
 use crate::meta::{Commit, CommitError, Outcome};
 use crate::storage::PackId;
-use crate::types::CommitSeq;
-use std::collections::HashMap;
+use crate::types::{CommitSeq, PlainId};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How long the index may stand still while a run waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What waiting has proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,9 @@ pub(super) struct Notes {
     sealed_before: HashMap<PackId, CommitSeq>,
     /// Live bytes, and whether the pack was settled, when its holes were last punched.
     punched: HashMap<PackId, (u64, bool)>,
+    /// Plain files that no row names, and the first mark taken after they were seen so.
+    unused: BTreeMap<PlainId, CommitSeq>,
+    pub(super) census: PlainCensus,
 }
 
 impl Notes {
@@ -32,6 +39,18 @@ impl Notes {
         for pack in sealed {
             self.sealed_before.entry(*pack).or_insert(mark);
         }
+    }
+
+    /// `unused` must have been listed before `mark` was asked for.
+    pub(super) fn saw_unused(&mut self, unused: &[PlainId], mark: CommitSeq) {
+        let known = std::mem::take(&mut self.unused);
+        self.unused = unused.iter().map(|id| (*id, known.get(id).copied().unwrap_or(mark))).collect();
+    }
+
+    /// Those of nobody who is at work, in order of id. A file is made by a holder, and committed before it lets go.
+    pub(super) fn ownerless(&self, oldest_hold: Option<CommitSeq>) -> Vec<PlainId> {
+        let is_past = |(_, mark): &(_, &CommitSeq)| oldest_hold.is_none_or(|hold| hold >= **mark);
+        self.unused.iter().filter(is_past).map(|(id, _)| *id).collect()
     }
 
     /// Whether everyone who may have appended to the pack is done: then no record of it that the index does not
@@ -59,7 +78,7 @@ impl Notes {
 impl Collector {
     /// Marks the log, waits for the index to get there, and finds how far collection may go. The end of the log
     /// is read after the holds, and waited for too: whoever let go of a hold before had committed by then, so its
-    /// references are counted. `None` when stopped while waiting.
+    /// references are counted. `None` when stopped while waiting; an error when the index does not get on.
     pub(super) async fn fence(&self, stop: &CancellationToken) -> Result<Option<Fence>, EngineError> {
         let mark = match self.0.meta.commit(Commit::Mark).await {
             Ok(Outcome::Marked { seq }) => seq,
@@ -68,12 +87,37 @@ impl Collector {
             Err(error) => return Err(EngineError::Index(format!("a mark was refused: {error}"))),
         };
         let index = &self.0.index;
-        if stop.run_until_cancelled(index.wait_applied(mark)).await.is_none() {
+        if !self.wait_applied(mark, stop, PATIENCE).await? {
             return Ok(None);
         }
         let bound = index.oldest_hold().map_or(mark, |hold| hold.min(mark));
         let last = self.0.log.last_seq().await?;
-        let waited = stop.run_until_cancelled(index.wait_applied(last)).await;
-        Ok(waited.map(|()| Fence { mark, bound }))
+        let waited = self.wait_applied(last, stop, PATIENCE).await?;
+        Ok(waited.then_some(Fence { mark, bound }))
+    }
+
+    /// Waits as long as the index gets on; `false` when stopped.
+    pub(super) async fn wait_applied(
+        &self,
+        seq: CommitSeq,
+        stop: &CancellationToken,
+        patience: Duration,
+    ) -> Result<bool, EngineError> {
+        let index = &self.0.index;
+        loop {
+            let before = index.batches_applied();
+            let wait = stop.run_until_cancelled(index.wait_applied(seq));
+            match tokio::time::timeout(patience, wait).await {
+                Ok(waited) => return Ok(waited.is_some()),
+                Err(_) if index.batches_applied() != before => {}
+                Err(_) => {
+                    return Err(EngineError::Index(format!(
+                        "it stands at {} of {seq} and has not moved for {} s: nothing is collected until it follows the change log",
+                        index.applied(),
+                        patience.as_secs()
+                    )));
+                }
+            }
+        }
     }
 }

@@ -69,7 +69,7 @@ mod run_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use plain::PlainFiles;
+pub use plain::{PlainCensus, PlainFiles};
 pub use report::{GcAction, GcPhase, GcPlan, GcProgress, GcReport, OnProgress, PackPlan};
 pub use schedule::Schedule;
 pub use settings::GcSettings;
@@ -125,7 +125,9 @@ impl Collector {
     /// When the index or the packs cannot be read.
     pub async fn plan(&self) -> Result<GcPlan, EngineError> {
         let shared = Arc::clone(&self.0);
-        blocking(move || plan::plan(&shared.packs, &shared.index, &shared.settings)).await
+        let plan = blocking(move || plan::plan(&shared.packs, &shared.index, &shared.settings)).await?;
+        let PlainCensus { unused, unused_bytes, .. } = self.plain_census().await?;
+        Ok(GcPlan { plain_files: unused, plain_bytes: unused_bytes, ..plan })
     }
 
     /// Collects and gives space back. Stopping it between two steps is always safe; the next run goes on. A run
@@ -197,7 +199,7 @@ impl Collector {
                 self.sweep_plain(run, &mut report).await?;
             }
         }
-        report.freed_bytes = before.saturating_sub(self.allocated().await?);
+        report.freed_bytes = before.saturating_sub(self.allocated().await?) + report.plain_bytes;
         Ok(report)
     }
 

@@ -1,10 +1,10 @@
-//! Plain files that belong to no version: left by crashes and by writes that were given up.
+//! Plain files that belong to no version: of deleted objects, of crashes, of writes that were given up.
 
 use super::report::{GcPhase, GcReport};
 use super::{Collector, Run, blocking};
 use crate::engine::{EngineError, PlainStore};
 use crate::meta::Inspect;
-use crate::types::PlainId;
+use crate::types::{CommitSeq, PlainId};
 use std::sync::Arc;
 
 const PAGE: usize = 4096;
@@ -16,29 +16,73 @@ pub struct PlainFiles {
     pub inspect: Arc<dyn Inspect>,
 }
 
+/// What stands in `plain/`, as last counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PlainCensus {
+    pub files: u64,
+    /// As stored, on the device.
+    pub bytes: u64,
+    /// Of them, those that no version or part names: garbage, or about to be committed.
+    pub unused: u64,
+    pub unused_bytes: u64,
+}
+
 impl Collector {
-    /// Removes files that were there before a fence that no write under way is older than, and that no row names.
-    /// Memory: 16 bytes for each plain file.
+    /// Counts the plain files. Cost and memory grow with their number: one look at each, 16 bytes for each.
+    ///
+    /// # Errors
+    /// When the files or the metadata cannot be read.
+    pub async fn plain_census(&self) -> Result<PlainCensus, EngineError> {
+        let mut census = PlainCensus::default();
+        if let Some(plain) = &self.0.plain {
+            let store = plain.store.clone();
+            let files = blocking(move || store.list()).await?;
+            (census.files, census.bytes) = measured(&plain.store, files.clone()).await?;
+            let unused = self.unused(files, plain.inspect.as_ref()).await?;
+            (census.unused, census.unused_bytes) = measured(&plain.store, unused).await?;
+        }
+        self.0.notes.lock().census = census;
+        Ok(census)
+    }
+
+    /// The last [`Self::plain_census`] of this process. Does not block.
+    #[must_use]
+    pub fn last_plain_census(&self) -> PlainCensus {
+        self.0.notes.lock().census
+    }
+
+    /// Removes files that no row names, once nobody is at work who was when they were first seen so. Memory: 16
+    /// bytes for each plain file.
     pub(super) async fn sweep_plain(&self, run: &Run, report: &mut GcReport) -> Result<(), EngineError> {
         let Some(plain) = &self.0.plain else { return Ok(()) };
         let store = plain.store.clone();
         let files = blocking(move || store.list()).await?;
-        if files.is_empty() {
+        let unused = self.unused(files, plain.inspect.as_ref()).await?;
+        if unused.is_empty() {
+            self.0.notes.lock().saw_unused(&unused, CommitSeq::ZERO);
             return Ok(());
         }
         let Some(fence) = self.fence(&run.stop).await? else { return Ok(()) };
-        if self.0.index.oldest_hold().is_some_and(|hold| hold < fence.mark) {
-            // One of the files may be that write's. The next run looks again.
-            return Ok(());
-        }
-        let unused = self.unused(files, plain.inspect.as_ref()).await?;
+        let oldest_hold = self.0.index.oldest_hold();
+        let ownerless = {
+            let mut notes = self.0.notes.lock();
+            notes.saw_unused(&unused, fence.mark);
+            notes.ownerless(oldest_hold)
+        };
+        // Whoever was at work may have committed one before it ended.
+        let unused = self.unused(ownerless, plain.inspect.as_ref()).await?;
         let total = unused.len() as u64;
         for (done, id) in unused.into_iter().enumerate() {
             if run.stop.is_cancelled() {
                 break;
             }
             let store = plain.store.clone();
-            blocking(move || store.remove(id)).await?;
+            let bytes = blocking(move || {
+                let bytes = store.allocated_bytes(id)?;
+                store.remove(id)?;
+                Ok(bytes)
+            });
+            report.plain_bytes += bytes.await?;
             report.plain_removed += 1;
             run.progress(GcPhase::Plain, done as u64 + 1, total);
         }
@@ -66,4 +110,17 @@ impl Collector {
         unused.extend(files);
         Ok(unused)
     }
+}
+
+/// Files and their bytes, off the async threads.
+async fn measured(store: &PlainStore, ids: Vec<PlainId>) -> Result<(u64, u64), EngineError> {
+    let store = store.clone();
+    blocking(move || {
+        let mut bytes = 0;
+        for id in &ids {
+            bytes += store.allocated_bytes(*id)?;
+        }
+        Ok((ids.len() as u64, bytes))
+    })
+    .await
 }

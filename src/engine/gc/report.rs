@@ -49,6 +49,9 @@ pub struct GcPlan {
     pub candidate_bytes: u64,
     /// Of all packs.
     pub allocated_bytes: u64,
+    /// Plain files that no version names, and their bytes. A run spares those that a write under way may own.
+    pub plain_files: u64,
+    pub plain_bytes: u64,
     /// While there are any, a run collects nothing: what these manifest nodes need could not be read.
     pub uncounted_nodes: u64,
     /// Only packs with something to do, in order of id.
@@ -58,7 +61,7 @@ pub struct GcPlan {
 impl GcPlan {
     #[must_use]
     pub fn freed_bytes(&self) -> u64 {
-        self.packs.iter().map(PackPlan::freed_bytes).sum()
+        self.packs.iter().map(PackPlan::freed_bytes).sum::<u64>() + self.plain_bytes
     }
 }
 
@@ -89,6 +92,9 @@ impl fmt::Display for GcPlan {
         if self.uncounted_nodes > 0 {
             writeln!(f, "{} {UNCOUNTED}", self.uncounted_nodes)?;
         }
+        if self.plain_files > 0 {
+            writeln!(f, "{} unused plain files of {} bytes", self.plain_files, self.plain_bytes)?;
+        }
         write!(
             f,
             "{} unused chunks of {} bytes; about {} of {} bytes on disk would be freed",
@@ -116,7 +122,8 @@ pub struct GcReport {
     /// Packs kept because a record in use could not be read or moved, or because more was in use than was counted.
     pub packs_kept: u64,
     pub plain_removed: u64,
-    /// Bytes that the packs occupy less than before. Writers at work meanwhile are not counted.
+    pub plain_bytes: u64,
+    /// Bytes that packs and plain files occupy less than before. Writers at work meanwhile are not counted.
     pub freed_bytes: u64,
     /// Manifest nodes in use that could not be read: for them, nothing was collected.
     pub uncounted_nodes: u64,

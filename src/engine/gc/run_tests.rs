@@ -358,6 +358,15 @@ async fn i5_a_run_that_waits_for_the_index_can_be_stopped() {
 }
 
 #[tokio::test]
+async fn i5_a_run_does_not_wait_for_ever_for_an_index_that_stands_still() {
+    let world = garbage().await;
+    let (next, stop) = (world.index.applied().next(), CancellationToken::new());
+    let waited = world.collector.wait_applied(next, &stop, std::time::Duration::from_millis(20)).await;
+    let why = waited.unwrap_err().to_string();
+    assert!(why.contains("has not moved"), "{why}");
+}
+
+#[tokio::test]
 async fn i4_a_pack_with_a_damaged_record_in_use_is_kept() {
     let world = garbage().await;
     let rewritten = world.packs.ids()[1];
@@ -390,6 +399,59 @@ async fn plain_files_of_nobody_go_but_not_under_a_write() {
     assert_eq!(world.gc().await.unwrap().plain_removed, 1);
     assert_eq!(world.plain.list().unwrap(), [used]);
     let _ = unused;
+}
+
+fn plain_file(world: &World, seed: u64, bytes: usize) -> crate::types::PlainId {
+    let mut writer = world.plain.create(&SeededRandom::new(seed)).unwrap();
+    writer.write(&vec![7; bytes]).unwrap();
+    writer.finish().unwrap()
+}
+
+/// There is always a write under way, but never the same for long.
+#[tokio::test]
+async fn i3_unused_plain_files_go_under_steady_load() {
+    let world = World::new().await;
+    plain_file(&world, 1, 100);
+    let mut writer = world.begin_put();
+    for run in 0..3 {
+        let report = world.gc().await.unwrap();
+        assert_eq!(report.plain_removed, u64::from(run == 1), "run {run}: {report}");
+        let next = world.begin_put();
+        drop(std::mem::replace(&mut writer, next));
+    }
+    assert_eq!(world.plain.list().unwrap(), []);
+}
+
+/// Its writer commits between two runs.
+#[tokio::test]
+async fn i1_a_plain_file_committed_late_is_kept() {
+    let mut world = World::new().await;
+    let writer = world.begin_put();
+    let file = plain_file(&world, 1, 100);
+    assert_eq!(world.gc().await.unwrap().plain_removed, 0);
+    world.put_body("plain", NewBody::Plain(file), &[]).await.unwrap();
+    drop(writer);
+    assert_eq!(world.gc().await.unwrap().plain_removed, 0);
+    assert_eq!(world.plain.list().unwrap(), [file]);
+}
+
+#[tokio::test]
+async fn i3_the_schedule_collects_plain_files_of_deleted_objects() {
+    let mut world = World::new().await;
+    let (kept, gone) = (plain_file(&world, 1, 100), plain_file(&world, 2, 100_000));
+    world.put_body("kept", NewBody::Plain(kept), &[]).await.unwrap();
+    world.put_body("gone", NewBody::Plain(gone), &[]).await.unwrap();
+    world.follow().await;
+    let stop = CancellationToken::new();
+    let schedule = Schedule::new(world.collector.clone(), Arc::new(SeededRandom::new(1)));
+    assert!(!world.while_following(schedule.look(&stop)).await.unwrap(), "all is in use");
+    world.delete("gone").await;
+    let plan = world.collector.plan().await.unwrap();
+    assert!(plan.plain_files == 1 && plan.plain_bytes >= 100_000 && plan.freed_bytes() == plan.plain_bytes);
+    assert!(world.while_following(schedule.look(&stop)).await.unwrap());
+    assert_eq!(world.plain.list().unwrap(), [kept]);
+    let census = world.collector.plain_census().await.unwrap();
+    assert_eq!((census.files, census.unused), (1, 0));
 }
 
 #[tokio::test]

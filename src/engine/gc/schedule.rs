@@ -44,6 +44,8 @@ impl Schedule {
     pub(super) async fn look(&self, stop: &CancellationToken) -> Result<bool, EngineError> {
         let (packs, index) = (self.collector.0.packs.clone(), self.collector.0.index.clone());
         let (garbage, all) = blocking(move || garbage(&packs, &index)).await?;
+        let plain = self.collector.plain_census().await?;
+        let (garbage, all) = (garbage + plain.unused_bytes, all + plain.bytes);
         metrics::gauge!("sediment_gc_garbage_bytes").set(garbage as f64);
         let enough =
             garbage > 0 && garbage as f64 >= all as f64 * self.collector.0.settings.min_garbage_ratio;

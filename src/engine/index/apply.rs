@@ -19,6 +19,7 @@ use crate::engine::pack::{Location, RecordKind};
 use crate::meta::{LogRecord, ManifestRow};
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq, Entry, EntryKind};
+use std::sync::atomic::Ordering;
 
 /// Entries changed in one batch, roughly: a few milliseconds under the lock.
 const BATCH_ENTRIES: usize = 2048;
@@ -57,7 +58,7 @@ impl ChunkIndex {
         self.0.holds.publish(applied);
         self.0.published.send_if_modified(|seq| std::mem::replace(seq, applied) < applied);
         if applied > CommitSeq::ZERO {
-            self.0.is_new.store(false, std::sync::atomic::Ordering::Release);
+            self.0.is_new.store(false, Ordering::Release);
         }
     }
 
@@ -150,7 +151,10 @@ impl Shared {
     ) -> Result<(), EngineError> {
         let before = std::mem::replace(&mut totals.position, next);
         totals.moved |= before != next;
-        changes.commit(totals).inspect_err(|_| totals.position = before)
+        changes.commit(totals).inspect_err(|_| totals.position = before)?;
+        self.is_catalogued.store(false, Ordering::Release);
+        self.batches.fetch_add(1, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Takes record after record until the batch is full. Returns the records that are left, the one under way

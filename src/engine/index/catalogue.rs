@@ -10,6 +10,7 @@ use crate::engine::pack::ScannedRecord;
 use crate::meta::ManifestRow;
 use crate::storage::PackId;
 use crate::types::CommitSeq;
+use std::sync::atomic::Ordering;
 
 const BATCH_RECORDS: usize = 4096;
 const BATCH_MANIFESTS: usize = 64;
@@ -26,13 +27,18 @@ impl ChunkIndex {
         seq: CommitSeq,
         progress: Progress<'_>,
     ) -> Result<(), EngineError> {
-        self.clear()?;
-        let packs = self.0.packs.ids();
-        for (done, pack) in packs.iter().enumerate() {
-            (progress.0)(done as u64, packs.len() as u64);
-            self.catalogue(*pack)?;
+        if self.0.is_catalogued.swap(false, Ordering::AcqRel) {
+            // Opening it has just done that.
+            self.0.store.mark_building()?;
+        } else {
+            self.clear()?;
+            let packs = self.0.packs.ids();
+            for (done, pack) in packs.iter().enumerate() {
+                (progress.0)(done as u64, packs.len() as u64);
+                self.catalogue(*pack)?;
+            }
+            (progress.0)(packs.len() as u64, packs.len() as u64);
         }
-        (progress.0)(packs.len() as u64, packs.len() as u64);
         let mut batch = Vec::with_capacity(BATCH_MANIFESTS);
         for manifest in manifests {
             batch.push(manifest?);
@@ -50,7 +56,7 @@ impl ChunkIndex {
         self.0.store.finished()?;
         self.0.holds.publish(seq);
         self.0.published.send_replace(seq);
-        self.0.is_new.store(false, std::sync::atomic::Ordering::Release);
+        self.0.is_new.store(false, Ordering::Release);
         Ok(())
     }
 
@@ -65,7 +71,7 @@ impl ChunkIndex {
     }
 
     /// Adds the records of packs that are not known completely, and forgets packs that are gone.
-    pub(super) fn catalogue_unknown(&self) -> Result<(), EngineError> {
+    pub(super) fn catalogue_unknown(&self, progress: Progress<'_>) -> Result<(), EngineError> {
         let packs = self.0.packs.ids();
         let used: Vec<PackId> = self.0.totals.lock().usage.keys().copied().collect();
         for pack in used {
@@ -80,10 +86,18 @@ impl ChunkIndex {
                 self.0.store.unmark_known(pack)?;
             }
         }
+        let mut unknown = Vec::new();
         for pack in packs {
             if !self.0.store.is_known(pack)? {
-                self.catalogue(pack)?;
-                self.correct_usage(pack)?;
+                unknown.push(pack);
+            }
+        }
+        let had_entries = self.counts()?.chunks > 0;
+        for (done, pack) in unknown.iter().enumerate() {
+            (progress.0)(done as u64, unknown.len() as u64);
+            self.catalogue(*pack)?;
+            if had_entries {
+                self.correct_usage(*pack)?;
             }
         }
         Ok(())

@@ -144,9 +144,10 @@ pub(in crate::engine) fn fuzz(bytes: &[u8]) {
     if let Ok(counts) = decode_counts(bytes) {
         assert_eq!(encode_counts(&counts), bytes);
     }
-    if let Ok(work) = decode_work(bytes) {
-        assert_eq!(encode_work(&work).len(), bytes.len());
+    if let Ok(cursor) = decode_cursor(bytes) {
+        assert_eq!(encode_cursor(&cursor), bytes);
     }
+    let _ = decode_owed_id(bytes);
     let _ = (decode_id(bytes), decode_u64(bytes));
 }
 
@@ -179,8 +180,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::{
-        Work, decode_counts, decode_entry, decode_usage, decode_work, decode_zero_key, encode_counts,
-        encode_entry, encode_usage, encode_work, zero_key,
+        Cursor, decode_counts, decode_cursor, decode_entry, decode_owed_id, decode_usage, decode_zero_key,
+        encode_counts, encode_cursor, encode_entry, encode_usage, owed_key, zero_key,
     };
     use crate::engine::index::{IndexCounts, IndexEntry};
     use crate::engine::pack::{Location, RecordKind};
@@ -205,9 +206,11 @@ mod tests {
         let zero = zero_key(CommitSeq::new(5), &id);
         assert_eq!(hex::encode(zero), format!("0000000000000005{hex_id}"));
         assert_eq!(decode_zero_key(&zero).unwrap(), (CommitSeq::new(5), id));
-        let work = [Work { id, kind: RecordKind::Chunk, adds: true, raw_len: 9 }];
-        assert_eq!(hex::encode(encode_work(&work)), format!("0100{hex_id}09000000"));
-        assert_eq!(decode_work(&encode_work(&work)).unwrap(), work);
+        let cursor = Cursor { manifest: 1, entry: 2 };
+        assert_eq!(hex::encode(encode_cursor(&cursor)), "01000000000000000200000000000000");
+        assert_eq!(decode_cursor(&encode_cursor(&cursor)).unwrap(), cursor);
+        assert_eq!(hex::encode(owed_key(true, &id)), format!("01{hex_id}"));
+        assert_eq!(decode_owed_id(&owed_key(false, &id)).unwrap(), id);
         assert_eq!(hex::encode(encode_usage(1, 2)), "01000000000000000200000000000000");
         assert_eq!(decode_usage(&encode_usage(1, 2)).unwrap(), (1, 2));
         let counts = IndexCounts {

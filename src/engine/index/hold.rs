@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Keeps what its owner hit, inserted or found referenced from collection, until it is dropped.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub(super) struct Holds {
 struct Live {
     next: u64,
     /// Positions only grow, so the first has the oldest epoch.
-    by_serial: BTreeMap<u64, CommitSeq>,
+    by_serial: BTreeMap<u64, (CommitSeq, Instant)>,
 }
 
 impl Holds {
@@ -58,13 +59,17 @@ impl Holds {
         let mut live = self.live.lock();
         let (serial, epoch) = (live.next, self.applied());
         live.next += 1;
-        live.by_serial.insert(serial, epoch);
+        live.by_serial.insert(serial, (epoch, Instant::now()));
         drop(live);
         Hold { serial, epoch, holds: Arc::clone(self) }
     }
 
     pub(super) fn oldest(&self) -> Option<CommitSeq> {
-        self.live.lock().by_serial.first_key_value().map(|(_, epoch)| *epoch)
+        self.live.lock().by_serial.first_key_value().map(|(_, (epoch, _))| *epoch)
+    }
+
+    pub(super) fn oldest_age(&self) -> Option<Duration> {
+        self.live.lock().by_serial.first_key_value().map(|(_, (_, since))| since.elapsed())
     }
 
     /// The serial that the next hold gets.

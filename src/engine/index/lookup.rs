@@ -11,7 +11,8 @@ use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The chunk index. Clones share everything.
@@ -29,6 +30,10 @@ pub(super) struct Shared {
     pub(super) applying: Mutex<ToCount>,
     pub(super) published: watch::Sender<CommitSeq>,
     pub(super) is_new: AtomicBool,
+    /// Every pack was scanned, and nothing is counted yet.
+    pub(super) is_catalogued: AtomicBool,
+    /// Batches of the log applied by this process.
+    pub(super) batches: AtomicU64,
     /// Packs that were sealed at the last checkpoint, and the hold that came next then.
     pub(super) settling: Mutex<(u64, Vec<PackId>)>,
 }
@@ -56,7 +61,13 @@ impl ChunkIndex {
     /// Whether it knows nothing of the log yet: it was just created, or was not usable.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.0.is_new.load(std::sync::atomic::Ordering::Acquire)
+        self.0.is_new.load(Ordering::Acquire)
+    }
+
+    /// Grows as long as the log is being applied, also in the middle of a long record.
+    #[must_use]
+    pub fn batches_applied(&self) -> u64 {
+        self.0.batches.load(Ordering::Acquire)
     }
 
     /// Keeps from collection what is referenced now, and what is hit or inserted with it. Does not block.
@@ -67,6 +78,12 @@ impl ChunkIndex {
     #[must_use]
     pub fn oldest_hold(&self) -> Option<CommitSeq> {
         self.0.holds.oldest()
+    }
+
+    /// For how long the oldest hold has been held: as long, garbage stays that is younger than it.
+    #[must_use]
+    pub fn oldest_hold_age(&self) -> Option<Duration> {
+        self.0.holds.oldest_age()
     }
 
     /// Where the records are, in the order asked for.
@@ -152,6 +169,7 @@ impl ChunkIndex {
         gauge("sediment_index_raw_bytes", counts.raw_bytes);
         gauge("sediment_index_stored_bytes", counts.stored_bytes);
         gauge("sediment_index_unreferenced_bytes", counts.unreferenced_stored_bytes);
+        gauge("sediment_index_uncounted_nodes", self.uncounted_nodes());
     }
 
     /// # Errors

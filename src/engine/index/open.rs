@@ -3,7 +3,7 @@
 use super::hold::Holds;
 use super::lookup::{ChunkIndex, Shared};
 use super::store::{Store, Totals, fjall_error};
-use super::types::IndexSettings;
+use super::types::{IndexSettings, Progress};
 use crate::engine::EngineError;
 use crate::engine::pack::PackSet;
 use crate::types::CommitSeq;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::watch;
 
 impl ChunkIndex {
@@ -20,6 +21,19 @@ impl ChunkIndex {
     /// # Errors
     /// `Incompatible` for an index of a newer version, which is left as it is. `Io` when the directory cannot be used or another process has it open, or a pack cannot be scanned.
     pub fn open(dir: &Path, packs: PackSet, settings: &IndexSettings) -> Result<Self, EngineError> {
+        Self::open_showing(dir, packs, settings, Progress::SILENT)
+    }
+
+    /// As [`Self::open`]; `progress` gets packs scanned, of those to scan.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_showing(
+        dir: &Path,
+        packs: PackSet,
+        settings: &IndexSettings,
+        progress: Progress<'_>,
+    ) -> Result<Self, EngineError> {
         std::fs::create_dir_all(dir)?;
         let (store, totals) = match usable(dir, settings) {
             Ok(opened) => opened,
@@ -47,15 +61,18 @@ impl ChunkIndex {
             totals: Mutex::new(totals),
             applying: Mutex::new(None),
             published: watch::Sender::new(published),
-            is_new: std::sync::atomic::AtomicBool::new(is_new),
+            is_new: AtomicBool::new(is_new),
+            is_catalogued: AtomicBool::new(false),
+            batches: AtomicU64::new(0),
             settling: Mutex::default(),
         }));
         if is_empty {
             index.clear()?;
         }
-        index.catalogue_unknown()?;
+        index.catalogue_unknown(progress)?;
         if is_empty {
             index.0.store.finished()?;
+            index.0.is_catalogued.store(true, Ordering::Release);
         }
         Ok(index)
     }

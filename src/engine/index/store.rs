@@ -127,7 +127,7 @@ impl Store {
 
     /// Empties everything and says that it is incomplete until [`Self::finished`].
     pub(super) fn begin_building(&self) -> Result<(), EngineError> {
-        self.meta.insert(KEY_BUILDING, [1]).map_err(fjall_error)?;
+        self.mark_building()?;
         self.meta.insert(KEY_FORMAT, FORMAT.to_le_bytes()).map_err(fjall_error)?;
         self.persist()?;
         for keyspace in [&self.entries, &self.zero, &self.packs, &self.known, &self.owed] {
@@ -138,6 +138,11 @@ impl Store {
         }
         self.uncounted.store(0, Ordering::Release);
         Ok(())
+    }
+
+    pub(super) fn mark_building(&self) -> Result<(), EngineError> {
+        self.meta.insert(KEY_BUILDING, [1]).map_err(fjall_error)?;
+        self.persist()
     }
 
     pub(super) fn finished(&self) -> Result<(), EngineError> {

@@ -198,6 +198,29 @@ fn a_rebuild_that_is_cut_off_leaves_a_new_index() {
 }
 
 #[test]
+fn a_lost_index_costs_one_scan_of_the_packs_and_shows_it() {
+    let world = World::new();
+    let a = world.chunk(b"a");
+    let rows = [manifest(vec![a])];
+    let seq = world.log(rows.to_vec(), vec![]);
+    world.packs.seal().unwrap();
+    let World { dir, store, packs, index } = world;
+    drop((index, packs));
+    let (packs, path) = (packs_of(&store), dir.path().join("other"));
+    let told = parking_lot::Mutex::new(Vec::new());
+    let progress = |done, total| told.lock().push((done, total));
+    let settings = IndexSettings::default();
+    let index = ChunkIndex::open_showing(&path, packs.clone(), &settings, Progress(&progress)).unwrap();
+    assert_eq!(*told.lock(), [(0, 1)]);
+    let again = |_, _| panic!("the packs are scanned a second time");
+    index.rebuild(&mut rows.clone().into_iter().map(Ok), seq, Progress(&again)).unwrap();
+    assert_eq!((index.applied(), index.counts().unwrap().unreferenced), (seq, 0));
+    // By now something is counted: it is done from the beginning.
+    index.rebuild(&mut rows.into_iter().map(Ok), seq, Progress::SILENT).unwrap();
+    assert_eq!(index.entries(None, 10).unwrap()[0].1.references, 1);
+}
+
+#[test]
 fn a_damaged_index_is_put_aside() {
     let world = World::new();
     let a = world.chunk(b"a").id;
