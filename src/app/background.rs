@@ -9,11 +9,12 @@ use crate::engine::gc::{Collector, Schedule};
 use crate::sys::OsRandom;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
+const RESERVE_INTERVAL: Duration = Duration::from_secs(5);
 const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
 /// Looks at every plain file.
 const CENSUS_INTERVAL: Duration = Duration::from_secs(300);
@@ -50,6 +51,7 @@ impl Background {
                 }
             }
         });
+        this.tend_reserve(disk);
         this.repeat(GAUGE_INTERVAL, {
             let store = Arc::clone(store);
             move || {
@@ -110,6 +112,17 @@ impl Background {
                     tracing::warn!(%error, "the chunk index is not durable; the next start reads the change log again");
                 }
                 Err(error) => tracing::error!(%error, "what applies the change log to the chunk index has died"),
+            }
+        });
+    }
+
+    /// Not at once: what lives for seconds needs no reserve.
+    fn tend_reserve(&self, disk: &Arc<Disk>) {
+        let (disk, stop) = (Arc::clone(disk), self.writers.clone());
+        self.working.spawn(async move {
+            while stop.run_until_cancelled(sleep(RESERVE_INTERVAL)).await.is_some() {
+                let disk = Arc::clone(&disk);
+                let _ = tokio::task::spawn_blocking(move || disk.tend_reserve()).await;
             }
         });
     }

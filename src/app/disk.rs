@@ -2,6 +2,7 @@
 //!
 //! The margin is kept for what must go on when the disk is full: deletes, collection, metadata, the index.
 
+use super::reserve;
 use crate::engine::{BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, ReadHold, StagedBody};
 use crate::meta::StoredBody;
 use crate::sys::FileSystem;
@@ -40,7 +41,16 @@ impl Disk {
         }
     }
 
-    fn free_bytes(&self) -> u64 {
+    pub(super) const fn min_free_bytes(&self) -> u64 {
+        self.min_free_bytes
+    }
+
+    /// Blocks. Keeps some space back, or gives it when there is no other.
+    pub(super) fn tend_reserve(&self) {
+        reserve::tend(self.fs.as_ref(), &self.dir, self);
+    }
+
+    pub(super) fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Ordering::Relaxed)
     }
 

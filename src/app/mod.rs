@@ -14,6 +14,7 @@ mod metrics;
 mod operations;
 mod private_file;
 mod progress;
+mod reserve;
 mod running;
 mod series;
 mod serve;

@@ -5,6 +5,7 @@ use super::cli::print;
 use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
 use super::progress::Shown;
+use super::reserve;
 use super::running::Running;
 use super::stats;
 use super::store::Store;
@@ -12,7 +13,7 @@ use crate::admin::StoreStats;
 use crate::config::Settings;
 use crate::engine::check::Checker;
 use crate::engine::gc::GcProgress;
-use crate::sys::OsRandom;
+use crate::sys::{OsRandom, RealFileSystem};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Display;
@@ -57,6 +58,7 @@ pub(super) fn gc(settings: &Settings, dry_run: bool, json: bool) -> Result<(), A
 }
 
 async fn collect(data: DataDir, settings: &Settings, dry_run: bool, json: bool) -> Result<(), AppError> {
+    reserve::release_when_full(&RealFileSystem, data.path());
     let shown = Shown::new(json);
     let store = Store::open(data, settings, catching_up(&shown)).await?;
     let failed = |error| AppError::failure("garbage collection", error);

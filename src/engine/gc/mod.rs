@@ -184,7 +184,15 @@ impl Collector {
         let before = self.allocated().await?;
         let index = self.0.index.clone();
         blocking(move || index.count_unread()).await?;
-        if let Some(fence) = self.fence(&run.stop).await? {
+        let fence = match self.fence(&run.stop).await {
+            Err(error @ EngineError::Meta(_)) => {
+                tracing::warn!(%error, "garbage collection cannot begin; it punches what is marked, and tries again");
+                self.punch_marked(run, &mut report).await?;
+                self.fence(&run.stop).await?
+            }
+            fence => fence?,
+        };
+        if let Some(fence) = fence {
             // What was not readable before the fence is known now; what comes later is protected by its stamps.
             report.uncounted_nodes = self.0.index.uncounted_nodes();
             if report.uncounted_nodes == 0 {

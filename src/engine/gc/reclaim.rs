@@ -52,6 +52,22 @@ impl Collector {
         Ok(())
     }
 
+    /// Punches where records were marked dead before, which needs nothing written: a full disk may give back enough
+    /// by that for a fence.
+    pub(super) async fn punch_marked(&self, run: &Run, report: &mut GcReport) -> Result<(), EngineError> {
+        for pack in self.0.packs.ids() {
+            if run.stop.is_cancelled() {
+                break;
+            }
+            let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
+            if packs.sealed_records(pack).is_some() {
+                let (holes, _) = blocking(move || punch(&packs, &index, pack, false)).await?;
+                report.packs_punched += u64::from(holes > 0);
+            }
+        }
+        Ok(())
+    }
+
     /// What can be done now. A pack whose appenders may still be at work is only punched.
     fn work(
         &self,
@@ -91,7 +107,13 @@ impl Collector {
             }
             GcAction::Rewrite => match self.rewrite(pack, run, report).await? {
                 Moved::Away => report.packs_rewritten += 1,
-                Moved::Kept => report.packs_kept += 1,
+                Moved::Kept => {
+                    report.packs_kept += 1;
+                    // What cannot move still leaves holes around it.
+                    let (holes, strays) = blocking(move || punch(&packs, &index, pack, settled)).await?;
+                    report.packs_punched += u64::from(holes > 0);
+                    report.strays += strays;
+                }
                 Moved::Stopped => {}
             },
         }

@@ -377,6 +377,7 @@ async fn i4_a_pack_with_a_damaged_record_in_use_is_kept() {
     world.memory.set_bytes(rewritten, bytes);
     let report = world.gc().await.unwrap();
     assert_eq!((report.packs_kept, report.packs_rewritten), (1, 0), "{report}");
+    assert_eq!(report.packs_punched, 2, "holes are punched around what cannot move");
     assert!(world.packs.ids().contains(&rewritten));
     let read = world.begin_read("keep-0").await.unwrap();
     world.finish_read(&read);
