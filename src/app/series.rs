@@ -78,6 +78,7 @@ const SERIES: &[Series] = &[
     series(Gauge, "sediment_logical_bytes", PLAIN, "sizes of all versions and parts, as clients see them"),
     series(Gauge, "sediment_unique_bytes", PLAIN, "distinct bytes, before compression"),
     series(Gauge, "sediment_stored_bytes", PLAIN, "bytes that packs occupy, and inline bodies"),
+    series(Gauge, "sediment_plain_bytes", PLAIN, "bytes of bodies stored whole"),
     series(Gauge, "sediment_deduplication_ratio", PLAIN, "logical for each unique byte"),
     series(Gauge, "sediment_compression_ratio", PLAIN, "unique for each stored byte of chunks"),
     series(Gauge, "sediment_objects", PLAIN, "versions"),
@@ -148,6 +149,7 @@ const SERIES: &[Series] = &[
         PLAIN,
         "times that the metadata stopped accepting writes",
     ),
+    series(Gauge, "sediment_meta_wal_bytes", PLAIN, "bytes of the database's write-ahead log"),
     series(Histogram, "sediment_fsync_seconds", FILES, "waits for the disk"),
     series(
         Gauge,
@@ -157,6 +159,19 @@ const SERIES: &[Series] = &[
     ),
     series(Gauge, "sediment_index_lag_records", PLAIN, "log records that it has not counted yet"),
     series(Counter, "sediment_index_errors_total", PLAIN, "failed attempts to follow the log"),
+    series(
+        Gauge,
+        "sediment_index_oldest_hold_seconds",
+        PLAIN,
+        "age of the oldest transfer that keeps what is dropped from being collected",
+    ),
+    series(
+        Gauge,
+        "sediment_index_uncounted_nodes",
+        PLAIN,
+        "manifest nodes in use that could not be read; nothing is collected while there are any",
+    ),
+    series(Counter, "sediment_index_unread_nodes_total", PLAIN, "manifest nodes that could not be read"),
     series(
         Counter,
         "sediment_index_miscounts_total",
