@@ -101,8 +101,9 @@ impl Follower {
     pub async fn run(self, stop: CancellationToken) -> Result<(), EngineError> {
         let mut unsaved = Unsaved::default();
         let mut retry = FIRST_RETRY;
+        let mut failure = self.index.failure();
         while !stop.is_cancelled() {
-            match self.step(&stop, &mut unsaved).await {
+            match self.step(&stop, &mut unsaved, &mut failure).await {
                 Ok(()) => {
                     retry = FIRST_RETRY;
                     self.tell(None);
@@ -120,7 +121,16 @@ impl Follower {
         self.checkpoint(&mut unsaved).await
     }
 
-    async fn step(&self, stop: &CancellationToken, unsaved: &mut Unsaved) -> Result<(), EngineError> {
+    async fn step(
+        &self,
+        stop: &CancellationToken,
+        unsaved: &mut Unsaved,
+        failure: &mut watch::Receiver<Option<String>>,
+    ) -> Result<(), EngineError> {
+        if failure.borrow().is_some() {
+            let index = self.index.clone();
+            blocking(move || index.heal()).await?;
+        }
         let applied = self.index.applied();
         let records = self.log.changes_after(applied, BATCH_RECORDS).await?;
         if records.is_empty() {
@@ -132,6 +142,7 @@ impl Follower {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.log.wait_after(applied) => {}
+                Ok(_) = failure.wait_for(Option::is_some) => {}
                 () = tokio::time::sleep(due.unwrap_or(CHECKPOINT_AFTER)), if due.is_some() => {}
             }
         } else {

@@ -130,6 +130,24 @@ async fn i3_an_index_behind_the_beginning_of_the_log_is_counted_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn i5_an_index_that_failed_a_write_is_opened_anew_by_itself() {
+    let world = World::new().await;
+    let index = open(&world.dir.path().join("index"), &world.packs);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(world.follower(&index).run(stop.clone()));
+    world.put(&index, b"one").await;
+    index.wait_applied(world.meta.last_seq().await.unwrap()).await;
+    let mut failure = index.failure();
+    index.fail("no space");
+    failure.wait_for(Option::is_none).await.unwrap();
+    world.put(&index, b"two").await;
+    index.wait_applied(world.meta.last_seq().await.unwrap()).await;
+    assert_eq!(references(&index), [1, 1]);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn i5_a_follower_that_cannot_follow_says_so() {
     let world = World::new().await;
     let index = open(&world.dir.path().join("index"), &world.packs);

@@ -31,6 +31,7 @@ impl Collector {
             let ids: Vec<_> = page.iter().map(|(_, id, _)| *id).collect();
             let (index, packs) = (self.0.index.clone(), self.0.packs.clone());
             let removed = blocking(move || {
+                let _steady = index.steady();
                 let removed: Vec<_> =
                     index.collect(&ids, bound)?.into_iter().map(|(_, location)| location).collect();
                 bury(&index, &packs, &removed)?;

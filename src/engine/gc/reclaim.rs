@@ -159,6 +159,7 @@ impl Collector {
     pub(super) async fn remove_if_unused(&self, pack: PackId) -> Result<bool, EngineError> {
         let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
         let removed = blocking(move || {
+            let _steady = index.steady();
             index.checkpoint()?;
             if index.pack_usage()?.iter().any(|usage| usage.pack == pack && usage.live_records > 0) {
                 return Ok(false);
@@ -259,6 +260,7 @@ fn punch(
     pack: PackId,
     settled: bool,
 ) -> Result<(usize, u64), EngineError> {
+    let _steady = index.steady();
     let mut records = scan(packs, pack)?;
     let named = is_named(index, &records)?;
     let stray =

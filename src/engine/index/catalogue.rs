@@ -3,7 +3,7 @@
 use super::apply::Position;
 use super::changes::Changes;
 use super::lookup::ChunkIndex;
-use super::store::decode_pack;
+use super::store::Totals;
 use super::types::Progress;
 use crate::engine::EngineError;
 use crate::engine::pack::ScannedRecord;
@@ -35,7 +35,7 @@ impl ChunkIndex {
             let packs = self.0.packs.ids();
             for (done, pack) in packs.iter().enumerate() {
                 (progress.0)(done as u64, packs.len() as u64);
-                self.catalogue(*pack)?;
+                self.catalogue(*pack, &mut self.0.totals.lock())?;
             }
             (progress.0)(packs.len() as u64, packs.len() as u64);
         }
@@ -63,24 +63,24 @@ impl ChunkIndex {
     pub(super) fn clear(&self) -> Result<(), EngineError> {
         let mut totals = self.0.totals.lock();
         self.0.store.begin_building()?;
-        *totals = super::store::Totals::default();
+        *totals = Totals::default();
         drop(totals);
         *self.0.applying.lock() = None;
         self.0.settling.lock().1.clear();
         Ok(())
     }
 
-    /// Adds the records of packs that are not known completely, and forgets packs that are gone.
-    pub(super) fn catalogue_unknown(&self, progress: Progress<'_>) -> Result<(), EngineError> {
+    /// Adds the records of packs that are not known completely. Nobody else changes anything meanwhile.
+    pub(super) fn catalogue_unknown(
+        &self,
+        totals: &mut Totals,
+        progress: Progress<'_>,
+    ) -> Result<(), EngineError> {
         let packs = self.0.packs.ids();
-        let used: Vec<PackId> = self.0.totals.lock().usage.keys().copied().collect();
-        for pack in used {
-            if packs.binary_search(&pack).is_err() {
-                tracing::warn!(%pack, "a pack is gone that the chunk index names");
-            }
+        for pack in totals.usage.keys().filter(|pack| packs.binary_search(pack).is_err()) {
+            tracing::warn!(%pack, "a pack is gone that the chunk index names");
         }
-        for row in self.0.store.known.iter() {
-            let pack = decode_pack(&row.key().map_err(super::store::fjall_error)?)?;
+        for pack in self.0.store.known_packs()? {
             if packs.binary_search(&pack).is_err() {
                 // What is named in it stays counted as named: it may come back.
                 self.0.store.unmark_known(pack)?;
@@ -92,12 +92,12 @@ impl ChunkIndex {
                 unknown.push(pack);
             }
         }
-        let had_entries = self.counts()?.chunks > 0;
+        let had_entries = totals.counts.chunks > 0;
         for (done, pack) in unknown.iter().enumerate() {
             (progress.0)(done as u64, unknown.len() as u64);
-            self.catalogue(*pack)?;
+            self.catalogue(*pack, totals)?;
             if had_entries {
-                self.correct_usage(*pack)?;
+                self.count_usage(*pack, totals)?;
             }
         }
         Ok(())
@@ -108,9 +108,12 @@ impl ChunkIndex {
     /// # Errors
     /// When the pack cannot be scanned; as [`Self::get`].
     pub fn correct_usage(&self, pack: PackId) -> Result<bool, EngineError> {
+        self.count_usage(pack, &mut self.0.totals.lock())
+    }
+
+    fn count_usage(&self, pack: PackId, totals: &mut Totals) -> Result<bool, EngineError> {
         let mut records = Vec::new();
         self.0.packs.scan(pack, &mut |record| records.push((record.id, record.location)))?;
-        let mut totals = self.0.totals.lock();
         let mut named = (0, 0);
         for (id, location) in records {
             if self.0.store.get(&id)?.is_some_and(|entry| entry.location == location) {
@@ -128,7 +131,7 @@ impl ChunkIndex {
         Ok(true)
     }
 
-    fn catalogue(&self, pack: PackId) -> Result<(), EngineError> {
+    fn catalogue(&self, pack: PackId, totals: &mut Totals) -> Result<(), EngineError> {
         let mut records = Vec::with_capacity(BATCH_RECORDS);
         let mut failed = None;
         self.0.packs.scan(pack, &mut |record| {
@@ -137,27 +140,26 @@ impl ChunkIndex {
             }
             records.push(record);
             if records.len() == BATCH_RECORDS {
-                failed = self.add_scanned(&records).err();
+                failed = self.add_scanned(&records, totals).err();
                 records.clear();
             }
         })?;
         if let Some(error) = failed {
             return Err(error);
         }
-        self.add_scanned(&records)?;
+        self.add_scanned(&records, totals)?;
         if self.0.packs.sealed_records(pack).is_some() {
             self.0.store.mark_known(pack)?;
         }
         Ok(())
     }
 
-    fn add_scanned(&self, records: &[ScannedRecord]) -> Result<(), EngineError> {
-        let mut totals = self.0.totals.lock();
+    fn add_scanned(&self, records: &[ScannedRecord], totals: &mut Totals) -> Result<(), EngineError> {
         let now = self.applied();
         let mut changes = Changes::new(&self.0.store);
         for record in records {
             self.0.add(&mut changes, &record.id, record.kind, record.location, now)?;
         }
-        changes.commit(&mut totals)
+        changes.commit(totals)
     }
 }

@@ -1,7 +1,7 @@
 //! One atomic change: what it reads it sees as already changed, what it writes appears all at once.
 
 use super::encoding::{encode_entry, encode_usage, owed_key, zero_key};
-use super::store::{Store, Totals, fjall_error, pack_key};
+use super::store::{Handles, Store, Totals, pack_key};
 use super::types::IndexEntry;
 use crate::engine::EngineError;
 use crate::storage::PackId;
@@ -77,18 +77,18 @@ impl<'a> Changes<'a> {
     }
 
     /// Writes what is owed; returns how many more nodes in use are unread.
-    fn put_owed(&self, batch: &mut fjall::OwnedWriteBatch) -> i64 {
+    fn put_owed(&self, handles: &Handles, batch: &mut fjall::OwnedWriteBatch) -> i64 {
         let mut uncounted = 0;
         for (id, (old, new)) in self.owed.iter().filter(|(_, (old, new))| old != new) {
             if let Some(old) = old {
                 uncounted -= i64::from(old.adds && old.unread);
                 if new.is_none_or(|new| new.unread != old.unread) {
-                    batch.remove(&self.store.owed, owed_key(old.unread, id));
+                    batch.remove(&handles.owed, owed_key(old.unread, id));
                 }
             }
             if let Some(new) = new {
                 uncounted += i64::from(new.adds && new.unread);
-                batch.insert(&self.store.owed, owed_key(new.unread, id), [u8::from(new.adds)]);
+                batch.insert(&handles.owed, owed_key(new.unread, id), [u8::from(new.adds)]);
             }
         }
         uncounted
@@ -105,7 +105,8 @@ impl<'a> Changes<'a> {
             return Ok(());
         }
         let mut next = totals.counts;
-        let mut batch = self.store.batch();
+        let handles = self.store.handles()?;
+        let mut batch = handles.batch();
         let mut touched = HashSet::new();
         let mut usage = UsageDelta::default();
         for (id, slot) in self.slots.iter().filter(|(_, slot)| slot.old != slot.new) {
@@ -115,7 +116,7 @@ impl<'a> Changes<'a> {
                 let moved =
                     slot.new.is_none_or(|new| new.references != 0 || new.zero_since != old.zero_since);
                 if old.references == 0 && moved {
-                    batch.remove(&self.store.zero, zero_key(old.zero_since, id));
+                    batch.remove(&handles.zero, zero_key(old.zero_since, id));
                 }
             }
             match &slot.new {
@@ -123,27 +124,27 @@ impl<'a> Changes<'a> {
                     next.add(new);
                     usage.count(new, 1, &mut touched);
                     if new.references == 0 {
-                        batch.insert(&self.store.zero, zero_key(new.zero_since, id), []);
+                        batch.insert(&handles.zero, zero_key(new.zero_since, id), []);
                     }
-                    batch.insert(&self.store.entries, *id.as_bytes(), encode_entry(new));
+                    batch.insert(&handles.entries, *id.as_bytes(), encode_entry(new));
                 }
-                None => batch.remove(&self.store.entries, *id.as_bytes()),
+                None => batch.remove(&handles.entries, *id.as_bytes()),
             }
         }
         let mut all = std::mem::take(&mut totals.usage);
         let before: Vec<_> = touched.iter().map(|pack| (*pack, all.get(pack).copied())).collect();
         for pack in touched {
             match usage.apply(pack, &mut all) {
-                (0, _) => batch.remove(&self.store.packs, pack_key(pack)),
+                (0, _) => batch.remove(&handles.packs, pack_key(pack)),
                 (records, bytes) => {
-                    batch.insert(&self.store.packs, pack_key(pack), encode_usage(records, bytes));
+                    batch.insert(&handles.packs, pack_key(pack), encode_usage(records, bytes));
                 }
             }
         }
         let old_counts = std::mem::replace(&mut totals.counts, next);
-        self.store.put_totals(&mut batch, totals);
-        let uncounted = self.put_owed(&mut batch);
-        let committed = batch.commit().map_err(fjall_error);
+        handles.put_totals(&mut batch, totals);
+        let uncounted = self.put_owed(&handles, &mut batch);
+        let committed = self.store.written(batch.commit());
         if committed.is_err() {
             totals.counts = old_counts;
             for (pack, row) in before {

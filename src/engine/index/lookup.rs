@@ -2,6 +2,7 @@
 
 use super::apply::ToCount;
 use super::changes::Changes;
+use super::heal::Reopened;
 use super::hold::{Hold, Holds};
 use super::store::{Store, Totals};
 use super::types::{IndexCounts, IndexEntry, PackUsage};
@@ -9,7 +10,7 @@ use crate::engine::EngineError;
 use crate::engine::pack::{Location, PackSet, RecordKind};
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,6 +35,11 @@ pub(super) struct Shared {
     pub(super) is_catalogued: AtomicBool,
     /// Batches of the log applied by this process.
     pub(super) batches: AtomicU64,
+    /// Whoever looks up without `totals`; closed while the index is opened anew.
+    pub(super) gate: RwLock<()>,
+    /// Taken before all other locks.
+    pub(super) steady: RwLock<()>,
+    pub(super) reopened: Mutex<Reopened>,
     /// Packs that were sealed at the last checkpoint, and the hold that came next then.
     pub(super) settling: Mutex<(u64, Vec<PackId>)>,
 }
@@ -77,7 +83,9 @@ impl ChunkIndex {
 
     #[must_use]
     pub fn oldest_hold(&self) -> Option<CommitSeq> {
-        self.0.holds.oldest()
+        // What those hit before may be forgotten: nothing may go while they are at work.
+        let is_older = !self.0.holds.all_gone_before(self.0.reopened.lock().serial);
+        if is_older { Some(CommitSeq::ZERO) } else { self.0.holds.oldest() }
     }
 
     /// For how long the oldest hold has been held: as long, garbage stays that is younger than it.
@@ -91,6 +99,7 @@ impl ChunkIndex {
     /// # Errors
     /// `Index` and `Io` when the index cannot be read; so for all methods here.
     pub fn get(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
+        let _open = self.0.gate.read();
         ids.iter().map(|id| Ok(self.0.store.get(id)?.and_then(|entry| self.0.place(&entry)))).collect()
     }
 
@@ -100,6 +109,7 @@ impl ChunkIndex {
     /// As [`Self::get`].
     pub fn hit(&self, hold: &Hold, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
         let _ = hold;
+        let open = self.0.gate.read();
         let mut found = Vec::with_capacity(ids.len());
         let mut unreferenced = Vec::new();
         for id in ids {
@@ -112,6 +122,7 @@ impl ChunkIndex {
         if unreferenced.is_empty() {
             return Ok(found);
         }
+        drop(open);
         // A collection may be about to take these: look again under the lock, and stamp them.
         let mut totals = self.0.totals.lock();
         let now = self.applied();
@@ -206,6 +217,7 @@ impl ChunkIndex {
         after: Option<ChunkId>,
         limit: usize,
     ) -> Result<Vec<(ChunkId, IndexEntry)>, EngineError> {
+        let _open = self.0.gate.read();
         self.0.store.entries_after(after, limit)
     }
 }

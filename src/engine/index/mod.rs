@@ -24,12 +24,16 @@
 //! A reader's chunk was referenced when the reader looked up its row; if that reference went away later, the
 //! record is behind the reader's epoch and the first case holds. If it went away before, the reader may find the
 //! chunk missing, and looks up the row again.
+//!
+//! An index that was opened anew while requests were under way ([`ChunkIndex::heal`]) may have forgotten their
+//! stamps: until all of them are gone, and all that was applied before is applied again, nothing is collected.
 
 mod apply;
 mod catalogue;
 mod changes;
 mod condemn;
 mod encoding;
+mod heal;
 mod hold;
 mod lookup;
 mod open;
@@ -46,6 +50,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests;
 
+pub use heal::Steady;
 pub use hold::Hold;
 pub use lookup::ChunkIndex;
 pub use types::{IndexCounts, IndexEntry, IndexSettings, PackUsage, Progress};

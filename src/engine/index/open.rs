@@ -7,7 +7,7 @@ use super::types::{IndexSettings, Progress};
 use crate::engine::EngineError;
 use crate::engine::pack::PackSet;
 use crate::types::CommitSeq;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -64,12 +64,15 @@ impl ChunkIndex {
             is_new: AtomicBool::new(is_new),
             is_catalogued: AtomicBool::new(false),
             batches: AtomicU64::new(0),
+            gate: RwLock::new(()),
+            steady: RwLock::new(()),
+            reopened: Mutex::default(),
             settling: Mutex::default(),
         }));
         if is_empty {
             index.clear()?;
         }
-        index.catalogue_unknown(progress)?;
+        index.catalogue_unknown(&mut index.0.totals.lock(), progress)?;
         if is_empty {
             index.0.store.finished()?;
             index.0.is_catalogued.store(true, Ordering::Release);

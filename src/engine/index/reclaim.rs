@@ -1,9 +1,8 @@
 //! What collection needs: finding, removing and moving entries.
 
 use super::changes::Changes;
-use super::encoding::{decode_zero_key, zero_key};
+use super::encoding::zero_key;
 use super::lookup::ChunkIndex;
-use super::store::{fjall_error, pack_key};
 use super::types::IndexEntry;
 use crate::engine::EngineError;
 use crate::engine::pack::Location;
@@ -29,12 +28,9 @@ impl ChunkIndex {
         {
             return Ok(Vec::new());
         }
+        let _open = self.0.gate.read();
         let mut found = Vec::new();
-        for row in self.0.store.zero.range((from, end)) {
-            if found.len() >= limit {
-                break;
-            }
-            let (since, id) = decode_zero_key(&row.key().map_err(fjall_error)?)?;
+        for (since, id) in self.0.store.zeros((from, end), limit)? {
             if let Some(entry) = self.0.store.get(&id)? {
                 found.push((since, id, entry.location));
             }
@@ -46,13 +42,19 @@ impl ChunkIndex {
     /// are there: nothing names them any more. Make the removal durable before touching them.
     ///
     /// # Errors
-    /// `Index` while there are [`Self::uncounted_nodes`]; as [`Self::get`]. Then nothing was removed.
+    /// `Busy` after [`Self::heal`], as long as anybody is at work from before; `Index` while there are
+    /// [`Self::uncounted_nodes`]; as [`Self::get`]. Then nothing was removed.
     pub fn collect(
         &self,
         ids: &[ChunkId],
         bound: CommitSeq,
     ) -> Result<Vec<(ChunkId, Location)>, EngineError> {
         let mut totals = self.0.totals.lock();
+        if !self.0.is_whole(&totals) {
+            return Err(EngineError::Busy(
+                "requests are under way that began before the chunk index was opened anew",
+            ));
+        }
         let uncounted = self.uncounted_nodes();
         if uncounted > 0 {
             return Err(EngineError::Index(format!(
@@ -97,7 +99,7 @@ impl ChunkIndex {
     pub fn forget_pack(&self, pack: PackId) -> Result<(), EngineError> {
         self.0.totals.lock().usage.remove(&pack);
         self.0.settling.lock().1.retain(|other| *other != pack);
-        self.0.store.packs.remove(pack_key(pack)).map_err(fjall_error)?;
+        self.0.store.remove_usage(pack)?;
         self.0.store.unmark_known(pack)
     }
 }

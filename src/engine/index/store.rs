@@ -3,8 +3,8 @@
 use super::apply::Position;
 use super::changes::Owed;
 use super::encoding::{
-    OWED_BYTES, decode_counts, decode_cursor, decode_entry, decode_id, decode_owed_id, decode_u64,
-    decode_usage, encode_counts, encode_cursor, encode_usage, owed_key,
+    OWED_BYTES, ZERO_BYTES, decode_counts, decode_cursor, decode_entry, decode_id, decode_owed_id,
+    decode_u64, decode_usage, decode_zero_key, encode_counts, encode_cursor, encode_usage, owed_key,
 };
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
@@ -12,11 +12,14 @@ use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 pub(super) const FORMAT: u64 = 2;
 const KEY_FORMAT: &[u8] = b"format";
@@ -35,18 +38,27 @@ pub(super) fn fjall_error(error: fjall::Error) -> EngineError {
     }
 }
 
-#[derive(Clone)]
-pub(super) struct Store {
+/// The tree and its keyspaces. Nobody keeps them: they are closed and opened anew after a failed write.
+pub(super) struct Handles {
     db: Database,
     pub(super) entries: Keyspace,
     pub(super) zero: Keyspace,
     pub(super) packs: Keyspace,
-    pub(super) known: Keyspace,
+    known: Keyspace,
     /// Nodes whose entries are to be counted; the value says whether to add.
     pub(super) owed: Keyspace,
     meta: Keyspace,
+}
+
+pub(super) struct Store {
+    dir: PathBuf,
+    settings: IndexSettings,
+    /// `None`: closed, and could not be opened again yet.
+    handles: RwLock<Option<Arc<Handles>>>,
+    /// Why nothing can be written until [`Self::reopen`].
+    failure: watch::Sender<Option<String>>,
     /// Rows of `owed` for nodes in use that could not be read.
-    uncounted: Arc<AtomicU64>,
+    uncounted: AtomicU64,
 }
 
 /// What every change has to keep in step with the rows.
@@ -59,8 +71,8 @@ pub(super) struct Totals {
     pub(super) moved: bool,
 }
 
-impl Store {
-    pub(super) fn open(dir: &Path, settings: &IndexSettings) -> Result<Self, fjall::Error> {
+impl Handles {
+    fn open(dir: &Path, settings: &IndexSettings) -> Result<Self, fjall::Error> {
         let db = Database::builder(dir)
             .cache_size(settings.cache_bytes)
             .worker_threads(1)
@@ -79,15 +91,93 @@ impl Store {
             packs: db.keyspace("packs", small)?,
             known: db.keyspace("known", small)?,
             owed: db.keyspace("owed", small)?,
-            uncounted: Arc::default(),
             meta: db.keyspace("meta", small)?,
             db,
         })
     }
 
+    pub(super) fn batch(&self) -> OwnedWriteBatch {
+        self.db.batch()
+    }
+
+    pub(super) fn put_totals(&self, batch: &mut OwnedWriteBatch, totals: &Totals) {
+        batch.insert(&self.meta, KEY_COUNTS, encode_counts(&totals.counts));
+        if totals.moved {
+            let Position { applied, cursor } = &totals.position;
+            batch.insert(&self.meta, KEY_APPLIED, applied.get().to_le_bytes());
+            match cursor {
+                Some(cursor) => batch.insert(&self.meta, KEY_CURSOR, encode_cursor(cursor)),
+                None => batch.remove(&self.meta, KEY_CURSOR),
+            }
+        }
+    }
+}
+
+impl Store {
+    pub(super) fn open(dir: &Path, settings: &IndexSettings) -> Result<Self, fjall::Error> {
+        let handles = Arc::new(Handles::open(dir, settings)?);
+        Ok(Self {
+            dir: dir.to_owned(),
+            settings: settings.clone(),
+            handles: RwLock::new(Some(handles)),
+            failure: watch::Sender::new(None),
+            uncounted: AtomicU64::new(0),
+        })
+    }
+
+    /// For one operation: see [`Self::reopen`].
+    pub(super) fn handles(&self) -> Result<Arc<Handles>, EngineError> {
+        self.handles.read().clone().ok_or(EngineError::Busy("the chunk index is being opened anew"))
+    }
+
+    pub(super) const fn failure(&self) -> &watch::Sender<Option<String>> {
+        &self.failure
+    }
+
+    /// The tree takes no more writes after one failed, whatever becomes of the device.
+    pub(super) fn written<T>(&self, result: Result<T, fjall::Error>) -> Result<T, EngineError> {
+        result.map_err(|error| {
+            self.failure.send_if_modified(|failure| {
+                failure.is_none() && {
+                    *failure = Some(error.to_string());
+                    true
+                }
+            });
+            match error {
+                fjall::Error::Poisoned => {
+                    EngineError::Busy("the chunk index is opened anew after a failed write; try again")
+                }
+                error => fjall_error(error),
+            }
+        })
+    }
+
+    /// Closes the tree and opens it again, as it was at some moment not before the last [`Self::persist`]. Waits for
+    /// operations under way; the caller keeps changes away.
+    pub(super) fn reopen(&self) -> Result<(), EngineError> {
+        const PROBE_BYTES: usize = 8 << 20;
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let mut handles = self.handles.write();
+        probe(&self.dir, PROBE_BYTES)?;
+        let begun = Instant::now();
+        while let Some(open) = handles.take() {
+            match Arc::try_unwrap(open) {
+                Ok(open) => drop(open),
+                Err(open) => *handles = Some(open),
+            }
+            if handles.is_some() && begun.elapsed() > PATIENCE {
+                return Err(EngineError::Busy("the chunk index is in use; it is opened anew later"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        *handles = Some(Arc::new(Handles::open(&self.dir, &self.settings).map_err(fjall_error)?));
+        Ok(())
+    }
+
     /// `None` for an index that is new or incomplete.
     pub(super) fn load(&self) -> Result<Option<Totals>, EngineError> {
-        let number = |key: &[u8]| self.meta.get(key).map_err(fjall_error);
+        let handles = self.handles()?;
+        let number = |key: &[u8]| handles.meta.get(key).map_err(fjall_error);
         match number(KEY_FORMAT)? {
             None => return Ok(None),
             Some(format) => match decode_u64(&format)? {
@@ -114,11 +204,11 @@ impl Store {
             totals.position.cursor = Some(decode_cursor(&cursor)?);
         }
         let mut uncounted = 0;
-        for row in self.owed.prefix([1]) {
+        for row in handles.owed.prefix([1]) {
             uncounted += u64::from(adds(&row.value().map_err(fjall_error)?));
         }
         self.uncounted.store(uncounted, Ordering::Release);
-        for row in self.packs.iter() {
+        for row in handles.packs.iter() {
             let (key, value) = row.into_inner().map_err(fjall_error)?;
             totals.usage.insert(decode_pack(&key)?, decode_usage(&value)?);
         }
@@ -128,49 +218,35 @@ impl Store {
     /// Empties everything and says that it is incomplete until [`Self::finished`].
     pub(super) fn begin_building(&self) -> Result<(), EngineError> {
         self.mark_building()?;
-        self.meta.insert(KEY_FORMAT, FORMAT.to_le_bytes()).map_err(fjall_error)?;
+        let handles = self.handles()?;
+        self.written(handles.meta.insert(KEY_FORMAT, FORMAT.to_le_bytes()))?;
         self.persist()?;
-        for keyspace in [&self.entries, &self.zero, &self.packs, &self.known, &self.owed] {
-            keyspace.clear().map_err(fjall_error)?;
+        let Handles { entries, zero, packs, known, owed, meta, .. } = &*handles;
+        for keyspace in [entries, zero, packs, known, owed] {
+            self.written(keyspace.clear())?;
         }
         for key in [KEY_APPLIED, KEY_COUNTS, KEY_CURSOR] {
-            self.meta.remove(key).map_err(fjall_error)?;
+            self.written(meta.remove(key))?;
         }
         self.uncounted.store(0, Ordering::Release);
         Ok(())
     }
 
     pub(super) fn mark_building(&self) -> Result<(), EngineError> {
-        self.meta.insert(KEY_BUILDING, [1]).map_err(fjall_error)?;
+        self.written(self.handles()?.meta.insert(KEY_BUILDING, [1]))?;
         self.persist()
     }
 
     pub(super) fn finished(&self) -> Result<(), EngineError> {
         self.persist()?;
-        self.meta.remove(KEY_BUILDING).map_err(fjall_error)?;
+        self.written(self.handles()?.meta.remove(KEY_BUILDING))?;
         self.persist()
     }
 
     pub(super) fn get(&self, id: &ChunkId) -> Result<Option<IndexEntry>, EngineError> {
-        match self.entries.get(id.as_bytes()).map_err(fjall_error)? {
+        match self.handles()?.entries.get(id.as_bytes()).map_err(fjall_error)? {
             Some(bytes) => decode_entry(&bytes).map(Some),
             None => Ok(None),
-        }
-    }
-
-    pub(super) fn batch(&self) -> OwnedWriteBatch {
-        self.db.batch()
-    }
-
-    pub(super) fn put_totals(&self, batch: &mut OwnedWriteBatch, totals: &Totals) {
-        batch.insert(&self.meta, KEY_COUNTS, encode_counts(&totals.counts));
-        if totals.moved {
-            let Position { applied, cursor } = &totals.position;
-            batch.insert(&self.meta, KEY_APPLIED, applied.get().to_le_bytes());
-            match cursor {
-                Some(cursor) => batch.insert(&self.meta, KEY_CURSOR, encode_cursor(cursor)),
-                None => batch.remove(&self.meta, KEY_CURSOR),
-            }
         }
     }
 
@@ -180,7 +256,8 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(ChunkId, IndexEntry)>, EngineError> {
         let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
-        let rows = self.entries.range::<[u8; 32], _>((from, Bound::Unbounded)).take(limit);
+        let handles = self.handles()?;
+        let rows = handles.entries.range::<[u8; 32], _>((from, Bound::Unbounded)).take(limit);
         rows.map(|row| {
             let (key, value) = row.into_inner().map_err(fjall_error)?;
             Ok((decode_id(&key)?, decode_entry(&value)?))
@@ -189,8 +266,9 @@ impl Store {
     }
 
     pub(super) fn owed(&self, id: &ChunkId) -> Result<Option<Owed>, EngineError> {
+        let handles = self.handles()?;
         for unread in [false, true] {
-            if let Some(value) = self.owed.get(owed_key(unread, id)).map_err(fjall_error)? {
+            if let Some(value) = handles.owed.get(owed_key(unread, id)).map_err(fjall_error)? {
                 return Ok(Some(Owed { adds: adds(&value), unread }));
             }
         }
@@ -198,7 +276,7 @@ impl Store {
     }
 
     pub(super) fn nodes_to_count(&self) -> Result<Vec<ChunkId>, EngineError> {
-        self.owed.prefix([0]).map(|row| decode_owed_id(&row.key().map_err(fjall_error)?)).collect()
+        self.handles()?.owed.prefix([0]).map(|row| decode_owed_id(&row.key().map_err(fjall_error)?)).collect()
     }
 
     /// Nodes that could not be read, in order of id.
@@ -210,7 +288,8 @@ impl Store {
         let first = ChunkId::new([0; 32]);
         let from =
             after.map_or(Bound::Included(owed_key(true, &first)), |id| Bound::Excluded(owed_key(true, &id)));
-        let rows = self.owed.range::<[u8; OWED_BYTES], _>((from, Bound::Unbounded)).take(limit);
+        let handles = self.handles()?;
+        let rows = handles.owed.range::<[u8; OWED_BYTES], _>((from, Bound::Unbounded)).take(limit);
         rows.map(|row| decode_owed_id(&row.key().map_err(fjall_error)?)).collect()
     }
 
@@ -225,25 +304,44 @@ impl Store {
 
     /// Everything that is in the pack was added, and is durable here at the latest with the next `persist`.
     pub(super) fn mark_known(&self, pack: PackId) -> Result<(), EngineError> {
-        self.known.insert(pack_key(pack), []).map_err(fjall_error)
+        self.written(self.handles()?.known.insert(pack_key(pack), []))
     }
 
     /// The pack is scanned should it come back.
     pub(super) fn unmark_known(&self, pack: PackId) -> Result<(), EngineError> {
-        self.known.remove(pack_key(pack)).map_err(fjall_error)
+        self.written(self.handles()?.known.remove(pack_key(pack)))
     }
 
     pub(super) fn put_usage(&self, pack: PackId, (records, bytes): (u64, u64)) -> Result<(), EngineError> {
-        self.packs.insert(pack_key(pack), encode_usage(records, bytes)).map_err(fjall_error)
+        self.written(self.handles()?.packs.insert(pack_key(pack), encode_usage(records, bytes)))
+    }
+
+    pub(super) fn remove_usage(&self, pack: PackId) -> Result<(), EngineError> {
+        self.written(self.handles()?.packs.remove(pack_key(pack)))
+    }
+
+    pub(super) fn known_packs(&self) -> Result<Vec<PackId>, EngineError> {
+        self.handles()?.known.iter().map(|row| decode_pack(&row.key().map_err(fjall_error)?)).collect()
+    }
+
+    /// Entries without references: since when, and their ids, the longest first.
+    pub(super) fn zeros(
+        &self,
+        range: (Bound<[u8; ZERO_BYTES]>, Bound<[u8; ZERO_BYTES]>),
+        limit: usize,
+    ) -> Result<Vec<(CommitSeq, ChunkId)>, EngineError> {
+        let handles = self.handles()?;
+        let rows = handles.zero.range(range).take(limit);
+        rows.map(|row| decode_zero_key(&row.key().map_err(fjall_error)?)).collect()
     }
 
     pub(super) fn is_known(&self, pack: PackId) -> Result<bool, EngineError> {
-        self.known.contains_key(pack_key(pack)).map_err(fjall_error)
+        self.handles()?.known.contains_key(pack_key(pack)).map_err(fjall_error)
     }
 
     /// Makes everything written so far durable.
     pub(super) fn persist(&self) -> Result<(), EngineError> {
-        self.db.persist(PersistMode::SyncAll).map_err(fjall_error)
+        self.written(self.handles()?.db.persist(PersistMode::SyncAll))
     }
 }
 
@@ -251,6 +349,15 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").finish_non_exhaustive()
     }
+}
+
+/// Whether the device takes so many bytes.
+fn probe(dir: &Path, bytes: usize) -> Result<(), EngineError> {
+    let path = dir.with_extension("probe");
+    let written =
+        std::fs::write(&path, vec![0x5A; bytes]).and_then(|()| std::fs::File::open(&path)?.sync_all());
+    let removed = std::fs::remove_file(&path);
+    written.and(removed).map_err(|error| fjall_error(fjall::Error::Io(error)))
 }
 
 fn adds(value: &[u8]) -> bool {

@@ -1,0 +1,73 @@
+use super::super::tests::{World, manifest};
+use crate::engine::EngineError;
+use crate::engine::pack::RecordKind;
+use crate::types::CommitSeq;
+
+#[test]
+fn i3_an_index_opened_anew_knows_all_and_collects_nothing_of_those_at_work() {
+    let world = World::new();
+    let (a, b) = (world.chunk(b"a"), world.chunk(b"b"));
+    let garbage = world.chunk(b"garbage").id;
+    world.log(vec![manifest(vec![a, b])], vec![]);
+    let writer = world.index.hold();
+    assert!(world.index.hit(&writer, &[garbage]).unwrap()[0].is_some());
+    let (new, location) = world.append(RecordKind::Chunk, b"new");
+    world.index.insert(&writer, &[(new, RecordKind::Chunk, location)]).unwrap();
+    let (late, _) = world.append(RecordKind::Chunk, b"appended, not yet added");
+    let before = world.index.applied();
+    world.index.fail("no space");
+    world.index.heal().unwrap();
+    assert!(world.index.failure().borrow().is_none());
+    assert_eq!(world.index.applied(), before);
+    assert!(world.index.get(&[a.id, b.id, garbage, new, late]).unwrap().iter().all(Option::is_some));
+    assert_eq!([a, b].map(|e| world.references(&e.id)), [1, 1]);
+    assert_eq!(world.index.oldest_hold(), Some(CommitSeq::ZERO));
+    let refused = world.index.collect(&[garbage], CommitSeq::MAX);
+    assert!(matches!(refused, Err(EngineError::Busy(_))), "{refused:?}");
+    drop(writer);
+    assert_eq!(world.collect().len(), 3, "everybody from before is gone");
+    assert_eq!(world.references(&a.id), 1);
+}
+
+/// A device that holds next to nothing, where this user may mount one; `/dev/full` cannot stand for a directory.
+#[test]
+fn i5_an_index_whose_device_was_full_goes_on_when_it_has_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount =
+        |args: &[&str]| std::process::Command::new("mount").args(args).status().is_ok_and(|s| s.success());
+    if !mount(&["-t", "tmpfs", "-o", "size=40m", "none", dir.path().to_str().unwrap()]) {
+        return;
+    }
+    let done = std::panic::catch_unwind(|| fill_and_free(dir.path()));
+    let _ = std::process::Command::new("umount").arg("-l").arg(dir.path()).status();
+    done.unwrap();
+}
+
+fn fill_and_free(path: &std::path::Path) {
+    let world = World::new();
+    let settings = super::super::IndexSettings::default();
+    let index = super::ChunkIndex::open(&path.join("index"), world.packs.clone(), &settings).unwrap();
+    let insert = |n: u64| {
+        let (id, location) = world.append(RecordKind::Chunk, &n.to_be_bytes());
+        index
+            .insert(&index.hold(), &[(id, RecordKind::Chunk, location)])
+            .and_then(|()| index.checkpoint())
+            .map(|_| id)
+    };
+    let first = insert(0).unwrap();
+    let filler = path.join("filler");
+    {
+        let mut filled = std::fs::File::create(&filler).unwrap();
+        while std::io::Write::write_all(&mut filled, &[1; 4096]).is_ok() {}
+    }
+    let failed = (1..100_000).find(|n| insert(*n).is_err()).expect("the device is full");
+    assert!(index.failure().borrow().is_some(), "after {failed}");
+    assert!(insert(failed).is_err(), "there is no space");
+    assert!(matches!(index.heal(), Err(EngineError::Full)), "there is still no space");
+    assert!(index.get(&[first]).unwrap()[0].is_some(), "reading goes on");
+    std::fs::remove_file(&filler).unwrap();
+    assert!(insert(failed).is_err(), "space alone does not help");
+    index.heal().unwrap();
+    let again = insert(failed).unwrap();
+    assert!(index.get(&[first, again]).unwrap().iter().all(Option::is_some));
+}
