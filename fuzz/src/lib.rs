@@ -1,6 +1,6 @@
 //! What each fuzz target does with its input: no bytes may panic, and what is accepted keeps its promises.
 //!
-//! Every parser and decoder outside `src/s3` that reads what a disk or a client may have damaged has one.
+//! Every parser and decoder that reads what a disk or a client may have damaged has one.
 //! `tests/it/fuzz.rs` runs them all on stable Rust, over the seeds in `fuzz/corpus` and over mutations of them.
 
 use bytes::Bytes;
@@ -29,6 +29,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its file in `fuzz_targets` and of its directory in `corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("aws_chunked", aws_chunked),
     ("codec", codec),
     ("credentials", credentials),
     ("file_name", file_name),
@@ -44,6 +45,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pack_parts", pack_parts),
     ("plain_trailer", plain_trailer),
     ("row_key", row_key_bytes),
+    ("s3_document", s3_document),
+    ("s3_head", s3_head),
     ("settings", settings),
 ];
 
@@ -206,7 +209,22 @@ pub fn credentials(bytes: &[u8]) {
 pub fn framing(bytes: &[u8]) {
     let Some((piece, stream)) = bytes.split_first() else { return };
     let pieces: Vec<Vec<u8>> = stream.chunks(usize::from(*piece).max(1)).map(<[u8]>::to_vec).collect();
-    #[cfg(fuzzing)]
     sediment::http::fuzzing::framing(&pieces);
-    drop(pieces);
+}
+
+/// As `framing`, for the framing inside a body; the second byte is the announced length.
+pub fn aws_chunked(bytes: &[u8]) {
+    let [piece, length, stream @ ..] = bytes else { return };
+    let pieces: Vec<Vec<u8>> = stream.chunks(usize::from(*piece).max(1)).map(<[u8]>::to_vec).collect();
+    sediment::s3::fuzzing::aws_chunked(u64::from(*length), &pieces);
+}
+
+/// A request's target and headers, a line each.
+pub fn s3_head(bytes: &[u8]) {
+    sediment::s3::fuzzing::head(bytes);
+}
+
+/// The XML of a request.
+pub fn s3_document(bytes: &[u8]) {
+    sediment::s3::fuzzing::document(bytes);
 }

@@ -11,7 +11,6 @@ mod server;
 mod settings;
 mod stream;
 
-#[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
     /// However the bytes are cut into reads, the verdict is the same.

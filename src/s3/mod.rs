@@ -11,6 +11,8 @@ mod convert;
 mod credentials;
 mod error;
 mod finish;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod ops;
 mod query;

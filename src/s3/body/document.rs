@@ -129,7 +129,7 @@ fn check_hashes(
 }
 
 /// No document types, hence no entities, and no depth that could exhaust a recursive parser's stack.
-fn check_xml(bytes: &[u8]) -> Result<(), Refusal> {
+pub(in crate::s3) fn check_xml(bytes: &[u8]) -> Result<(), Refusal> {
     let malformed = || {
         let message =
             "The XML you provided was not well-formed or did not validate against our published schema";

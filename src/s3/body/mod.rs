@@ -5,6 +5,7 @@ mod counted;
 mod document;
 mod upload;
 
+pub(super) use chunked::Decoder;
 pub(super) use counted::{Counted, Traffic};
-pub(super) use document::{Document, Documents, read_document};
+pub(super) use document::{Document, Documents, check_xml, read_document};
 pub(super) use upload::{Upload, UploadHead};
