@@ -257,7 +257,7 @@ def main():
     parser.add_argument("cases", nargs="*", default=list(cases))
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--big-gib", type=int, default=5)
-    parser.add_argument("--repository", default=os.path.dirname(os.path.abspath(__file__)))
+    parser.add_argument("--repository", default=os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     options = parser.parse_args()
     print("| what | measured |\n|---|---|")
     for name in options.cases:

@@ -12,9 +12,11 @@ pub const PASSWORD: &str = "test-secret-key";
 /// Far above anything that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `sediment` with the arguments, knowing nothing of this environment's settings.
+/// `sediment` with the arguments, knowing nothing of this environment's settings. `SEDIMENT_TEST_BIN` names another
+/// binary than the one built with the tests, such as a release.
 pub fn command(data: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sediment"));
+    let built = env!("CARGO_BIN_EXE_sediment");
+    let mut command = Command::new(std::env::var_os("SEDIMENT_TEST_BIN").unwrap_or_else(|| built.into()));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SEDIMENT_") {
             command.env_remove(name);
