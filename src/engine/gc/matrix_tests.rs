@@ -8,7 +8,7 @@ use crate::engine::EngineError;
 use crate::engine::pack::Location;
 use crate::meta::{Commit, CommitError, MetaStore, NewBody, StoredBody, VersionKind};
 use crate::storage::PackId;
-use crate::types::{ChunkId, CommitSeq, Manifest, PartNumber, UploadId};
+use crate::types::{ChunkId, CommitSeq, Manifest, PartNumber, PlainId, UploadId};
 use std::time::Instant;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Op {
     Put,
+    Plain,
     Complete,
     Abort,
+    PartCopy,
     Delete,
     Copy,
     Read,
@@ -33,7 +35,13 @@ impl Op {
     const fn steps(self) -> usize {
         match self {
             Self::Put | Self::Gc | Self::Compact => 3,
-            Self::Complete | Self::Abort | Self::Delete | Self::Copy | Self::Read => 2,
+            Self::Plain
+            | Self::Complete
+            | Self::Abort
+            | Self::PartCopy
+            | Self::Delete
+            | Self::Copy
+            | Self::Read => 2,
             Self::Fsck | Self::Rebuild | Self::Restart => 1,
         }
     }
@@ -58,6 +66,7 @@ struct Running {
     put: Option<Put>,
     read: Option<Read>,
     body: Option<StoredBody>,
+    file: Option<PlainId>,
     parts: Option<(Vec<(PartNumber, CommitSeq)>, Manifest)>,
     fence: Option<Fence>,
     pack: Option<PackId>,
@@ -74,6 +83,7 @@ impl Running {
             put: None,
             read: None,
             body: None,
+            file: None,
             parts: None,
             fence: None,
             pack: None,
@@ -88,7 +98,9 @@ impl Running {
         self.at += 1;
         match op {
             Op::Put => self.put(world, at).await,
+            Op::Plain => self.plain(world, at).await,
             Op::Complete => self.complete(world, at).await,
+            Op::PartCopy => self.part_copy(world, at).await,
             Op::Abort => {
                 if at == 1 {
                     let aborted = world.commit(Commit::AbortUpload { upload: UPLOAD }).await;
@@ -143,9 +155,36 @@ impl Running {
         world
     }
 
+    async fn plain(&mut self, mut world: World, at: usize) -> World {
+        if at == 0 {
+            self.put = Some(world.begin_put());
+            self.file = Some(world.write_plain(NEW));
+        } else {
+            let body = NewBody::Plain(self.file.take().unwrap());
+            world.put_body(&self.key, body, NEW).await.unwrap();
+            self.put = None;
+        }
+        world
+    }
+
+    async fn part_copy(&mut self, world: World, at: usize) -> World {
+        if at == 0 {
+            self.body = body_of_victim(&world).await;
+            return world;
+        }
+        let Some(StoredBody::Chunked { id, .. }) = self.body.take() else { return world };
+        match world.put_part(UPLOAD, 3, NewBody::SharedManifest(id), VICTIM).await {
+            Ok(_) | Err(CommitError::NoSuchUpload) => {}
+            Err(CommitError::BodyGone) => assert!(body_of_victim(&world).await.is_none()),
+            Err(error) => panic!("{error}"),
+        }
+        world
+    }
+
     async fn complete(&mut self, mut world: World, at: usize) -> World {
         if at == 0 {
-            let parts = world.meta.parts(UPLOAD, None, 10).await.unwrap();
+            // A third one may have been copied.
+            let parts = world.meta.parts(UPLOAD, None, 2).await.unwrap();
             let mut entries = Vec::new();
             for part in &parts {
                 let StoredBody::Chunked { root, .. } = &part.body else { panic!("{part:?}") };
@@ -376,4 +415,29 @@ cells! {
     i3_rebuild_meets_rebuild: Rebuild Rebuild,
     i3_rebuild_meets_restart: Rebuild Restart,
     i3_restart_meets_restart: Restart Restart,
+    i3_plain_meets_plain: Plain Plain,
+    i3_plain_meets_put: Plain Put,
+    i3_plain_meets_complete: Plain Complete,
+    i3_plain_meets_abort: Plain Abort,
+    i3_plain_meets_delete: Plain Delete,
+    i3_plain_meets_copy: Plain Copy,
+    i3_plain_meets_read: Plain Read,
+    i3_plain_meets_gc: Plain Gc,
+    i3_plain_meets_compact: Plain Compact,
+    i3_plain_meets_fsck: Plain Fsck,
+    i3_plain_meets_rebuild: Plain Rebuild,
+    i3_plain_meets_restart: Plain Restart,
+    i3_part_copy_meets_part_copy: PartCopy PartCopy,
+    i3_part_copy_meets_plain: PartCopy Plain,
+    i3_part_copy_meets_put: PartCopy Put,
+    i3_part_copy_meets_complete: PartCopy Complete,
+    i3_part_copy_meets_abort: PartCopy Abort,
+    i3_part_copy_meets_delete: PartCopy Delete,
+    i3_part_copy_meets_copy: PartCopy Copy,
+    i3_part_copy_meets_read: PartCopy Read,
+    i3_part_copy_meets_gc: PartCopy Gc,
+    i3_part_copy_meets_compact: PartCopy Compact,
+    i3_part_copy_meets_fsck: PartCopy Fsck,
+    i3_part_copy_meets_rebuild: PartCopy Rebuild,
+    i3_part_copy_meets_restart: PartCopy Restart,
 }

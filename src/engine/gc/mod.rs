@@ -19,19 +19,21 @@
 //! settled packs are removed or written anew, and only in them unnamed records count as garbage.
 //!
 //! # What may meet what
-//! | | put | complete | abort | delete | copy | read | gc | compact | fsck | rebuild | restart |
-//! |---|---|---|---|---|---|---|---|---|---|---|---|
-//! | put | H1 | C | C | C | C | – | H2 | S | X | X | D |
-//! | complete | | P | P | C | C | – | P H2 | S | X | X | D |
-//! | abort | | | C | C | C | H3 | L | L | X | X | D |
-//! | delete | | | | C | B | H3 | L | L | X | X | D |
-//! | copy | | | | | C | – | B L | – | X | X | D |
-//! | read | | | | | | – | H3 | R | X | X | – |
-//! | gc | | | | | | | O | O | X | X | G |
-//! | compact | | | | | | | | O | X | X | G |
-//! | fsck | | | | | | | | | X | X | – |
-//! | rebuild | | | | | | | | | | X | V |
-//! | restart | | | | | | | | | | | V |
+//! | | put | plain put | complete | abort | part copy | delete | copy | read | gc | compact | fsck | rebuild | restart |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+//! | put | H1 | – | C | C | C | C | C | – | H2 | S | X | X | D |
+//! | plain put | | – | C | C | C | C | C | – | F | – | X | X | D |
+//! | complete | | | P | P | P | C | C | – | P H2 | S | X | X | D |
+//! | abort | | | | C | P | C | C | H3 | L | L | X | X | D |
+//! | part copy | | | | | C | B | C | – | B L | – | X | X | D |
+//! | delete | | | | | | C | B | H3 | L | L | X | X | D |
+//! | copy | | | | | | | C | – | B L | – | X | X | D |
+//! | read | | | | | | | | – | H3 | R | X | X | – |
+//! | gc | | | | | | | | | O | O | X | X | G |
+//! | compact | | | | | | | | | | O | X | X | G |
+//! | fsck | | | | | | | | | | | X | X | – |
+//! | rebuild | | | | | | | | | | | | X | V |
+//! | restart | | | | | | | | | | | | | V |
 //!
 //! - **H1** Both may append the same chunk. The index keeps the first place; the other copy is garbage at once. The
 //!   first committer's barrier syncs all packs, so the place kept is durable whoever wrote it.
@@ -41,6 +43,8 @@
 //! - **P** The parts' rows hold every chunk until the commit that turns them into a version; a part replaced or
 //!   aborted meanwhile is `PartGone` or `NoSuchUpload`, and nothing changes.
 //! - **B** A copy names a manifest that must still have a row: `BodyGone` otherwise, and the source is read again.
+//! - **F** A file that no row names goes only when nobody is at work any more who was when it was first seen so; the
+//!   rows are looked at again then.
 //! - **L** References fall only when the index applies the commit; the run waits for the end of the log.
 //! - **S** A hit names an id, never a place. A place moved before the commit is as good; its pack is settled, so
 //!   nothing of this write is in it without the index knowing.
@@ -63,11 +67,15 @@ mod schedule;
 mod settings;
 
 #[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
 mod matrix_tests;
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod testing_plain;
 
 pub use plain::{PlainCensus, PlainFiles};
 pub use report::{GcAction, GcPhase, GcPlan, GcProgress, GcReport, OnProgress, PackPlan};

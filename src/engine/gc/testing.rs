@@ -98,7 +98,7 @@ pub(crate) fn content(seed: u64) -> Bytes {
     chunk(seed).payload
 }
 
-fn body(seeds: &[u64]) -> Vec<u8> {
+pub(super) fn body(seeds: &[u64]) -> Vec<u8> {
     seeds.iter().flat_map(|seed| content(*seed)).collect()
 }
 
@@ -433,7 +433,11 @@ impl World {
     /// I1: everything acknowledged is there; I3: the references are those of a recount; nothing is damaged.
     pub(crate) async fn verify(&self, context: &str) {
         self.follow().await;
-        for key in self.acknowledged.keys() {
+        for (key, seeds) in &self.acknowledged {
+            if let Some(bytes) = self.read_plain(key).await {
+                assert!(bytes == body(seeds), "{key}: {context}");
+                continue;
+            }
             let read = self.begin_read(key).await;
             self.finish_read(&read.unwrap_or_else(|| panic!("{key} is gone: {context}")));
         }
@@ -448,6 +452,7 @@ impl World {
             self.gc().await.unwrap();
         }
         assert_eq!(self.index.counts().unwrap().unreferenced, 0, "unused chunks stay: {context}");
+        self.no_file_of_nobody(context).await;
         for (pack, sizes) in super::plan::sealed_sizes(&self.packs, &self.index).unwrap() {
             assert!(
                 sizes.live > 0 && sizes.garbage() < 16 << 10,

@@ -12,13 +12,12 @@ use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
-use parking_lot::RwLock;
+use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub(super) const FORMAT: u64 = 2;
@@ -54,7 +53,7 @@ pub(super) struct Store {
     dir: PathBuf,
     settings: IndexSettings,
     /// `None`: closed, and could not be opened again yet.
-    handles: RwLock<Option<Arc<Handles>>>,
+    handles: RwLock<Option<Handles>>,
     /// Why nothing can be written until [`Self::reopen`].
     failure: watch::Sender<Option<String>>,
     /// Rows of `owed` for nodes in use that could not be read.
@@ -115,7 +114,7 @@ impl Handles {
 
 impl Store {
     pub(super) fn open(dir: &Path, settings: &IndexSettings) -> Result<Self, fjall::Error> {
-        let handles = Arc::new(Handles::open(dir, settings)?);
+        let handles = Handles::open(dir, settings)?;
         Ok(Self {
             dir: dir.to_owned(),
             settings: settings.clone(),
@@ -126,8 +125,10 @@ impl Store {
     }
 
     /// For one operation: see [`Self::reopen`].
-    pub(super) fn handles(&self) -> Result<Arc<Handles>, EngineError> {
-        self.handles.read().clone().ok_or(EngineError::Busy("the chunk index is being opened anew"))
+    pub(super) fn handles(&self) -> Result<MappedRwLockReadGuard<'_, Handles>, EngineError> {
+        let handles = self.handles.read_recursive();
+        RwLockReadGuard::try_map(handles, Option::as_ref)
+            .map_err(|_| EngineError::Busy("the chunk index is closed until its device takes writes"))
     }
 
     pub(super) const fn failure(&self) -> &watch::Sender<Option<String>> {
@@ -157,20 +158,12 @@ impl Store {
     pub(super) fn reopen(&self) -> Result<(), EngineError> {
         const PROBE_BYTES: usize = 8 << 20;
         const PATIENCE: Duration = Duration::from_secs(10);
-        let mut handles = self.handles.write();
         probe(&self.dir, PROBE_BYTES)?;
-        let begun = Instant::now();
-        while let Some(open) = handles.take() {
-            match Arc::try_unwrap(open) {
-                Ok(open) => drop(open),
-                Err(open) => *handles = Some(open),
-            }
-            if handles.is_some() && begun.elapsed() > PATIENCE {
-                return Err(EngineError::Busy("the chunk index is in use; it is opened anew later"));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        *handles = Some(Arc::new(Handles::open(&self.dir, &self.settings).map_err(fjall_error)?));
+        let in_use = EngineError::Busy("the chunk index is in use; it is opened anew later");
+        let mut handles = self.handles.try_write_for(PATIENCE).ok_or(in_use)?;
+        // The old one must be closed before: it holds the directory.
+        drop(handles.take());
+        *handles = Some(Handles::open(&self.dir, &self.settings).map_err(fjall_error)?);
         Ok(())
     }
 
