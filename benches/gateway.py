@@ -240,7 +240,8 @@ def list_(binary, options):
         client = Client(server.host)
         client.put("/bench", b"")
         spread(server.host, 32, options.keys // 32, list_name, 16)
-        took = []
+        # The first connection has been idle for too long.
+        client, took = Client(server.host), []
         for _ in range(20):
             began = time.monotonic()
             answer = client.request("GET", "/bench", "delimiter=%2F&list-type=2").read()
