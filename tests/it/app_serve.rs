@@ -1,5 +1,6 @@
 //! A server's life: readiness, drain, restarts, a lost index, a full disk.
 
+use super::support::noise;
 use super::support::sediment::{Sediment, run};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -8,14 +9,6 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-
-/// Bytes that neither compress nor repeat.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    use sediment::sys::{Random, SeededRandom};
-    let mut bytes = vec![0; len];
-    SeededRandom::new(seed).fill(&mut bytes);
-    bytes
-}
 
 async fn put(client: &Client, key: &str, body: &[u8]) {
     let body = ByteStream::from(body.to_vec());
@@ -60,6 +53,39 @@ async fn i1_objects_survive_stops_kills_and_a_lost_index() {
     server.stop();
     let checked = run(dir.path(), &["fsck", "--deep"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_an_open_upload_goes_on_after_a_kill() {
+    use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+    let dir = tempfile::tempdir().unwrap();
+    let server = Sediment::serve(dir.path(), &[]);
+    let client = server.client();
+    client.create_bucket().bucket("bucket").send().await.unwrap();
+    let upload = client.create_multipart_upload().bucket("bucket").key("k").send().await.unwrap();
+    let id = upload.upload_id().unwrap();
+    let parts = [noise(11, 5 << 20), noise(12, 1 << 20)];
+    let send = async |client: &Client, number: i32| {
+        let body = ByteStream::from(parts[number as usize - 1].clone());
+        let part = client.upload_part().bucket("bucket").key("k").upload_id(id).part_number(number);
+        part.body(body).send().await.unwrap().e_tag().unwrap().to_owned()
+    };
+    let first = send(&client, 1).await;
+    server.kill();
+
+    let server = Sediment::serve(dir.path(), &[]);
+    let client = server.client();
+    let listed = client.list_parts().bucket("bucket").key("k").upload_id(id).send().await.unwrap();
+    assert_eq!(listed.parts()[0].e_tag(), Some(first.as_str()));
+    let second = send(&client, 2).await;
+    let done = [(1, &first), (2, &second)]
+        .map(|(number, tag)| CompletedPart::builder().part_number(number).e_tag(tag).build());
+    let done = CompletedMultipartUpload::builder().set_parts(Some(done.to_vec())).build();
+    let complete = client.complete_multipart_upload().bucket("bucket").key("k").upload_id(id);
+    complete.multipart_upload(done).send().await.unwrap();
+    assert!(get(&client, "k").await == parts.concat());
+    server.stop();
+    assert!(run(dir.path(), &["fsck", "--deep"]).status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app_cli;
+mod app_redis;
 mod app_serve;
 mod app_start;
 mod architecture;

@@ -3,3 +3,11 @@
 pub mod redis;
 pub mod sediment;
 pub mod wire;
+
+/// Bytes that neither compress nor repeat.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    use ::sediment::sys::{Random, SeededRandom};
+    let mut bytes = vec![0; len];
+    SeededRandom::new(seed).fill(&mut bytes);
+    bytes
+}
