@@ -26,6 +26,9 @@ pub enum RequestBodyError {
     Stalled(#[source] io::Error),
     #[error("the body ended early or was malformed: {0}")]
     Broken(#[from] hyper::Error),
+    /// HTTP/2: the stream was reset, which hyper takes for an end when the reason is "no error".
+    #[error("the body was given up")]
+    Reset(#[source] io::Error),
 }
 
 /// A request's body. It fails when nothing arrives for too long while somebody waits for it, or too little in all.
@@ -38,11 +41,13 @@ pub struct RequestBody {
     /// For the client; not the time that the bytes were worked on.
     waited: Duration,
     received_bytes: u64,
+    is_http2: bool,
 }
 
 impl RequestBody {
-    pub(super) const fn new(incoming: Incoming, pace: Pace) -> Self {
-        Self { incoming, pace, timer: None, waiting_since: None, waited: Duration::ZERO, received_bytes: 0 }
+    pub(super) const fn new(incoming: Incoming, pace: Pace, is_http2: bool) -> Self {
+        let (timer, waiting_since, waited) = (None, None, Duration::ZERO);
+        Self { incoming, pace, timer, waiting_since, waited, received_bytes: 0, is_http2 }
     }
 }
 
@@ -59,6 +64,10 @@ impl Body for RequestBody {
             this.waited += this.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
             this.received_bytes += data.map_or(0, Bytes::len) as u64;
+            if frame.is_none() && this.is_http2 && !this.incoming.is_end_stream() {
+                let reset = io::ErrorKind::UnexpectedEof.into();
+                return Poll::Ready(Some(Err(RequestBodyError::Reset(reset))));
+            }
             return Poll::Ready(frame.map(|f| f.map_err(RequestBodyError::from)));
         }
         let left = this.pace.allows(this.received_bytes).saturating_sub(this.waited).min(this.pace.grace);

@@ -248,7 +248,8 @@ async fn answer(
     }
     request.extensions_mut().insert(peer);
     let pace = shared.settings.body_pace();
-    let response = (shared.handler)(request.map(|body| RequestBody::new(body, pace))).await;
+    let is_http2 = request.version() == Version::HTTP_2;
+    let response = (shared.handler)(request.map(|body| RequestBody::new(body, pace, is_http2))).await;
     open.handled();
     Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace())))
 }

@@ -30,6 +30,16 @@ async fn echo(
             );
         }
         "/wait" => release.notified().await,
+        "/cut" => {
+            // In a task of its own, which outlives the request.
+            tokio::spawn(async move {
+                if request.into_body().collect().await.is_ok() {
+                    served.fetch_add(100, Ordering::SeqCst);
+                }
+                release.notify_one();
+            });
+            return std::future::pending().await;
+        }
         "/refuse" => {
             let mut response = Response::new(full("no"));
             *response.status_mut() = StatusCode::FORBIDDEN;
@@ -335,4 +345,28 @@ async fn http2_is_served_within_its_own_limit() {
     tokio::spawn(connection);
     assert!(second.send_request(request()).await.is_err());
     assert_eq!(send.send_request(request()).await.unwrap().status(), 200);
+}
+
+/// hyper takes a reset without an error for the end of the body.
+#[tokio::test]
+async fn i2_a_body_given_up_over_http2_has_not_ended() {
+    let fixture = serve(HttpSettings::default()).await;
+    for (reason, is_whole) in
+        [(Some(h2::Reason::NO_ERROR), false), (Some(h2::Reason::CANCEL), false), (None, true)]
+    {
+        let (client, connection) = h2::client::handshake(fixture.connect().await).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = client.ready().await.unwrap();
+        let put = Request::put("http://h/cut").body(()).unwrap();
+        let before = fixture.served.load(Ordering::SeqCst);
+        let (_response, mut send) = client.send_request(put, false).unwrap();
+        send.send_data(Bytes::from_static(b"some of it"), reason.is_none()).unwrap();
+        while fixture.served.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+        reason.into_iter().for_each(|reason| send.send_reset(reason));
+        tokio::time::timeout(SOON, fixture.release.notified()).await.expect("the body never ends");
+        let whole = fixture.served.load(Ordering::SeqCst) - before;
+        assert_eq!(whole, if is_whole { 101 } else { 1 }, "{reason:?}");
+    }
 }

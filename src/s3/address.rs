@@ -41,9 +41,12 @@ impl Domains {
     /// The bucket that the host names, if it lies below one of the names.
     fn bucket(&self, host: &str) -> Option<String> {
         let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
-        let below =
-            |domain: &String| name.strip_suffix(domain.as_str())?.strip_suffix('.').map(str::to_owned);
-        self.0.iter().filter_map(below).find(|bucket| !bucket.is_empty())
+        // The longest of the names that fit: with `example.com` and `s3.example.com`, the latter is no bucket.
+        let rest = |domain: &&String| name.strip_suffix(domain.as_str());
+        let fits = |domain: &&String| rest(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let domain = self.0.iter().filter(fits).max_by_key(|domain| domain.len())?;
+        let bucket = name.strip_suffix(domain.as_str())?.strip_suffix('.')?;
+        (!bucket.is_empty()).then(|| bucket.to_owned())
     }
 }
 
@@ -130,6 +133,10 @@ mod tests {
             assert_eq!(of(plain, "/buck/k"), Ok(object("buck", "k")), "{plain}");
             assert_eq!(of(plain, "/"), Ok(Address::Service), "{plain}");
         }
+        let domains = Domains::new(&["example.com".to_owned(), "s3.example.com".to_owned()]).unwrap();
+        assert_eq!(domains.bucket("s3.example.com"), None);
+        assert_eq!(domains.bucket("b.s3.example.com").as_deref(), Some("b"));
+        assert_eq!(domains.bucket("b.example.com").as_deref(), Some("b"));
         assert!(Domains::new(&["s3.example.com:9000".to_owned()]).is_err());
         assert!(Domains::new(&["*.example.com".to_owned()]).is_err());
     }

@@ -33,8 +33,11 @@ pub(super) fn length(asked: Option<i64>) -> Option<u64> {
     asked.and_then(|n| u64::try_from(n).ok())
 }
 
+/// Several lines are one list; one that cannot be read matches nothing, rather than anything.
 fn header_condition(headers: &HeaderMap, name: &str) -> Option<ETagCondition> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(ETagCondition::parse)
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::to_str).collect();
+    let text = (!lines.is_empty()).then(|| lines.into_iter().collect::<Result<Vec<_>, _>>())?;
+    Some(text.map_or(ETagCondition::OneOf(Vec::new()), |lines| ETagCondition::parse(&lines.join(","))))
 }
 
 /// Of a read, or of a copy on its source. A date that is none does not count.

@@ -244,6 +244,11 @@ fn input(error: &InputError) -> (StatusCode, Code, Words) {
         InputError::Incomplete | InputError::Io(_) => {
             (StatusCode::BAD_REQUEST, Code::IncompleteBody, "The request body terminated unexpectedly".into())
         }
+        InputError::Trailer => (
+            StatusCode::BAD_REQUEST,
+            custom("MalformedTrailerError"),
+            "The request contained trailing data that was not well-formed or did not conform to our published schema.".into(),
+        ),
         InputError::Malformed(why) => {
             (StatusCode::BAD_REQUEST, Code::InvalidRequest, format!("The body is malformed: {why}").into())
         }

@@ -65,7 +65,36 @@ pub(super) fn finish(
         let body = Full::new(document).map_err(|never| match never {});
         return Response::from_parts(head, body.boxed_unsync());
     }
+    let is_document = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
+    // An object's bytes are a stream, and never touched, whatever their type.
+    if is_document
+        && !no_body
+        && let Some(document) = body.take_bytes()
+    {
+        let document = reference_controls(document);
+        head.headers.remove(header::CONTENT_LENGTH);
+        let body = Full::new(document).map_err(|never| match never {});
+        return Response::from_parts(head, body.boxed_unsync());
+    }
     Response::from_parts(head, body.map_err(Into::into).boxed_unsync())
+}
+
+/// Keys may hold control characters. Written as they are, no parser would take the document, or it would take a carriage
+/// return for a line feed; they become character references, as AWS writes them.
+fn reference_controls(document: Bytes) -> Bytes {
+    let is_special = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\n');
+    if !document.iter().any(is_special) {
+        return document;
+    }
+    let mut written = Vec::with_capacity(document.len() + 64);
+    for byte in &document {
+        if is_special(byte) {
+            written.extend_from_slice(format!("&#x{byte:x};").as_bytes());
+        } else {
+            written.push(*byte);
+        }
+    }
+    written.into()
 }
 
 fn annotate(document: &Bytes, fields: &Fields, id: &str, resource: &str) -> Bytes {

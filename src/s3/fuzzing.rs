@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 /// However the bytes are cut into reads, the body is the same, and never longer than announced.
 pub fn aws_chunked(length: u64, pieces: &[Vec<u8>]) {
     let decode = |pieces: &[Vec<u8>]| {
-        let mut decoder = Decoder::new(None, true, length);
+        let mut decoder = Decoder::new(None, Some(vec!["x-amz-checksum-crc32".to_owned()]), length);
         let mut out = Vec::new();
         let fed = pieces.iter().try_for_each(|piece| decoder.decode(Bytes::copy_from_slice(piece), &mut out));
         let decoded = out.concat();

@@ -117,7 +117,7 @@ impl S3Gateway {
         check_headers(&head, &self.owner)?;
         let shape = Shape::of(&head, &address, &query);
         let Verified { principal, payload } = verified;
-        let upload_head = UploadHead::parse(&head, payload, shape == Shape::Upload)?;
+        let upload_head = UploadHead::parse(&head, payload, shape == Shape::Upload, body.is_end_stream())?;
         let upload = Upload::new(upload_head, body, Arc::clone(traffic));
         let document = match shape {
             Shape::Upload => None,

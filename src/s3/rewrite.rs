@@ -39,8 +39,8 @@ const READ_AS_SENT: [&str; 11] = [
 ];
 const METADATA: &str = "x-amz-meta-";
 
-/// Moves what a presigned URL carries in its query to the headers, where it belongs, and takes the signature away.
-/// All of it is signed.
+/// Moves what a presigned URL carries in its query to the headers, where it belongs, and takes the signature away, and
+/// checksums. All of it is signed.
 ///
 /// # Errors
 /// When a value stands in both places, or cannot be a header's.
@@ -52,7 +52,7 @@ pub(super) fn hoist(query: &mut Query, headers: &mut HeaderMap) -> Result<(), Re
     let is_ours = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
     for (name, value) in query.take(is_ours) {
         let name = name.to_ascii_lowercase();
-        if is_of_the_signature(&name) {
+        if is_of_the_signature(&name) || is_of_no_body(&name) {
             continue;
         }
         let header = HeaderName::try_from(name.as_str()).map_err(|_| wrong(&name))?;
@@ -77,6 +77,28 @@ fn is_of_the_signature(name: &str) -> bool {
     )
 }
 
+/// SDKs put the checksum of an empty body into the URLs that they presign; S3 takes no notice of checksums there.
+fn is_of_no_body(name: &str) -> bool {
+    let kept = ["x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"];
+    name == "x-amz-sdk-checksum-algorithm" || (name.starts_with("x-amz-checksum-") && !kept.contains(&name))
+}
+
+/// Headers that are lists, and may come in several lines.
+const LISTS: [header::HeaderName; 3] =
+    [header::CACHE_CONTROL, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE];
+
+fn join_lists(headers: &mut HeaderMap) {
+    for name in LISTS {
+        let values: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+        if values.len() < 2 {
+            continue;
+        }
+        if let Ok(joined) = HeaderValue::from_bytes(&values.join(&b", "[..])) {
+            headers.insert(name, joined);
+        }
+    }
+}
+
 /// `length` is the body's, where it is known.
 ///
 /// # Errors
@@ -88,6 +110,7 @@ pub(super) fn rewrite(
     length: Option<u64>,
     body: Body,
 ) -> Result<http::Request<Body>, Refusal> {
+    join_lists(&mut head.headers);
     let sent = head.headers.clone();
     for name in OF_THE_TRANSFER.iter().chain(&READ_AS_SENT) {
         head.headers.remove(*name);

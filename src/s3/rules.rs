@@ -4,6 +4,7 @@ use super::address::Address;
 use super::ops::is_implemented;
 use super::query::Query;
 use super::refusal::{Refusal, refuse};
+use crate::types::ChecksumAlgorithm;
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use s3s::S3ErrorCode as Code;
 
@@ -145,9 +146,34 @@ pub(super) fn check_headers(head: &Parts, owner: &str) -> Result<(), Refusal> {
             return Err(not_implemented(what));
         }
     }
+    check_checksums(headers)?;
     check_acl(headers)?;
     if head.method == Method::POST && is_form(headers) {
         return Err(not_implemented("POST uploads from HTML forms"));
+    }
+    Ok(())
+}
+
+/// A checksum of an algorithm that is not known cannot be compared, and must not look as if it had been.
+fn check_checksums(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_known = |name: &str| {
+        let is_about = matches!(name, "algorithm" | "mode" | "type");
+        is_about || ChecksumAlgorithm::from_name(name).is_some()
+    };
+    let unknown = |name: &str| name.strip_prefix("x-amz-checksum-").is_some_and(|name| !is_known(name));
+    if let Some(name) = headers.keys().map(http::HeaderName::as_str).find(|name| unknown(name)) {
+        return Err(not_implemented(name));
+    }
+    let named = headers.get_all("x-amz-sdk-checksum-algorithm").iter().map(|name| (name, ""));
+    let trailing = headers.get_all("x-amz-trailer").iter().map(|name| (name, "x-amz-checksum-"));
+    for (names, prefix) in named.chain(trailing) {
+        let names = names.to_str().unwrap_or("?").to_ascii_lowercase();
+        for name in names.split(',').map(str::trim) {
+            let algorithm = name.strip_prefix(prefix).and_then(ChecksumAlgorithm::from_name);
+            if algorithm.is_none() {
+                return Err(not_implemented(&format!("the checksum {name}")));
+            }
+        }
     }
     Ok(())
 }

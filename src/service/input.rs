@@ -18,6 +18,8 @@ pub enum InputError {
     /// A chunk or trailer signature does not fit.
     #[error("a signature inside the body is wrong")]
     Signature,
+    #[error("the trailing headers are not those announced")]
+    Trailer,
     #[error("the framing of the body is malformed: {0}")]
     Malformed(String),
     #[error("the body came too slowly")]

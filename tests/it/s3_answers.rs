@@ -147,6 +147,11 @@ fn conditions_take_every_form_of_date_and_ignore_what_is_none() {
     assert_eq!(with("if-none-match", &format!("\"0\", {etag}")), 304);
     assert_eq!(with("if-match", "*"), 200);
     assert_eq!(with("if-match", etag.trim_matches('"')), 200);
+    let put = |lines: &[(&str, &str)]| {
+        let put = lines.iter().fold(request("PUT", "/bucket/k").body(*b"x"), |put, (n, v)| put.header(n, v));
+        wire.send(&put).status
+    };
+    assert_eq!(put(&[("if-match", "\"0\""), ("cache-control", "no-store")]), 412);
 }
 
 #[test]
@@ -155,6 +160,7 @@ fn headers_come_back_as_they_were_sent() {
     let put = request("PUT", "/bucket/headers")
         .header("expires", "0")
         .header("cache-control", "no-store")
+        .header("cache-control", "private")
         .header("content-disposition", "attachment; filename=\"a b\"")
         .header("content-language", "de, en")
         .header("x-amz-meta-plain", "a  b")
@@ -165,7 +171,7 @@ fn headers_come_back_as_they_were_sent() {
     let got = wire.send(&request("HEAD", "/bucket/headers"));
     for (name, value) in [
         ("expires", "0"),
-        ("cache-control", "no-store"),
+        ("cache-control", "no-store, private"),
         ("content-disposition", "attachment; filename=\"a b\""),
         ("content-language", "de, en"),
         ("content-type", "binary/octet-stream"),
@@ -202,6 +208,8 @@ fn listings_have_owners_and_encodings_where_they_are_asked_for() {
         assert!(encoded.body.contains(shown), "{shown} in {}", encoded.body);
     }
     assert!(!encoded.body.contains("<Owner>"));
+    let plain = list("list-type=2");
+    assert!(plain.body.contains("<Key>&#x1;</Key>") && !plain.body.contains('\u{1}'), "{}", plain.body);
     assert!(list("list-type=2&fetch-owner=true&encoding-type=url").body.contains("<Owner>"));
     assert!(list("encoding-type=url").body.contains("<Owner>"));
     assert_eq!(list("list-type=2&encoding-type=base64").refusal(), (400, "InvalidArgument"));

@@ -53,6 +53,11 @@ fn i6_unsigned_chunks_with_a_trailer_are_what_the_trailer_says() {
     assert_eq!(put.refusal(), (400, "BadDigest"));
     let put = wire.send(&trailing("wrong", "crc32c").body(plain_chunks(&[BODY], "")));
     assert_eq!(put.refusal(), (400, "MalformedTrailerError"));
+    let both = format!("{wrong}x-amz-checksum-sha256:{sha256}\r\n");
+    let put = wire.send(&trailing("wrong", "sha256").body(plain_chunks(&[BODY], &both)));
+    assert_eq!(put.refusal(), (400, "MalformedTrailerError"));
+    let known = trailing("wrong", "crc32c").header("x-amz-checksum-sha256", &sha256);
+    assert_eq!(wire.send(&known.body(plain_chunks(&[BODY], &wrong))).refusal(), (400, "InvalidRequest"));
     let nonsense = "x-amz-checksum-crc32c:nonsense\r\n";
     let put = wire.send(&trailing("wrong", "crc32c").body(plain_chunks(&[BODY], nonsense)));
     assert_eq!(put.refusal(), (400, "InvalidRequest"));
@@ -166,6 +171,10 @@ fn i6_documents_are_what_was_signed_and_hashed() {
         wire.send(&request("POST", "/bucket?delete=").body(bomb.as_str())).refusal(),
         (400, "MalformedXML")
     );
+    let mut keys = "<Object><Key>kept</Key></Object>".repeat(1000);
+    keys.push_str(&format!("<Object><Key>{}</Key></Object>", "k".repeat(1025)));
+    let many = request("POST", "/bucket?delete=").body(format!("<Delete>{keys}</Delete>"));
+    assert_eq!(wire.send(&many).refusal(), (400, "MalformedXML"));
     assert!(stored(&wire, "kept").is_some());
     let chunked = request("POST", "/bucket?delete=")
         .payload(UNSIGNED_TRAILER)

@@ -46,9 +46,11 @@ fn what_a_url_carries_for_a_header_counts_as_one() {
     let put = |query: &str| request("PUT", &format!("/bucket/hoisted?{query}")).presigned(60).body(*b"hello");
     assert_eq!(wire.send(&put("x-amz-meta-colour=blue&x-amz-sdk-checksum-algorithm=CRC32")).status, 200);
     assert_eq!(wire.send(&request("HEAD", "/bucket/hoisted")).headers["x-amz-meta-colour"], "blue");
-    let wrong = wire.send(&put("x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"));
-    assert_eq!(wrong.refusal(), (400, "BadDigest"));
-    assert_eq!(wire.send(&put("x-amz-checksum-crc32=NhCmhg%3D%3D")).status, 200);
+    // Of a body that is not there yet, as the SDK for JavaScript presigns.
+    assert_eq!(
+        wire.send(&put("x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32")).status,
+        200
+    );
     assert_eq!(wire.send(&put("x-amz-tagging=a%3Db")).refusal(), (501, "NotImplemented"));
 }
 
@@ -102,6 +104,14 @@ fn i6_what_a_header_asks_for_is_done_or_refused() {
     assert_eq!(put("x-amz-grant-read", "id=1").refusal(), (400, "AccessControlListNotSupported"));
     assert_eq!(put("x-amz-expected-bucket-owner", "111122223333").refusal(), (403, "AccessDenied"));
     assert_eq!(put("x-amz-trailer", "x-amz-checksum-crc32").refusal(), (400, "InvalidRequest"));
+    for (name, value) in [
+        ("x-amz-checksum-sha512", "AAAA"),
+        ("x-amz-checksum-xxhash64", "AAAA"),
+        ("x-amz-sdk-checksum-algorithm", "MD5"),
+        ("x-amz-trailer", "x-amz-checksum-xxhash64"),
+    ] {
+        assert_eq!(put(name, value).refusal(), (501, "NotImplemented"), "{name}");
+    }
     assert_eq!(body(&wire, "x"), None);
     assert_eq!(put("x-amz-acl", "private").status, 200);
     assert_eq!(put("content-type", "multipart/form-data; boundary=x").status, 200);

@@ -17,20 +17,33 @@ pub(super) struct Subject<'a> {
     pub(super) payload: &'a str,
 }
 
-/// How a path can be written in the canonical request: S3 encodes each character once. Some clients send reserved
-/// characters bare and sign them so.
+/// How clients write the canonical request. The bytes of the request are the same whichever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PathForm {
-    Encoded,
-    AsSent,
+pub(super) enum Form {
+    /// Each character of the path encoded once, and spaces in headers folded: as S3's reference has it.
+    Reference,
+    /// Some clients send reserved characters bare and sign them so.
+    PathAsSent,
+    /// botocore folds tabs too.
+    TabsFolded,
+}
+
+impl Form {
+    pub(super) const ALL: [Self; 3] = [Self::Reference, Self::PathAsSent, Self::TabsFolded];
+
+    const fn folds(self, byte: u8) -> bool {
+        byte == b' ' || (byte == b'\t' && matches!(self, Self::TabsFolded))
+    }
 }
 
 impl Subject<'_> {
-    fn canonical_request(&self, claim: &Claim, path: PathForm) -> Vec<u8> {
+    fn canonical_request(&self, claim: &Claim, form: Form) -> Vec<u8> {
         let sent = self.head.uri.path();
-        let path = match path {
-            PathForm::AsSent => sent.to_owned(),
-            PathForm::Encoded => decode(sent).map_or_else(|| sent.to_owned(), |path| encode(&path, true)),
+        let path = match form {
+            Form::PathAsSent => sent.to_owned(),
+            Form::Reference | Form::TabsFolded => {
+                decode(sent).map_or_else(|| sent.to_owned(), |path| encode(&path, true))
+            }
         };
         let mut text = Vec::with_capacity(512);
         let mut line = |bytes: &[u8]| {
@@ -43,7 +56,7 @@ impl Subject<'_> {
         for name in &claim.headers {
             let mut header = name.clone().into_bytes();
             header.push(b':');
-            self.value(name, &mut header);
+            self.value(name, form, &mut header);
             line(&header);
         }
         line(b"");
@@ -53,26 +66,26 @@ impl Subject<'_> {
     }
 
     /// A header's values, joined by commas, without space around them and with single spaces inside.
-    fn value(&self, name: &str, into: &mut Vec<u8>) {
+    fn value(&self, name: &str, form: Form, into: &mut Vec<u8>) {
         if name == "host" {
-            return squeeze(self.host.as_bytes(), into);
+            return squeeze(self.host.as_bytes(), form, into);
         }
         for (number, value) in self.head.headers.get_all(name).iter().enumerate() {
             if number > 0 {
                 into.push(b',');
             }
-            squeeze(value.as_bytes(), into);
+            squeeze(value.as_bytes(), form, into);
         }
     }
 
-    pub(super) fn string_to_sign(&self, claim: &Claim, signed_at: &SignedAt, path: PathForm) -> String {
-        let hash = hex::encode(Sha256::digest(self.canonical_request(claim, path)));
+    pub(super) fn string_to_sign(&self, claim: &Claim, signed_at: &SignedAt, form: Form) -> String {
+        let hash = hex::encode(Sha256::digest(self.canonical_request(claim, form)));
         format!("{}\n{}\n{}\n{hash}", super::ALGORITHM, signed_at.text, claim.scope())
     }
 }
 
-fn squeeze(value: &[u8], into: &mut Vec<u8>) {
-    let words = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+fn squeeze(value: &[u8], form: Form, into: &mut Vec<u8>) {
+    let words = value.split(|byte| form.folds(*byte)).filter(|word| !word.is_empty());
     for (number, word) in words.enumerate() {
         if number > 0 {
             into.push(b' ');

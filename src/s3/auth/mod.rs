@@ -16,7 +16,7 @@ use super::credentials::Credentials;
 use super::query::Query;
 use super::refusal::{Refusal, refuse};
 use crate::types::Principal;
-use canonical::{PathForm, Subject};
+use canonical::{Form, Subject};
 use claim::{Claim, Presigned, SignedAt};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -68,7 +68,7 @@ impl Authenticator {
         now: OffsetDateTime,
     ) -> Result<Verified, Refusal> {
         let made = made(head, query)?;
-        self.check_scope(&made.claim)?;
+        self.check_scope(&made)?;
         check_time(&made, now)?;
         check_coverage(&made.claim, head, host)?;
         if head.headers.contains_key("x-amz-security-token")
@@ -92,21 +92,30 @@ impl Authenticator {
         })
     }
 
-    fn check_scope(&self, claim: &Claim) -> Result<(), Refusal> {
-        let malformed = |message: &str| {
+    fn check_scope(&self, made: &Made) -> Result<(), Refusal> {
+        let wrong = |message: &str| {
+            if made.expires_seconds.is_some() {
+                return query_error(&format!("Error parsing the X-Amz-Credential parameter; {message}"));
+            }
             let message = format!("The authorization header is malformed; {message}");
-            refuse(Code::AuthorizationHeaderMalformed, message).with("Region", &self.region)
+            refuse(Code::AuthorizationHeaderMalformed, message)
         };
-        if claim.region != self.region {
-            let region: String = claim.region.chars().take(64).collect();
-            return Err(malformed(&format!("the region '{region}' is wrong; expecting '{}'", self.region))
+        if made.claim.region != self.region {
+            let region: String = made.claim.region.chars().take(64).collect();
+            return Err(wrong(&format!("the region '{region}' is wrong; expecting '{}'", self.region))
+                .with("Region", &self.region)
                 .header("x-amz-bucket-region", &self.region));
         }
-        if claim.service != "s3" {
-            return Err(malformed("incorrect service. This endpoint belongs to \"s3\"."));
+        if made.claim.service != "s3" {
+            return Err(wrong("incorrect service. This endpoint belongs to \"s3\"."));
         }
         Ok(())
     }
+}
+
+fn query_error(message: &str) -> Refusal {
+    refuse(Code::Custom("AuthorizationQueryParametersError".into()), message.to_owned())
+        .status(StatusCode::BAD_REQUEST)
 }
 
 /// The one claim that a request makes.
@@ -167,15 +176,11 @@ fn from_query(query: &Query) -> Result<Option<Made>, Refusal> {
     if !["x-amz-signature", "x-amz-algorithm", "x-amz-credential"].into_iter().any(says_one) {
         return Ok(None);
     }
-    let malformed = |message: &str| {
-        refuse(Code::Custom("AuthorizationQueryParametersError".into()), message.to_owned())
-            .status(StatusCode::BAD_REQUEST)
-    };
     let Presigned { claim, signed_at, expires_seconds } = Presigned::parse(query).ok_or_else(|| {
-        malformed("Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters, each of them once.")
+        query_error("Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters, each of them once.")
     })?;
     if !(1..=MAX_EXPIRES_SECONDS).contains(&expires_seconds) {
-        return Err(malformed("X-Amz-Expires must be between 1 and 604800 seconds"));
+        return Err(query_error("X-Amz-Expires must be between 1 and 604800 seconds"));
     }
     Ok(Some(Made { claim, signed_at, expires_seconds: Some(expires_seconds) }))
 }
@@ -187,6 +192,9 @@ fn check_time(made: &Made, now: OffsetDateTime) -> Result<(), Refusal> {
     }
     let age = now - made.signed_at.at;
     let oldest = made.expires_seconds.map_or(MAX_SKEW, |seconds| Duration::seconds(i64::from(seconds)));
+    if age < -MAX_SKEW && made.expires_seconds.is_some() {
+        return Err(refuse(Code::AccessDenied, "Request is not valid yet"));
+    }
     if age < -MAX_SKEW || (made.expires_seconds.is_none() && age > oldest) {
         let message = "The difference between the request time and the server's time is too large.";
         return Err(refuse(Code::RequestTimeTooSkewed, message)
@@ -259,10 +267,10 @@ fn kind_of(made: &Made, head: &Parts, line: &str) -> Result<PayloadKind, Refusal
 }
 
 fn verify(key: &SigningKey, subject: &Subject<'_>, made: &Made) -> Result<(), Refusal> {
-    let fits = |path| {
-        key.verifies(&subject.string_to_sign(&made.claim, &made.signed_at, path), &made.claim.signature)
+    let fits = |form| {
+        key.verifies(&subject.string_to_sign(&made.claim, &made.signed_at, form), &made.claim.signature)
     };
-    if fits(PathForm::Encoded) || fits(PathForm::AsSent) {
+    if Form::ALL.into_iter().any(fits) {
         return Ok(());
     }
     let message = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";

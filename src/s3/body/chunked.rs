@@ -21,6 +21,8 @@ pub(in crate::s3) enum ChunkError {
     Incomplete,
     #[error("a chunk or the trailer has another signature")]
     Signature,
+    #[error("the trailing headers are not those announced")]
+    Trailer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,8 @@ pub(in crate::s3) struct Decoder {
     /// What is not decoded yet of a line.
     line: BytesMut,
     signer: Option<ChunkSigner>,
-    has_trailer: bool,
+    /// The names of the trailing headers that were announced, sorted; `None` where there may be none.
+    announced: Option<Vec<String>>,
     /// Of the present chunk.
     hash: Sha256,
     signature: String,
@@ -54,12 +57,16 @@ pub(in crate::s3) type Trailers = Vec<(String, String)>;
 
 impl Decoder {
     /// `length` is what the body has without the framing.
-    pub(in crate::s3) fn new(signer: Option<ChunkSigner>, has_trailer: bool, length: u64) -> Self {
+    pub(in crate::s3) fn new(
+        signer: Option<ChunkSigner>,
+        announced: Option<Vec<String>>,
+        length: u64,
+    ) -> Self {
         Self {
             state: State::Header,
             line: BytesMut::new(),
             signer,
-            has_trailer,
+            announced,
             hash: Sha256::new(),
             signature: String::new(),
             left: length,
@@ -159,26 +166,26 @@ impl Decoder {
         if signer.accepts_chunk(&hash, &self.signature) { Ok(()) } else { Err(ChunkError::Signature) }
     }
 
-    /// At the end of the body: its trailing headers, of which one that was promised is there, and signed where the
-    /// chunks are.
+    /// At the end of the body: its trailing headers, which are those announced, and signed where the chunks are.
     pub(in crate::s3) fn finish(&mut self) -> Result<Trailers, ChunkError> {
         if self.state != State::Trailer || self.left > 0 {
             return Err(ChunkError::Incomplete);
         }
         let mut trailers = parse_trailers(&self.line)?;
-        if !self.has_trailer && !trailers.is_empty() {
-            return Err(ChunkError::Malformed("there are trailing headers that were not announced"));
+        let Some(announced) = &self.announced else {
+            return if trailers.is_empty() { Ok(trailers) } else { Err(ChunkError::Trailer) };
+        };
+        if let Some(signer) = &mut self.signer {
+            let is_signature = |(name, _): &(String, String)| name == "x-amz-trailer-signature";
+            let at = trailers.iter().position(is_signature).ok_or(ChunkError::Signature)?;
+            let (_, signature) = trailers.remove(at);
+            let lines: String = trailers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+            if !signer.accepts_trailer(&Sha256::digest(lines), &signature) {
+                return Err(ChunkError::Signature);
+            }
         }
-        let Some(signer) = self.signer.as_mut().filter(|_| self.has_trailer) else { return Ok(trailers) };
-        let is_signature = |(name, _): &(String, String)| name == "x-amz-trailer-signature";
-        let at = trailers.iter().position(is_signature).ok_or(ChunkError::Signature)?;
-        let (_, signature) = trailers.remove(at);
-        let lines: String = trailers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        if signer.accepts_trailer(&Sha256::digest(lines), &signature) {
-            Ok(trailers)
-        } else {
-            Err(ChunkError::Signature)
-        }
+        let are_announced = trailers.iter().map(|(name, _)| name).eq(announced);
+        if are_announced { Ok(trailers) } else { Err(ChunkError::Trailer) }
     }
 }
 

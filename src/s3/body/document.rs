@@ -5,7 +5,7 @@ use super::upload::Upload;
 use crate::s3::convert::{checksum_header, content_md5};
 use crate::s3::error::refusal_of;
 use crate::s3::refusal::{Refusal, refuse};
-use crate::service::{ServiceError, digest_of};
+use crate::service::{InputError, ServiceError, digest_of};
 use crate::types::{Checksum, ChecksumAlgorithm};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -16,24 +16,50 @@ use quick_xml::events::Event;
 use s3s::S3ErrorCode as Code;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// 10,000 parts, each with a checksum.
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
-/// All documents that are held at once, in bytes.
-const MAX_DOCUMENTS_BYTES: usize = 64 << 20;
+/// The most parts of a completion, and keys of a deletion.
+const MAX_PARTS: usize = 10_000;
+const MAX_KEYS: usize = 1_000;
+/// A part has up to ten.
+const MAX_ELEMENTS: usize = 12 * MAX_PARTS;
 /// The deepest that S3 defines is below ten.
 const MAX_DEPTH: usize = 32;
+/// Shorter ones have memory of their own, so that they never wait behind long ones.
+const SHORT_BYTES: usize = 64 << 10;
+/// All short and all long documents that are held at once, in bytes.
+const SHORT_POOL_BYTES: usize = 16 << 20;
+const LONG_POOL_BYTES: usize = 64 << 20;
 /// What one permit stands for.
 const PERMIT_BYTES: usize = 1 << 10;
+/// How long a document waits for memory, and may take to come.
+const WAIT: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The memory that documents share.
 #[derive(Debug, Clone)]
-pub(in crate::s3) struct Documents(Arc<Semaphore>);
+pub(in crate::s3) struct Documents {
+    short: Arc<Semaphore>,
+    long: Arc<Semaphore>,
+}
 
 impl Default for Documents {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_DOCUMENTS_BYTES / PERMIT_BYTES)))
+        let pool = |bytes: usize| Arc::new(Semaphore::new(bytes / PERMIT_BYTES));
+        Self { short: pool(SHORT_POOL_BYTES), long: pool(LONG_POOL_BYTES) }
+    }
+}
+
+impl Documents {
+    async fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let pool = if bytes <= SHORT_BYTES { &self.short } else { &self.long };
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        let turn = tokio::time::timeout(WAIT, Arc::clone(pool).acquire_many_owned(permits)).await;
+        let memory = turn.ok().and_then(Result::ok);
+        memory.ok_or_else(|| refusal_of(ServiceError::Busy("the memory for documents is used up")))
     }
 }
 
@@ -41,7 +67,7 @@ impl Default for Documents {
 #[derive(Debug)]
 pub(in crate::s3) struct Document {
     pub(in crate::s3) bytes: Bytes,
-    _memory: Option<OwnedSemaphorePermit>,
+    _memory: OwnedSemaphorePermit,
 }
 
 /// `checksums` are those of the document that the head holds.
@@ -61,8 +87,21 @@ pub(in crate::s3) async fn read_document(
     if most > MAX_DOCUMENT_BYTES {
         return Err(too_long());
     }
-    let permits = u32::try_from(most.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-    let memory = Arc::clone(&documents.0).acquire_many_owned(permits).await.ok();
+    let memory = documents.memory(most).await?;
+    let read = tokio::time::timeout(PATIENCE, read_all(upload, most)).await;
+    let bytes = read.map_err(|_| refusal_of(InputError::TimedOut.into()))??;
+    check_hashes(&bytes, headers, checksums, upload).map_err(refusal_of)?;
+    if bytes.len() <= SHORT_BYTES {
+        check_xml(&bytes)?;
+    } else {
+        let document = bytes.clone();
+        let checked = tokio::task::spawn_blocking(move || check_xml(&document)).await;
+        checked.map_err(|_| refusal_of(ServiceError::Internal("a document's check ended early")))??;
+    }
+    Ok(Document { bytes, _memory: memory })
+}
+
+async fn read_all(upload: &Upload, most: usize) -> Result<Bytes, Refusal> {
     let mut bytes = BytesMut::new();
     let mut stream = upload.take_stream();
     while let Some(frame) = stream.next().await {
@@ -73,13 +112,10 @@ pub(in crate::s3) async fn read_document(
         }
         bytes.extend_from_slice(&frame);
     }
-    if let Some(size) = upload.size.filter(|size| *size != bytes.len() as u64) {
-        return Err(incomplete(size, bytes.len()));
+    match upload.size.filter(|size| *size != bytes.len() as u64) {
+        Some(size) => Err(incomplete(size, bytes.len())),
+        None => Ok(bytes.freeze()),
     }
-    let bytes = bytes.freeze();
-    check_hashes(&bytes, headers, checksums, upload).map_err(refusal_of)?;
-    check_xml(&bytes)?;
-    Ok(Document { bytes, _memory: memory })
 }
 
 fn too_long() -> Refusal {
@@ -128,7 +164,8 @@ fn check_hashes(
     Ok(())
 }
 
-/// No document types, hence no entities, and no depth that could exhaust a recursive parser's stack.
+/// No document types, hence no entities; no depth that could exhaust a recursive parser's stack, and no more parts or
+/// keys than there may be, since each takes much more memory parsed than written.
 pub(in crate::s3) fn check_xml(bytes: &[u8]) -> Result<(), Refusal> {
     let malformed = || {
         let message =
@@ -136,16 +173,23 @@ pub(in crate::s3) fn check_xml(bytes: &[u8]) -> Result<(), Refusal> {
         refuse(Code::MalformedXML, message)
     };
     let mut reader = Reader::from_reader(bytes);
-    let mut depth = 0usize;
+    let (mut depth, mut parts, mut keys) = (0usize, 0, 0);
+    let mut elements = 0;
     loop {
-        match reader.read_event().map_err(|_| malformed())? {
+        let event = reader.read_event().map_err(|_| malformed())?;
+        match &event {
             Event::Eof => return Ok(()),
             Event::DocType(_) => return Err(malformed()),
             Event::Start(_) => depth += 1,
             Event::End(_) => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > MAX_DEPTH {
+        if let Event::Start(tag) | Event::Empty(tag) = &event {
+            elements += 1;
+            parts += usize::from(tag.local_name().as_ref() == b"Part");
+            keys += usize::from(tag.local_name().as_ref() == b"Object");
+        }
+        if depth > MAX_DEPTH || parts > MAX_PARTS || keys > MAX_KEYS || elements > MAX_ELEMENTS {
             return Err(malformed());
         }
     }

@@ -1,4 +1,4 @@
-use super::{MAX_DEPTH, MAX_DOCUMENT_BYTES, check_xml};
+use super::{MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_ELEMENTS, MAX_KEYS, MAX_PARTS, check_xml};
 
 fn refused(xml: &str) -> bool {
     check_xml(xml.as_bytes()).is_err_and(|refusal| refusal.error.code().as_str() == "MalformedXML")
@@ -16,6 +16,11 @@ fn flat_lists_pass_and_deep_ones_do_not() {
     assert!(refused(&nested(MAX_DEPTH + 1)));
     assert!(refused(&"<a>".repeat(100_000)));
     assert!(!refused(""));
+    let parts =
+        |count| format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", "<Part/>".repeat(count));
+    assert!(!refused(&parts(MAX_PARTS)) && refused(&parts(MAX_PARTS + 1)));
+    assert!(refused(&format!("<Delete>{}</Delete>", "<Object><Key/></Object>".repeat(MAX_KEYS + 1))));
+    assert!(refused(&format!("<a>{}</a>", "<b/>".repeat(MAX_ELEMENTS))));
 }
 
 #[test]

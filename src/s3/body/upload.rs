@@ -21,12 +21,18 @@ pub(in crate::s3) struct UploadHead {
     /// Without framing, in bytes. Unknown only where HTTP's own framing tells the end.
     pub(in crate::s3) size: Option<u64>,
     payload: Payload,
+    announced: Vec<String>,
 }
 
 impl UploadHead {
     /// # Errors
     /// When headers contradict each other, or an upload's length is missing.
-    pub(in crate::s3) fn parse(head: &Parts, payload: Payload, is_upload: bool) -> Result<Self, Refusal> {
+    pub(in crate::s3) fn parse(
+        head: &Parts,
+        payload: Payload,
+        is_upload: bool,
+        is_empty: bool,
+    ) -> Result<Self, Refusal> {
         let length = number(&head.headers, "content-length")?;
         let decoded = number(&head.headers, "x-amz-decoded-content-length")?;
         let has_trailer = matches!(payload, Payload::Chunked { has_trailer: true, .. });
@@ -38,14 +44,24 @@ impl UploadHead {
             Payload::Chunked { .. } => Some(decoded.ok_or_else(missing_length)?),
             Payload::Unsigned | Payload::Hashed(_) => length,
         };
-        let is_framed =
-            head.version >= Version::HTTP_2 || head.headers.contains_key(header::TRANSFER_ENCODING);
+        // HTTP/2 needs no length for its framing, but then a cut could be taken for the end.
+        let is_framed = head.headers.contains_key(header::TRANSFER_ENCODING);
         if size.is_none() && !is_framed && is_upload {
             return Err(missing_length());
         }
-        // Without framing of any kind there is no body.
-        Ok(Self { size: size.or((!is_framed).then_some(0)), payload })
+        let may_come = is_framed || (head.version >= Version::HTTP_2 && !is_empty);
+        Ok(Self { size: size.or((!may_come).then_some(0)), payload, announced: announced(&head.headers) })
     }
+}
+
+/// The names in `x-amz-trailer`, sorted.
+fn announced(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all("x-amz-trailer").iter().filter_map(|value| value.to_str().ok());
+    let names = lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_ascii_lowercase());
+    let mut names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn missing_length() -> Refusal {
@@ -82,7 +98,7 @@ impl Upload {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let UploadHead { size, payload } = head;
+        let UploadHead { size, payload, announced } = head;
         let trailers = Arc::new(Mutex::new(None));
         let frames = body.into_data_stream().map(move |frame| {
             let bytes = frame.map_err(|error| read_error(&error.into()))?;
@@ -93,7 +109,8 @@ impl Upload {
             Payload::Unsigned => (frames.boxed(), None, false),
             Payload::Hashed(hash) => (frames.boxed(), Some(hash), false),
             Payload::Chunked { signer, has_trailer } => {
-                let decoder = Decoder::new(signer, has_trailer, size.unwrap_or_default());
+                let announced = has_trailer.then_some(announced);
+                let decoder = Decoder::new(signer, announced, size.unwrap_or_default());
                 (unframed(frames.boxed(), decoder, Arc::clone(&trailers)), None, has_trailer)
             }
         };
@@ -145,6 +162,7 @@ impl From<ChunkError> for InputError {
             ChunkError::Malformed(why) => Self::Malformed(why.to_owned()),
             ChunkError::Incomplete => Self::Incomplete,
             ChunkError::Signature => Self::Signature,
+            ChunkError::Trailer => Self::Trailer,
         }
     }
 }

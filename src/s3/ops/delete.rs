@@ -4,8 +4,8 @@ use super::{Answer, Operations, caller, refuse};
 use crate::s3::convert::write_conditions;
 use crate::s3::error::s3_error;
 use crate::service::{
-    DeleteItem, DeleteRequest, DeletedItem, ETagCondition, ServiceError, WriteConditions, parse_bucket_name,
-    parse_key, parse_version_id,
+    DeleteItem, DeleteRequest, DeletedItem, ETagCondition, MAX_KEYS, ServiceError, WriteConditions,
+    parse_bucket_name, parse_key, parse_version_id,
 };
 use s3s::dto;
 use s3s::{S3Request, S3Response};
@@ -43,8 +43,9 @@ impl Operations {
         let bucket = parse_bucket_name(&input.bucket)?;
         let quiet = input.delete.quiet == Some(true);
         let (mut items, mut errors) = (Vec::new(), Vec::new());
-        if input.delete.objects.is_empty() {
-            return Err(ServiceError::TooManyKeys { count: 0, maximum: crate::service::MAX_KEYS });
+        let count = input.delete.objects.len();
+        if count == 0 || count > MAX_KEYS {
+            return Err(ServiceError::TooManyKeys { count, maximum: MAX_KEYS });
         }
         for object in input.delete.objects {
             match item(&object) {

@@ -54,15 +54,18 @@ pub(super) fn expected(
     headers: &HeaderMap,
     upload: &Upload,
 ) -> Result<ExpectedChecksum, ServiceError> {
-    if let Some(checksum) = sent.one()? {
-        return Ok(ExpectedChecksum::Known(checksum));
-    }
+    let known = sent.one()?;
     let names = headers.get("x-amz-trailer").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let announced = names.split(',').find_map(|name| {
         ChecksumAlgorithm::from_name(name.trim().to_ascii_lowercase().strip_prefix("x-amz-checksum-")?)
     });
-    match (announced.filter(|_| upload.has_trailer), named) {
-        (Some(algorithm), _) => {
+    match (known, announced.filter(|_| upload.has_trailer)) {
+        (Some(_), Some(_)) => Err(ServiceError::InvalidRequest {
+            reason: "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+                .into(),
+        }),
+        (Some(checksum), None) => Ok(ExpectedChecksum::Known(checksum)),
+        (None, Some(algorithm)) => {
             let upload = upload.clone();
             let value = Box::new(move || {
                 let text = upload.trailer(&checksum_header(algorithm));
@@ -70,7 +73,6 @@ pub(super) fn expected(
             });
             Ok(ExpectedChecksum::Trailer { algorithm, value })
         }
-        (None, Some(algorithm)) => Ok(ExpectedChecksum::Compute(algorithm)),
-        (None, None) => Ok(ExpectedChecksum::None),
+        (None, None) => Ok(named.map_or(ExpectedChecksum::None, ExpectedChecksum::Compute)),
     }
 }
