@@ -1,5 +1,6 @@
 //! Values that many operations share, between s3s and the domain.
 
+use super::dates::date_header;
 use crate::service::{ETagCondition, ReadConditions, ServiceError, WriteConditions};
 use crate::types::{Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UnixMillis};
 use http::{HeaderMap, HeaderValue};
@@ -10,14 +11,6 @@ use time::OffsetDateTime;
 pub(super) fn timestamp(at: UnixMillis) -> dto::Timestamp {
     let nanos = i128::from(at.get()) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
-}
-
-pub(super) fn http_date(at: UnixMillis) -> String {
-    const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    let at = OffsetDateTime::from_unix_timestamp(at.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    at.format(FORMAT).unwrap_or_default()
 }
 
 pub(super) fn etag(etag: ETag) -> Option<dto::ETag> {
@@ -56,44 +49,6 @@ pub(super) fn write_conditions(headers: &HeaderMap) -> WriteConditions {
         if_match: header_condition(headers, "if-match"),
         if_none_match: header_condition(headers, "if-none-match"),
     }
-}
-
-pub(super) fn date_header(value: &HeaderValue) -> Option<UnixMillis> {
-    let at = parse_http_date(value.to_str().ok()?)?;
-    Some(UnixMillis::new(at.unix_timestamp().saturating_mul(1000)))
-}
-
-/// The three forms of RFC 9110 §5.6.7, and ISO 8601, which S3 takes as well.
-pub(super) fn parse_http_date(text: &str) -> Option<OffsetDateTime> {
-    use time::format_description::well_known::{Iso8601, Rfc2822};
-    const RFC_850: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
-        "[weekday], [day]-[month repr:short]-[year repr:last_two] [hour]:[minute]:[second] GMT"
-    );
-    const ASCTIME: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
-        "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
-    );
-    let text = text.trim();
-    let plain =
-        |format| time::PrimitiveDateTime::parse(text, format).ok().map(time::PrimitiveDateTime::assume_utc);
-    OffsetDateTime::parse(text, &Rfc2822)
-        .ok()
-        .or_else(|| rfc_850(text, RFC_850))
-        .or_else(|| plain(ASCTIME))
-        .or_else(|| OffsetDateTime::parse(text, &Iso8601::DEFAULT).ok())
-}
-
-/// A year of two digits is the nearest that is not more than fifty years ahead; good until 2069.
-fn rfc_850(
-    text: &str,
-    format: &[time::format_description::BorrowedFormatItem<'_>],
-) -> Option<OffsetDateTime> {
-    let mut parsed = time::parsing::Parsed::new();
-    parsed.parse_items(text.as_bytes(), format).ok().filter(|rest| rest.is_empty())?;
-    let year = i32::from(parsed.year_last_two()?);
-    let year = if year < 70 { 2000 + year } else { 1900 + year };
-    let date = time::Date::from_calendar_date(year, parsed.month()?, parsed.day()?.get()).ok()?;
-    let time = time::Time::from_hms(parsed.hour_24()?, parsed.minute()?, parsed.second()?).ok()?;
-    Some(time::PrimitiveDateTime::new(date, time).assume_utc())
 }
 
 pub(super) fn algorithm(

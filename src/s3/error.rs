@@ -271,11 +271,11 @@ fn headers(error: &ServiceError) -> HeaderMap {
             add("x-amz-delete-marker", "true".into());
             add("x-amz-version-id", marker.to_string());
             add("allow", "DELETE".into());
-            add("last-modified", super::convert::http_date(*modified));
+            add("last-modified", super::dates::http_date(*modified));
         }
         ServiceError::NotModified { info } => {
             add("etag", format!("\"{}\"", info.etag));
-            add("last-modified", super::convert::http_date(info.modified));
+            add("last-modified", super::dates::http_date(info.modified));
             if let Some(version) = info.version_id {
                 add("x-amz-version-id", version.to_string());
             }

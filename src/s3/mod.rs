@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod convert;
 mod credentials;
+mod dates;
 mod error;
 mod finish;
 #[doc(hidden)]

@@ -79,6 +79,8 @@ fn i6_a_sub_resource_that_is_not_there_is_never_the_plain_operation() {
     assert_eq!(version.refusal(), (400, "InvalidArgument"));
     assert_eq!(body(&wire, "secret").as_deref(), Some("secret"));
     assert_eq!(wire.send(&request("HEAD", "/bucket2")).status, 404);
+    let tags = wire.send(&request("GET", "/bucket/secret?tagging="));
+    assert_eq!((tags.status, tags.element("TagSet")), (200, ""), "{}", tags.body);
     // What AWS does not know it does not mind, and neither is an object's body a document for it.
     let html = "<a>".repeat(50);
     assert_eq!(wire.send(&request("PUT", "/bucket/page?foo=1").body(html.as_str())).status, 200);

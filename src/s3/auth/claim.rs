@@ -35,7 +35,7 @@ impl SignedAt {
 
     /// Of a `Date` header, which stands in for `x-amz-date`.
     pub(super) fn parse_http(text: &str) -> Option<Self> {
-        let at = crate::s3::convert::parse_http_date(text)?;
+        let at = crate::s3::dates::parse_http_date(text)?;
         Some(Self { text: at.format(BASIC).ok()?, at })
     }
 

@@ -1,9 +1,8 @@
 //! Reading objects.
 
 use super::{Answer, Operations, caller};
-use crate::s3::convert::{
-    Sums, date_header, etag, http_date, range, read_conditions, size, storage_class, timestamp,
-};
+use crate::s3::convert::{Sums, etag, range, read_conditions, size, storage_class, timestamp};
+use crate::s3::dates::{date_header, http_date};
 use crate::s3::stream;
 use crate::service::{
     ETagCondition, GetRequest, HeadOutcome, Selection, ServiceError, parse_bucket_name, parse_key,

@@ -7,6 +7,7 @@ mod get;
 mod list;
 mod multipart;
 mod put;
+mod tagging;
 
 use super::body::Upload;
 use super::error::{fields, s3_error};
@@ -82,6 +83,7 @@ operations! {
     put_object: PutObjectInput => PutObjectOutput;
     get_object: GetObjectInput => GetObjectOutput;
     head_object: HeadObjectInput => HeadObjectOutput;
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput;
     delete_object: DeleteObjectInput => DeleteObjectOutput;
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput;
     copy_object: CopyObjectInput => CopyObjectOutput;

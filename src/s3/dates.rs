@@ -1,0 +1,74 @@
+//! Dates in headers.
+
+use crate::types::UnixMillis;
+use http::HeaderValue;
+use time::OffsetDateTime;
+
+pub(super) fn http_date(at: UnixMillis) -> String {
+    const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let at = OffsetDateTime::from_unix_timestamp(at.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(FORMAT).unwrap_or_default()
+}
+
+pub(super) fn date_header(value: &HeaderValue) -> Option<UnixMillis> {
+    let at = parse_http_date(value.to_str().ok()?)?;
+    Some(UnixMillis::new(at.unix_timestamp().saturating_mul(1000)))
+}
+
+/// The three forms of RFC 9110 §5.6.7, and ISO 8601, which S3 takes as well.
+pub(super) fn parse_http_date(text: &str) -> Option<OffsetDateTime> {
+    use time::format_description::well_known::{Iso8601, Rfc2822};
+    const RFC_850: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
+        "[weekday], [day]-[month repr:short]-[year repr:last_two] [hour]:[minute]:[second] GMT"
+    );
+    const ASCTIME: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
+        "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
+    );
+    let text = text.trim();
+    let plain =
+        |format| time::PrimitiveDateTime::parse(text, format).ok().map(time::PrimitiveDateTime::assume_utc);
+    OffsetDateTime::parse(text, &Rfc2822)
+        .ok()
+        .or_else(|| rfc_850(text, RFC_850))
+        .or_else(|| plain(ASCTIME))
+        .or_else(|| OffsetDateTime::parse(text, &Iso8601::DEFAULT).ok())
+}
+
+/// A year of two digits is the nearest that is not more than fifty years ahead; good until 2069.
+fn rfc_850(
+    text: &str,
+    format: &[time::format_description::BorrowedFormatItem<'_>],
+) -> Option<OffsetDateTime> {
+    let mut parsed = time::parsing::Parsed::new();
+    parsed.parse_items(text.as_bytes(), format).ok().filter(|rest| rest.is_empty())?;
+    let year = i32::from(parsed.year_last_two()?);
+    let year = if year < 70 { 2000 + year } else { 1900 + year };
+    let date = time::Date::from_calendar_date(year, parsed.month()?, parsed.day()?.get()).ok()?;
+    let time = time::Time::from_hms(parsed.hour_24()?, parsed.minute()?, parsed.second()?).ok()?;
+    Some(time::PrimitiveDateTime::new(date, time).assume_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{http_date, parse_http_date};
+    use crate::types::UnixMillis;
+
+    #[test]
+    fn every_form_of_a_date_is_the_same_moment() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "1994-11-06T08:49:37.000Z",
+        ] {
+            let at = parse_http_date(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(at.unix_timestamp(), 784_111_777, "{text}");
+        }
+        assert_eq!(http_date(UnixMillis::new(784_111_777_000)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        for text in ["", "0", "-1", "tomorrow", "Sun, 06 Nov 1994", "Sun, 31 Feb 1994 08:49:37 GMT"] {
+            assert_eq!(parse_http_date(text), None, "{text}");
+        }
+    }
+}
