@@ -1,8 +1,8 @@
 //! The data directory: whose it is, who uses it, and of which format it is.
 
 use super::error::{AppError, Exit};
-use super::private_file;
-use crate::sys::Random;
+use super::{private_file, reserve};
+use crate::sys::{Random, RealFileSystem};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -60,6 +60,8 @@ impl DataDir {
             Some(store) => store,
             None => create_store(path, random)?,
         };
+        // What was kept back for a full device is for coming back on one, too.
+        reserve::release_when_full(&RealFileSystem, path);
         create_directories(path).map_err(|error| unusable(path, &error))?;
         probe(path)?;
         Ok(Self { path: path.to_owned(), store, _lock: lock })
@@ -164,6 +166,13 @@ fn read_store(path: &Path) -> Result<Option<StoreFile>, AppError> {
             return Err(AppError::new(Exit::Format, message));
         }
         None => return Err(AppError::new(Exit::Format, format!("{} is not a STORE file", file.display()))),
+    }
+    if let Some(layout) = value.get("layout") {
+        let message = format!(
+            "{} has the layout {layout}, which the library opens (HybridStorageSystem) and this command does not; nothing was touched",
+            path.display()
+        );
+        return Err(AppError::new(Exit::Format, message));
     }
     let store = serde_json::from_value(value)
         .map_err(|error| AppError::new(Exit::Format, format!("{} is damaged: {error}", file.display())))?;

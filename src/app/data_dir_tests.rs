@@ -69,3 +69,16 @@ fn a_directory_of_something_else_is_left_alone() {
     let missing = DataDir::open(&dir.path().join("none"), false, &SeededRandom::new(1)).unwrap_err();
     assert_eq!(missing.exit, Exit::Usage);
 }
+
+#[test]
+fn a_librarys_directory_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = r#"{"format":1,"layout":"library","store_id":"00","initialised":true}"#;
+    std::fs::write(dir.path().join("STORE"), store).unwrap();
+    for create in [true, false] {
+        let refused = DataDir::open(dir.path(), create, &SeededRandom::new(1)).unwrap_err();
+        assert!(refused.to_string().contains("library"), "{refused}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read_to_string(dir.path().join("STORE")).unwrap(), store);
+}

@@ -102,7 +102,10 @@ impl BodyStore for GuardedBodies {
     }
 
     async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {
-        // Writes a manifest at most: the margin is for that.
+        // Of bodies in chunks it writes a manifest at most, and the margin is for that; others are cut anew.
+        if bodies.iter().any(|(body, _)| matches!(body, StoredBody::Plain(_))) {
+            self.disk.check()?;
+        }
         self.inner.join(bodies).await
     }
 }

@@ -53,7 +53,9 @@ pub(super) async fn refresh(parts: &EngineParts, plain: PlainCensus) {
         Err(error) => tracing::debug!(%error, "cannot count the store"),
     }
     let _ = parts.cache.memory_used_bytes();
-    parts.index.report();
+    // The index's lock may be held for as long as it is opened anew.
+    let index = parts.index.clone();
+    let _ = tokio::task::spawn_blocking(move || index.report()).await;
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges")]

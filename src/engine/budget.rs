@@ -6,7 +6,8 @@
 //! - **small**: uploads of up to a block, once more than the first bytes have come.
 //! - **long**: all other uploads, then. The largest share.
 //!
-//! Who needs little may have it of *long* while half of that is free; that is tried and never waited for.
+//! Who needs little and finds his own share used up may have it of *long*, while half of that, and room for one long
+//! upload, stay free; that is tried and never waited for.
 //!
 //! No two wait for each other, because shares are waited for in one order, *first*, then *small* or *long*,
 //! and a copy's memory to read with last; nobody waits for more of the share that he holds.
@@ -34,6 +35,9 @@ pub struct UploadBudget {
     wait: Duration,
 }
 
+/// More than a long upload takes, whatever its chunks.
+const LENT_ABOVE_KIB: usize = 8 << 10;
+
 /// One permit is a KiB.
 #[derive(Debug)]
 struct Pool {
@@ -47,10 +51,10 @@ impl Pool {
         Self { free: Arc::new(Semaphore::new(kib as usize)), kib }
     }
 
-    /// Takes memory that is there, if half of the pool is left.
+    /// Takes memory that is there, if half of the pool and enough for a long upload are left.
     fn spare(&self, kib: u32) -> Option<Memory> {
         let left = self.free.available_permits().checked_sub(kib as usize)?;
-        let is_plenty = left >= self.kib as usize / 2;
+        let is_plenty = left >= (self.kib as usize / 2).max(LENT_ABOVE_KIB);
         is_plenty.then(|| Arc::clone(&self.free).try_acquire_many_owned(kib).ok())?
     }
 }
@@ -73,12 +77,12 @@ impl UploadBudget {
     /// `Busy` when it did not come free in time.
     pub(super) async fn take(&self, share: Share, bytes: u64) -> Result<Memory, EngineError> {
         let kib = kib_of(bytes);
-        if share != Share::Long
-            && let Some(memory) = self.pool(Share::Long).spare(kib)
-        {
+        let pool = self.pool(share);
+        let own = Arc::clone(&pool.free).try_acquire_many_owned(kib.min(pool.kib)).ok();
+        let lent = || (share != Share::Long).then(|| self.pool(Share::Long).spare(kib)).flatten();
+        if let Some(memory) = own.or_else(lent) {
             return Ok(memory);
         }
-        let pool = self.pool(share);
         let turn = Arc::clone(&pool.free).acquire_many_owned(kib.min(pool.kib));
         let queued = Queued::in_queue("memory");
         let waited = tokio::time::timeout(self.wait, turn).await;

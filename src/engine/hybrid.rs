@@ -155,7 +155,7 @@ impl HybridStorageSystem {
         &self.engine
     }
 
-    /// Collects garbage now, as the store also does by itself every hour when there is enough: the space of deleted
+    /// Collects garbage now, as the store also does by itself every ten minutes when there is enough: the space of deleted
     /// values goes back to the file system.
     ///
     /// # Errors
@@ -172,6 +172,8 @@ impl HybridStorageSystem {
         self.stop.cancel();
         if let Some((schedule, follower)) = self.tasks.take() {
             schedule.await.map_err(io::Error::from)?;
+            // A collection that nobody waits for any more still writes.
+            self.collector.idle().await;
             follower.await.map_err(io::Error::from)?;
         }
         let parts = self.engine.parts().clone();

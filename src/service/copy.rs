@@ -8,7 +8,7 @@ use super::object::shown;
 use super::put::check_attributes;
 use super::settings::STANDARD_CLASS;
 use super::{Action, Caller, Inner, ObjectService, ReadConditions, Resource, ServiceError, WriteConditions};
-use crate::engine::{BodySpec, Digests, StagedBody};
+use crate::engine::{BodySpec, Digests, ReadHold, StagedBody};
 use crate::meta::{
     Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
 };
@@ -82,6 +82,7 @@ impl ObjectService {
         let onto_itself = source_home.id == home.id && source_key == key && version.is_none();
 
         for _ in 0..COPY_ATTEMPTS {
+            let hold = self.inner.bodies.hold();
             let (source, data) =
                 self.inner.copy_source(&source_home, &request.source, &request.source_conditions).await?;
             let maximum = self.inner.settings.maximum_put_bytes;
@@ -89,7 +90,7 @@ impl ObjectService {
                 return Err(too_large_to_copy(maximum));
             }
             let attributes = attributes_of_copy(request, &data, onto_itself)?;
-            let copied = match self.inner.copied(&data, request.checksum).await {
+            let copied = match self.inner.copied(hold, &data, request.checksum).await {
                 Err(ServiceError::Body(error)) if error.is_missing() => continue,
                 copied => copied?,
             };
@@ -164,6 +165,7 @@ impl Inner {
     /// one piece: its tag is its MD5.
     async fn copied(
         &self,
+        hold: ReadHold,
         data: &ObjectData,
         asked: Option<ChecksumAlgorithm>,
     ) -> Result<Copied, ServiceError> {
@@ -173,7 +175,7 @@ impl Inner {
             return Ok(Copied { staged: shared(data), etag: data.etag, checksum: kept });
         };
         let whole = ResolvedRange { start: 0, end: data.size };
-        let staged = self.restage(data, whole, vec![algorithm]).await?;
+        let staged = self.restage(hold, data, whole, vec![algorithm]).await?;
         let checksum = Some(computed(&staged.digests, algorithm)?.clone());
         Ok(Copied { etag: ETag::of_body(staged.digests.md5), staged, checksum })
     }
@@ -182,6 +184,7 @@ impl Inner {
     /// twice.
     pub(super) async fn restage(
         &self,
+        hold: ReadHold,
         data: &ObjectData,
         range: ResolvedRange,
         checksums: Vec<ChecksumAlgorithm>,
@@ -189,7 +192,7 @@ impl Inner {
         let mut writer = self.bodies.writer(BodySpec { size: Some(range.len()), checksums }).await?;
         if !range.is_empty() {
             writer.admit().await?;
-            let mut bytes = self.bodies.read(self.bodies.hold(), &data.body, data.size, range).await?;
+            let mut bytes = self.bodies.read(hold, &data.body, data.size, range).await?;
             while let Some(bytes) = bytes.next().await {
                 writer.write(bytes?).await?;
             }

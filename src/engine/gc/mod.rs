@@ -56,6 +56,7 @@
 //! - **V** The index is a derived view: half built it is built again, from packs and log.
 //! - **–** They share nothing that changes.
 
+mod adopt;
 mod collect;
 mod fence;
 mod plain;

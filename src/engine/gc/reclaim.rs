@@ -1,5 +1,6 @@
 //! Giving the space of dead records back: removing packs, punching holes, moving what is left of sparse packs.
 
+use super::adopt::adopt_strays;
 use super::plan::{Sizes, sealed_sizes};
 use super::report::{GcAction, GcPhase, GcReport};
 use super::{Collector, Run, blocking};
@@ -194,6 +195,21 @@ fn scan(packs: &PackSet, pack: PackId) -> Result<Vec<ScannedRecord>, EngineError
     Ok(records)
 }
 
+/// The records of a pack, and for each whether the index names exactly it, after it was given what it lacks.
+fn scan_named(
+    packs: &PackSet,
+    index: &ChunkIndex,
+    pack: PackId,
+) -> Result<(Vec<ScannedRecord>, Vec<bool>), EngineError> {
+    let records = scan(packs, pack)?;
+    let adopted = adopt_strays(packs, index, &records)?;
+    if adopted > 0 {
+        tracing::warn!(%pack, adopted, "records were found again that something in use lacked");
+    }
+    let named = is_named(index, &records)?;
+    Ok((records, named))
+}
+
 /// For each record, whether the index names exactly it.
 fn is_named(index: &ChunkIndex, records: &[ScannedRecord]) -> Result<Vec<bool>, EngineError> {
     let ids: Vec<_> = records.iter().map(|record| record.id).collect();
@@ -207,8 +223,7 @@ pub(super) fn live_records(
     index: &ChunkIndex,
     pack: PackId,
 ) -> Result<(Vec<(ChunkId, Location)>, u64), EngineError> {
-    let records = scan(packs, pack)?;
-    let named = is_named(index, &records)?;
+    let (records, named) = scan_named(packs, index, pack)?;
     let strays = named.iter().zip(&records).filter(|(named, record)| !**named && !record.dead).count();
     let live = records.iter().zip(named).filter(|(_, named)| *named);
     Ok((live.map(|(record, _)| (record.id, record.location)).collect(), strays as u64))
@@ -261,8 +276,7 @@ fn punch(
     settled: bool,
 ) -> Result<(usize, u64), EngineError> {
     let _steady = index.steady();
-    let mut records = scan(packs, pack)?;
-    let named = is_named(index, &records)?;
+    let (mut records, named) = scan_named(packs, index, pack)?;
     let stray =
         |(record, named): (&ScannedRecord, &bool)| (!named && !record.dead).then_some(record.location);
     let strays: Vec<_> =

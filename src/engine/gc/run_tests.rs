@@ -49,6 +49,27 @@ async fn i3_space_of_deleted_objects_returns_to_the_file_system() {
     world.verify("after").await;
 }
 
+/// The copy that the index knew is damaged; what nothing named is then the only one that is sound.
+#[tokio::test]
+async fn i1_i3_a_stray_that_something_in_use_lacks_is_taken_in_and_not_collected() {
+    let mut world = World::new().await;
+    world.put("keep", &seeds(0..5)).await;
+    world.packs.seal().unwrap();
+    world.packs.append(&[chunk(0), chunk(300)]).unwrap();
+    world.packs.seal().unwrap();
+    world.follow().await;
+    let id = chunk(0).id;
+    let damaged = world.index.get(&[id]).unwrap()[0].unwrap();
+    assert!(world.index.condemn(&id, damaged).unwrap());
+    assert_eq!(world.index.get(&[id]).unwrap(), [None]);
+    world.gc().await.unwrap();
+    let found = world.index.get(&[id]).unwrap()[0].unwrap();
+    assert_ne!(found, damaged);
+    world.gc().await.unwrap();
+    world.verify("after").await;
+    assert_eq!(world.index.get(&[chunk(300).id]).unwrap(), [None], "nobody lacks this one");
+}
+
 #[tokio::test]
 async fn a_dry_run_changes_nothing_and_says_what_the_run_then_does() {
     let world = garbage().await;

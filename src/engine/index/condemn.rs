@@ -9,6 +9,16 @@ use crate::storage::PackId;
 use crate::types::ChunkId;
 
 impl ChunkIndex {
+    /// Which of these are referenced, but in no pack.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn homeless(&self, ids: &[ChunkId]) -> Result<Vec<bool>, EngineError> {
+        let _open = self.0.gate.read();
+        let is_homeless = |entry: IndexEntry| entry.references > 0 && self.0.place(&entry).is_none();
+        ids.iter().map(|id| Ok(self.0.store.get(id)?.is_some_and(is_homeless))).collect()
+    }
+
     /// Forgets the place of a record whose bytes are damaged, unless it has another place by now. Its references
     /// stay: when the same bytes are stored again, whatever names them is whole again. The record is marked dead, so
     /// that a rebuilt index does not take it for the good one. Returns whether the place was forgotten.

@@ -72,6 +72,8 @@ impl ChunkIndex {
         let applied = totals.position.applied;
         self.0.holds.publish(applied);
         self.0.published.send_replace(applied);
+        // Whoever began meanwhile took the position from before for his own.
+        self.0.reopened.lock().serial = self.0.holds.next_serial();
         self.catalogue_unknown(&mut totals, Progress::SILENT)?;
         self.0.store.persist()?;
         self.0.is_catalogued.store(false, Ordering::Release);

@@ -40,7 +40,6 @@ pub(super) struct Holds {
 #[derive(Debug, Default)]
 struct Live {
     next: u64,
-    /// Positions only grow, so the first has the oldest epoch.
     by_serial: BTreeMap<u64, (CommitSeq, Instant)>,
 }
 
@@ -65,7 +64,8 @@ impl Holds {
     }
 
     pub(super) fn oldest(&self) -> Option<CommitSeq> {
-        self.live.lock().by_serial.first_key_value().map(|(_, (epoch, _))| *epoch)
+        // Positions grow, but for an index that was opened anew: so not simply the first.
+        self.live.lock().by_serial.values().map(|(epoch, _)| *epoch).min()
     }
 
     pub(super) fn oldest_age(&self) -> Option<Duration> {

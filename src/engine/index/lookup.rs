@@ -260,12 +260,13 @@ impl Shared {
         for pack in std::mem::take(packs) {
             self.store.mark_known(pack)?;
         }
-        *serial = self.holds.next_serial();
         for pack in self.packs.ids() {
             if self.packs.sealed_records(pack).is_some() && !self.store.is_known(pack)? {
                 packs.push(pack);
             }
         }
+        // Whoever began before the packs were seen sealed may have appended to them.
+        *serial = self.holds.next_serial();
         Ok(())
     }
 }

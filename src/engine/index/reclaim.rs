@@ -61,6 +61,8 @@ impl ChunkIndex {
                 "{uncounted} manifest nodes cannot be read: nothing is collected, for what they need is not known"
             )));
         }
+        // After it was opened anew, holds may be older than the bound, which was made before.
+        let bound = self.0.holds.oldest().map_or(bound, |oldest| bound.min(oldest));
         let mut changes = Changes::new(&self.0.store);
         let mut removed = Vec::new();
         for id in ids {

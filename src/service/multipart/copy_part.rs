@@ -10,7 +10,7 @@ use super::super::{
 };
 use super::part::{PartDigests, PutPartOutcome, part_algorithm};
 use super::upload::upload_error;
-use crate::engine::StagedBody;
+use crate::engine::{ReadHold, StagedBody};
 use crate::meta::{CommitError, ObjectData};
 use crate::types::{
     BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartNumber,
@@ -54,6 +54,7 @@ impl ObjectService {
         let source_home = self.inner.bucket(source_bucket).await?;
 
         for _ in 0..COPY_ATTEMPTS {
+            let hold = self.inner.bodies.hold();
             let (source, data) =
                 self.inner.copy_source(&source_home, &request.source, &request.source_conditions).await?;
             let range = span(request.range, data.size)?;
@@ -61,7 +62,7 @@ impl ObjectService {
             if range.len() > maximum {
                 return Err(too_large_to_copy(maximum));
             }
-            let (staged, digests) = match self.inner.part_of(&data, range, algorithm).await {
+            let (staged, digests) = match self.inner.part_of(hold, &data, range, algorithm).await {
                 Err(ServiceError::Body(error)) if error.is_missing() => continue,
                 part => part?,
             };
@@ -83,6 +84,7 @@ impl Inner {
     /// read and staged again.
     async fn part_of(
         &self,
+        hold: ReadHold,
         data: &ObjectData,
         range: ResolvedRange,
         algorithm: ChecksumAlgorithm,
@@ -93,7 +95,7 @@ impl Inner {
         if let Some(checksum) = data.checksum.as_ref().filter(usable) {
             return Ok((shared(data), PartDigests { etag: data.etag, checksum: checksum.clone() }));
         }
-        let staged = self.restage(data, range, vec![algorithm]).await?;
+        let staged = self.restage(hold, data, range, vec![algorithm]).await?;
         let checksum = computed(&staged.digests, algorithm)?.clone();
         let etag = ETag::of_body(staged.digests.md5);
         Ok((staged, PartDigests { etag, checksum }))
