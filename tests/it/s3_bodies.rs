@@ -56,6 +56,8 @@ fn i6_unsigned_chunks_with_a_trailer_are_what_the_trailer_says() {
     let both = format!("{wrong}x-amz-checksum-sha256:{sha256}\r\n");
     let put = wire.send(&trailing("wrong", "sha256").body(plain_chunks(&[BODY], &both)));
     assert_eq!(put.refusal(), (400, "MalformedTrailerError"));
+    let two = trailing("wrong", "sha256,x-amz-checksum-crc32c").body(plain_chunks(&[BODY], &both));
+    assert_eq!(wire.send(&two).refusal(), (400, "InvalidRequest"));
     let known = trailing("wrong", "crc32c").header("x-amz-checksum-sha256", &sha256);
     assert_eq!(wire.send(&known.body(plain_chunks(&[BODY], &wrong))).refusal(), (400, "InvalidRequest"));
     let nonsense = "x-amz-checksum-crc32c:nonsense\r\n";

@@ -82,7 +82,6 @@ pub(in crate::s3) struct Upload {
     trailers: Arc<Mutex<Option<Trailers>>>,
     pub(in crate::s3) size: Option<u64>,
     pub(in crate::s3) sha256: Option<[u8; 32]>,
-    pub(in crate::s3) has_trailer: bool,
 }
 
 impl std::fmt::Debug for Upload {
@@ -105,16 +104,16 @@ impl Upload {
             traffic.received(bytes.len());
             Ok(bytes)
         });
-        let (stream, sha256, has_trailer) = match payload {
-            Payload::Unsigned => (frames.boxed(), None, false),
-            Payload::Hashed(hash) => (frames.boxed(), Some(hash), false),
+        let (stream, sha256) = match payload {
+            Payload::Unsigned => (frames.boxed(), None),
+            Payload::Hashed(hash) => (frames.boxed(), Some(hash)),
             Payload::Chunked { signer, has_trailer } => {
                 let announced = has_trailer.then_some(announced);
                 let decoder = Decoder::new(signer, announced, size.unwrap_or_default());
-                (unframed(frames.boxed(), decoder, Arc::clone(&trailers)), None, has_trailer)
+                (unframed(frames.boxed(), decoder, Arc::clone(&trailers)), None)
             }
         };
-        Self { stream: Arc::new(Mutex::new(Some(stream))), trailers, size, sha256, has_trailer }
+        Self { stream: Arc::new(Mutex::new(Some(stream))), trailers, size, sha256 }
     }
 
     /// The bytes. Empty the second time.

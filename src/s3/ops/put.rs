@@ -54,16 +54,20 @@ pub(super) fn expected(
     headers: &HeaderMap,
     upload: &Upload,
 ) -> Result<ExpectedChecksum, ServiceError> {
+    let several = || ServiceError::InvalidRequest {
+        reason: "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.".into(),
+    };
     let known = sent.one()?;
-    let names = headers.get("x-amz-trailer").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let announced = names.split(',').find_map(|name| {
+    let lines = headers.get_all("x-amz-trailer").iter().filter_map(|value| value.to_str().ok());
+    let mut announced = lines.flat_map(|line| line.split(',')).filter_map(|name| {
         ChecksumAlgorithm::from_name(name.trim().to_ascii_lowercase().strip_prefix("x-amz-checksum-")?)
     });
-    match (known, announced.filter(|_| upload.has_trailer)) {
-        (Some(_), Some(_)) => Err(ServiceError::InvalidRequest {
-            reason: "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
-                .into(),
-        }),
+    let algorithm = announced.next();
+    if announced.next().is_some() {
+        return Err(several());
+    }
+    match (known, algorithm) {
+        (Some(_), Some(_)) => Err(several()),
         (Some(checksum), None) => Ok(ExpectedChecksum::Known(checksum)),
         (None, Some(algorithm)) => {
             let upload = upload.clone();
