@@ -10,8 +10,8 @@ use sediment::meta::{
 };
 use sediment::sys::{NoBarrier, OsRandom, SystemClock};
 use sediment::types::{
-    Attributes, BucketId, ChunkId, ETag, Entry, EntryKind, Manifest, Namespace, ObjectKey, object_prefix,
-    object_prefix_end,
+    Attributes, BucketId, ChunkId, ETag, Entry, EntryKind, Manifest, Namespace, ObjectKey, ObjectLock,
+    TagSet, object_prefix, object_prefix_end,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -44,7 +44,16 @@ fn put(n: u64) -> Commit {
         Attributes { content_type: Some("application/octet-stream".into()), ..Attributes::default() };
     let (size, etag) = (root.size(), ETag::of_body([n as u8; 16]));
     let body = NewBody::Manifest(root);
-    let object = NewObject { body, size, etag, checksum: None, attributes, parts: Vec::new() };
+    let object = NewObject {
+        body,
+        size,
+        etag,
+        checksum: None,
+        attributes,
+        parts: Vec::new(),
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
+    };
     Commit::PutVersion { bucket: BUCKET, key: key(n), object, condition: WriteCondition::None }
 }
 

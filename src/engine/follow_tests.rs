@@ -11,7 +11,7 @@ use crate::storage::MemoryPackStore;
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{
     Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, ObjectKey,
-    UnixMillis,
+    ObjectLock, TagSet, UnixMillis,
 };
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -38,7 +38,7 @@ impl World {
         let store = Arc::new(MemoryPackStore::new());
         let packs = PackSet::open(store, clock, random, &PackSettings::default()).unwrap().0;
         let name = BucketName::parse("bucket").unwrap();
-        let made = meta.commit(Commit::CreateBucket { name }).await.unwrap();
+        let made = meta.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap();
         let Outcome::Bucket(bucket) = made else { panic!("no bucket") };
         Self { dir: tempfile::tempdir().unwrap(), packs, meta, bucket: bucket.id }
     }
@@ -63,6 +63,8 @@ impl World {
             checksum: None,
             attributes: Attributes::default(),
             parts: Vec::new(),
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
         };
         let key = ObjectKey::parse(&id.to_string()).unwrap();
         let (bucket, condition) = (self.bucket, WriteCondition::None);

@@ -5,11 +5,11 @@
 
 use super::{BodySpec, BodyStore, EngineError, ReadHold};
 use crate::meta::{
-    Commit, CommitError, DeleteTarget, ListEntry, ListFrom, ListQuery, MetaError, MetaStore, NewObject,
-    ObjectData, VersionKind, WriteCondition,
+    Commit, CommitError, DeleteCondition, ListEntry, ListFrom, ListQuery, MetaError, MetaStore, NewObject,
+    ObjectData, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::storage::{StorageError, StorageLayer};
-use crate::types::{Attributes, BucketId, ETag, ObjectKey, ResolvedRange};
+use crate::types::{Attributes, BucketId, ETag, ObjectKey, ObjectLock, ResolvedRange, TagSet};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -121,6 +121,8 @@ impl StorageLayer for KeyValue {
             checksum: None,
             attributes: Attributes::default(),
             parts: Vec::new(),
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
         };
         let commit = Commit::PutVersion {
             bucket: BucketId::KEY_VALUE,
@@ -143,8 +145,9 @@ impl StorageLayer for KeyValue {
         let commit = Commit::DeleteVersion {
             bucket: BucketId::KEY_VALUE,
             key: ObjectKey::opaque(Bytes::copy_from_slice(key)),
-            target: DeleteTarget::Current,
-            condition: WriteCondition::None,
+            target: VersionTarget::Current,
+            condition: DeleteCondition::default(),
+            bypass_governance: false,
         };
         self.meta.commit(commit).await?;
         Ok(())

@@ -3,41 +3,78 @@
 use super::CommitError;
 use super::rows::Bucket;
 use crate::types::{
-    Attributes, BucketId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, Manifest,
-    ManifestId, ObjectKey, PartLayout, PartNumber, PlainId, UnixMillis, UploadId, VersionId, Versioning,
+    AccountId, Attributes, BucketId, BucketName, BucketSetting, Checksum, ChecksumAlgorithm, ChecksumKind,
+    CommitSeq, ETag, LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout, PartNumber,
+    PlainId, Retention, TagSet, UnixMillis, UploadId, VersionId, Versioning,
 };
 use bytes::Bytes;
 
 /// One write. What it requires is checked inside the transaction that does it.
 #[derive(Debug, Clone)]
 pub enum Commit {
-    /// Fails with `BucketExists` when the name is taken.
+    /// Fails with `BucketExists` when the name is taken. With `lock` it has object lock, and so versioning.
     CreateBucket {
         name: BucketName,
+        owner: Option<AccountId>,
+        lock: bool,
     },
     /// Fails with `BucketNotEmpty` while a version or delete marker is left, else with `UploadsOpen` while an
     /// upload is.
     DeleteBucket {
         name: BucketName,
     },
-    /// Fails with `InvalidState` when asked to go back to `Unversioned`.
+    /// Fails with `InvalidState` when asked to go back to `Unversioned`, or to suspend under object lock.
     SetVersioning {
         bucket: BucketId,
         versioning: Versioning,
     },
-    /// Adds a version, or replaces the null version, as the bucket's versioning says.
+    SetBucket {
+        bucket: BucketId,
+        setting: BucketSetting,
+    },
+    /// Gives the bucket object lock, or another default retention. Fails with `InvalidState` without versioning.
+    LockBucket {
+        bucket: BucketId,
+        lock: LockSettings,
+    },
+    /// Adds a version, or replaces the null version, as the bucket's versioning says. Fails with
+    /// `NoObjectLock` when the object asks for a lock that its bucket does not have.
     PutVersion {
         bucket: BucketId,
         key: ObjectKey,
         object: NewObject,
         condition: WriteCondition,
     },
-    /// S3's delete: of the current version (which may write a delete marker) or of one version for good.
+    /// S3's delete: of the current version (which may write a delete marker) or of one version for good. Fails
+    /// with `Locked` when a lock keeps what would go.
     DeleteVersion {
         bucket: BucketId,
         key: ObjectKey,
-        target: DeleteTarget,
-        condition: WriteCondition,
+        target: VersionTarget,
+        condition: DeleteCondition,
+        bypass_governance: bool,
+    },
+    /// Replaces an object's tags. Fails with `NoSuchKey`, or `IsDeleteMarker`.
+    SetTags {
+        bucket: BucketId,
+        key: ObjectKey,
+        target: VersionTarget,
+        tags: TagSet,
+    },
+    /// Fails with `NoObjectLock`, `NoSuchKey`, `IsDeleteMarker`, or `Locked` when the present retention forbids it.
+    SetRetention {
+        bucket: BucketId,
+        key: ObjectKey,
+        target: VersionTarget,
+        retention: Option<Retention>,
+        bypass_governance: bool,
+    },
+    /// Fails with `NoObjectLock`, `NoSuchKey` or `IsDeleteMarker`.
+    SetLegalHold {
+        bucket: BucketId,
+        key: ObjectKey,
+        target: VersionTarget,
+        legal_hold: bool,
     },
     CreateUpload {
         bucket: BucketId,
@@ -116,8 +153,75 @@ impl WriteCondition {
     }
 }
 
+/// What a delete requires of the version it is about: the one named, else the current one. Without that version,
+/// or with a delete marker where an object is asked for: `NoSuchKey`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeleteCondition {
+    pub etag: WriteCondition,
+    pub size: Option<u64>,
+    /// Compared in whole seconds.
+    pub modified: Option<UnixMillis>,
+    /// The commit that wrote it.
+    pub seq: Option<CommitSeq>,
+}
+
+/// What conditions look at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    /// `None` for a delete marker.
+    pub etag: Option<ETag>,
+    pub size: u64,
+    pub modified: UnixMillis,
+    pub seq: CommitSeq,
+}
+
+impl DeleteCondition {
+    pub(super) fn check(&self, version: Option<Facts>) -> Result<(), CommitError> {
+        self.etag.check(version.and_then(|facts| facts.etag))?;
+        let must = |asked: bool, holds: fn(&Self, Facts) -> bool, found: Option<Facts>| match (asked, found) {
+            (false, _) => Ok(()),
+            (true, None) => Err(CommitError::NoSuchKey),
+            (true, Some(facts)) if holds(self, facts) => Ok(()),
+            (true, Some(_)) => Err(CommitError::ConditionFailed),
+        };
+        let object = version.filter(|facts| facts.etag.is_some());
+        must(self.size.is_some(), |asked, facts| asked.size == Some(facts.size), object)?;
+        must(
+            self.modified.is_some(),
+            |asked, facts| asked.modified.is_some_and(|at| at.seconds() == facts.modified.seconds()),
+            object,
+        )?;
+        must(self.seq.is_some(), |asked, facts| asked.seq == Some(facts.seq), version)
+    }
+}
+
+impl From<WriteCondition> for DeleteCondition {
+    fn from(etag: WriteCondition) -> Self {
+        Self { etag, ..Self::default() }
+    }
+}
+
+pub(super) const UNDER_LOCK: &str =
+    "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
+pub(super) const LOCK_NEEDS_VERSIONING: &str =
+    "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration";
+
+/// The lock of a version written now, in a bucket with or without object lock.
+pub(super) fn lock_of_new(
+    bucket: Option<LockSettings>,
+    asked: ObjectLock,
+    now: UnixMillis,
+) -> Result<ObjectLock, CommitError> {
+    match bucket {
+        Some(settings) => Ok(settings.lock_of_new(asked, now)),
+        None if asked.is_unset() => Ok(asked),
+        None => Err(CommitError::NoObjectLock),
+    }
+}
+
+/// Which version of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeleteTarget {
+pub enum VersionTarget {
     Current,
     Version(VersionId),
 }
@@ -144,6 +248,9 @@ pub struct NewObject {
     pub checksum: Option<Checksum>,
     pub attributes: Attributes,
     pub parts: Vec<PartLayout>,
+    pub tags: TagSet,
+    /// What the client asks for; the bucket's default retention is added by the commit.
+    pub lock: ObjectLock,
 }
 
 #[derive(Debug, Clone)]
@@ -151,6 +258,8 @@ pub struct NewUpload {
     pub id: UploadId,
     pub attributes: Attributes,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    pub tags: TagSet,
+    pub lock: ObjectLock,
 }
 
 #[derive(Debug, Clone)]
@@ -176,6 +285,10 @@ pub enum Outcome {
     Deleted {
         id: Option<VersionId>,
         delete_marker: bool,
+    },
+    /// The version whose tags or lock were set.
+    Changed {
+        id: VersionId,
     },
     Upload {
         seq: CommitSeq,

@@ -2,13 +2,15 @@
 
 use super::conformance::{self, Subject};
 use super::{
-    Commit, Consumer, DeleteTarget, ListFrom, ListQuery, MemoryStore, NewBody, NewObject, NewPart, NewUpload,
-    OpenMode, SqliteSettings, SqliteStore, WriteCondition,
+    Commit, Consumer, ListFrom, ListQuery, MemoryStore, NewBody, NewObject, NewPart, NewUpload, OpenMode,
+    SqliteSettings, SqliteStore, VersionTarget, WriteCondition,
 };
+use crate::meta::DeleteCondition;
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
-    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, ObjectKey,
-    PartNumber, PlainId, UnixMillis, UploadId, VersionId, Versioning,
+    AccountId, Attributes, BucketId, BucketName, BucketSetting, ChunkId, CommitSeq, DefaultRetention, ETag,
+    Entry, EntryKind, LockMode, LockSettings, Manifest, ObjectKey, ObjectLock, PartNumber, PlainId,
+    Retention, RetentionPeriod, Tag, TagSet, UnixMillis, UploadId, VersionId, Versioning,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -82,14 +84,39 @@ fn body() -> impl Strategy<Value = NewBody> {
     })
 }
 
+fn version_target() -> impl Strategy<Value = VersionTarget> {
+    prop_oneof![Just(VersionTarget::Current), Just(VersionTarget::Version(VersionId::Null))]
+}
+
+fn tags() -> TagSet {
+    TagSet::of_object(vec![Tag { key: "k".into(), value: "v".into() }]).unwrap()
+}
+
+/// Around the times that the clock shows.
+fn retention() -> impl Strategy<Value = Option<Retention>> {
+    let mode = prop_oneof![Just(LockMode::Governance), Just(LockMode::Compliance)];
+    proptest::option::of((mode, 0..400i64).prop_map(|(mode, until)| {
+        let until = UnixMillis::new(until);
+        Retention { mode, until }
+    }))
+}
+
+fn lock() -> impl Strategy<Value = ObjectLock> {
+    let some = (retention(), proptest::option::of(any::<bool>()))
+        .prop_map(|(retention, legal_hold)| ObjectLock { retention, legal_hold });
+    prop_oneof![4 => Just(ObjectLock::default()), 1 => some]
+}
+
 fn object() -> impl Strategy<Value = NewObject> {
-    (body(), 0..3u8).prop_map(|(body, tag)| NewObject {
+    (body(), 0..3u8, lock()).prop_map(|(body, tag, lock)| NewObject {
         body,
         size: u64::from(tag) * 100,
         etag: ETag::of_body([tag; 16]),
         checksum: None,
         attributes: Attributes::default(),
         parts: Vec::new(),
+        tags: if tag == 1 { tags() } else { TagSet::default() },
+        lock,
     })
 }
 
@@ -115,28 +142,60 @@ fn versioning() -> impl Strategy<Value = Versioning> {
 }
 
 fn new_upload(id: UploadId) -> NewUpload {
-    NewUpload { id, attributes: Attributes::default(), checksum: None }
+    NewUpload {
+        id,
+        attributes: Attributes::default(),
+        checksum: None,
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
+    }
 }
 
 fn command() -> impl Strategy<Value = Commit> {
-    let target = prop_oneof![Just(DeleteTarget::Current), Just(DeleteTarget::Version(VersionId::Null))];
+    let target = version_target();
     let cursor =
         |through| Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through: CommitSeq::new(through) };
     prop_oneof![
-        2 => name().prop_map(|name| Commit::CreateBucket { name }),
+        2 => (name(), any::<bool>()).prop_map(|(name, lock)| {
+            let owner = lock.then(|| AccountId::parse("someone").unwrap());
+            Commit::CreateBucket { name, owner, lock }
+        }),
         1 => name().prop_map(|name| Commit::DeleteBucket { name }),
         2 => (bucket(), versioning())
             .prop_map(|(bucket, versioning)| Commit::SetVersioning { bucket, versioning }),
         12 => (bucket(), key(), object(), condition())
             .prop_map(|(bucket, key, object, condition)| Commit::PutVersion { bucket, key, object, condition }),
         5 => (bucket(), key(), target, condition())
-            .prop_map(|(bucket, key, target, condition)| Commit::DeleteVersion { bucket, key, target, condition }),
+            .prop_map(|(bucket, key, target, condition)| Commit::DeleteVersion {
+                bucket, key, target, condition: condition.into(), bypass_governance: true,
+            }),
         3 => (bucket(), key(), upload())
             .prop_map(|(bucket, key, id)| Commit::CreateUpload { bucket, key, upload: new_upload(id) }),
         4 => (upload(), number(), object()).prop_map(|(upload, number, object)| {
             let NewObject { body, size, etag, checksum, .. } = object;
             Commit::PutPart { upload, number, part: NewPart { body, size, etag, checksum } }
         }),
+        1 => (bucket(), any::<bool>()).prop_map(|(bucket, some)| {
+            let setting = BucketSetting::Tags(some.then(tags));
+            Commit::SetBucket { bucket, setting }
+        }),
+        2 => (bucket(), any::<bool>()).prop_map(|(bucket, some)| {
+            let (mode, period) = (LockMode::Compliance, RetentionPeriod::Days(1));
+            let default_retention = some.then_some(DefaultRetention { mode, period });
+            Commit::LockBucket { bucket, lock: LockSettings { default_retention } }
+        }),
+        3 => (bucket(), key(), version_target(), any::<bool>()).prop_map(|(bucket, key, target, some)| {
+            let tags = if some { tags() } else { TagSet::default() };
+            Commit::SetTags { bucket, key, target, tags }
+        }),
+        4 => (bucket(), key(), version_target(), retention(), any::<bool>()).prop_map(
+            |(bucket, key, target, retention, bypass_governance)| Commit::SetRetention {
+                bucket, key, target, retention, bypass_governance,
+            }
+        ),
+        2 => (bucket(), key(), version_target(), any::<bool>()).prop_map(
+            |(bucket, key, target, legal_hold)| Commit::SetLegalHold { bucket, key, target, legal_hold }
+        ),
         1 => upload().prop_map(|upload| Commit::AbortUpload { upload }),
         1 => Just(Commit::Mark),
         1 => (0..60u64).prop_map(cursor),
@@ -164,11 +223,12 @@ async fn take(subject: &Subject, step: &Step, written: &[VersionId]) -> String {
         }
         Step::DeleteWritten(n, bucket, key) => {
             let target = match written.len() {
-                0 => DeleteTarget::Current,
-                len => DeleteTarget::Version(written[n % len]),
+                0 => VersionTarget::Current,
+                len => VersionTarget::Version(written[n % len]),
             };
-            let (bucket, condition) = (BucketId::new(bucket), WriteCondition::None);
-            Commit::DeleteVersion { bucket, key, target, condition }
+            let bucket = BucketId::new(bucket);
+            let condition = DeleteCondition::default();
+            Commit::DeleteVersion { bucket, key, target, condition, bypass_governance: false }
         }
         Step::Complete(upload, object, condition, all) => {
             let there = subject.meta.parts(upload, None, if all { 10 } else { 1 }).await.unwrap();

@@ -40,6 +40,12 @@ pub enum CommitError {
     UploadsOpen,
     #[error("no such key")]
     NoSuchKey,
+    #[error("the version is a delete marker")]
+    IsDeleteMarker,
+    #[error("the bucket has no object lock")]
+    NoObjectLock,
+    #[error("a lock keeps the version")]
+    Locked,
     #[error("no such upload")]
     NoSuchUpload,
     #[error("the condition does not hold")]

@@ -5,8 +5,9 @@
 
 use super::rows::Bucket;
 use crate::types::{
-    Attributes, Body, BucketId, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, Manifest,
-    ManifestId, ObjectKey, PartLayout, PartNumber, UnixMillis, UploadId, VersionId, Versioning,
+    Attributes, Body, BucketId, BucketSetting, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag,
+    LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout, PartNumber, TagSet, UnixMillis,
+    UploadId, VersionId, Versioning,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,15 @@ pub enum Change {
         bucket: BucketId,
         versioning: Versioning,
     },
+    BucketSet {
+        bucket: BucketId,
+        setting: BucketSetting,
+    },
+    /// The bucket has object lock from now on, or another default retention.
+    BucketLocked {
+        bucket: BucketId,
+        lock: LockSettings,
+    },
     VersionPut {
         bucket: BucketId,
         key: ObjectKey,
@@ -49,6 +59,19 @@ pub enum Change {
         bucket: BucketId,
         key: ObjectKey,
         id: VersionId,
+    },
+    VersionTagged {
+        bucket: BucketId,
+        key: ObjectKey,
+        id: VersionId,
+        tags: TagSet,
+    },
+    /// The version's lock as it is from now on.
+    VersionLocked {
+        bucket: BucketId,
+        key: ObjectKey,
+        id: VersionId,
+        lock: ObjectLock,
     },
     UploadCreated(LoggedUpload),
     PartPut {
@@ -91,6 +114,10 @@ pub struct LoggedObject {
     pub attributes: Attributes,
     #[serde(default)]
     pub parts: Vec<PartLayout>,
+    #[serde(default, skip_serializing_if = "TagSet::is_empty")]
+    pub tags: TagSet,
+    #[serde(default, skip_serializing_if = "ObjectLock::is_unset")]
+    pub lock: ObjectLock,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +127,10 @@ pub struct LoggedUpload {
     pub key: ObjectKey,
     pub attributes: Attributes,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    #[serde(default, skip_serializing_if = "TagSet::is_empty")]
+    pub tags: TagSet,
+    #[serde(default, skip_serializing_if = "ObjectLock::is_unset")]
+    pub lock: ObjectLock,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,8 @@ mod sqlite;
 mod store;
 
 pub use commit::{
-    Commit, Consumer, DeleteTarget, NewBody, NewObject, NewPart, NewUpload, Outcome, WriteCondition,
+    Commit, Consumer, DeleteCondition, NewBody, NewObject, NewPart, NewUpload, Outcome, VersionTarget,
+    WriteCondition,
 };
 pub use error::{CommitError, MetaError};
 pub use inspect::{Duplicate, Inspect, VersionPlace};

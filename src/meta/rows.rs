@@ -1,8 +1,9 @@
 //! What readers get.
 
 use crate::types::{
-    Attributes, BucketId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, Manifest,
-    ManifestId, ObjectKey, PartLayout, PartNumber, PlainId, UnixMillis, UploadId, VersionId, Versioning,
+    AccountId, Attributes, BucketId, BucketName, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,
+    CommitSeq, ETag, LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout, PartNumber,
+    PlainId, TagSet, UnixMillis, UploadId, VersionId, Versioning,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,15 @@ pub struct Bucket {
     pub name: BucketName,
     pub created: UnixMillis,
     pub versioning: Versioning,
+    /// `None`: the owner of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<AccountId>,
+    /// `None`: without object lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockSettings>,
+    /// Nothing is set when a bucket is created, so the log's record of that leaves this out.
+    #[serde(skip)]
+    pub settings: Arc<BucketSettings>,
 }
 
 /// A body with what is needed to read it: no second look-up.
@@ -51,6 +61,8 @@ pub struct ObjectData {
     pub attributes: Attributes,
     /// Empty for an object put in one piece.
     pub parts: Vec<PartLayout>,
+    pub tags: TagSet,
+    pub lock: ObjectLock,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +75,10 @@ pub struct Upload {
     pub attributes: Attributes,
     /// The checksum that the client announced, if any.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Of the object to be.
+    pub tags: TagSet,
+    /// Of the object to be, as the client asked for it.
+    pub lock: ObjectLock,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

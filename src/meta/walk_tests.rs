@@ -4,11 +4,12 @@
 use super::conformance::Subject;
 use super::tests::{memory, sqlite};
 use super::{
-    Commit, DeleteTarget, ListEntry, ListFrom, ListQuery, NewBody, NewObject, NewPart, NewUpload, Outcome,
-    UploadEntry, VersionEntry, WriteCondition,
+    Commit, ListEntry, ListFrom, ListQuery, NewBody, NewObject, NewPart, NewUpload, Outcome, UploadEntry,
+    VersionEntry, VersionTarget, WriteCondition,
 };
 use crate::types::{
-    Attributes, BucketId, BucketName, ETag, ObjectKey, PartNumber, UploadId, VersionId, Versioning,
+    Attributes, BucketId, BucketName, ETag, ObjectKey, ObjectLock, PartNumber, TagSet, UploadId, VersionId,
+    Versioning,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -61,7 +62,8 @@ struct World {
 impl World {
     async fn new(subject: Subject) -> Self {
         let name = BucketName::parse("bucket").unwrap();
-        let Outcome::Bucket(bucket) = subject.meta.commit(Commit::CreateBucket { name }).await.unwrap()
+        let Outcome::Bucket(bucket) =
+            subject.meta.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap()
         else {
             panic!("a bucket");
         };
@@ -83,14 +85,23 @@ impl World {
             checksum: None,
             attributes: Attributes::default(),
             parts: Vec::new(),
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
         };
         match change {
             Change::Put(n) => {
                 self.commit(Commit::PutVersion { bucket, key: key(n), object: object(), condition }).await;
             }
             Change::Delete(n) => {
-                let target = DeleteTarget::Current;
-                self.commit(Commit::DeleteVersion { bucket, key: key(n), target, condition }).await;
+                let target = VersionTarget::Current;
+                self.commit(Commit::DeleteVersion {
+                    bucket,
+                    key: key(n),
+                    target,
+                    condition: condition.into(),
+                    bypass_governance: false,
+                })
+                .await;
             }
             Change::DeleteVersion(n) => {
                 let all = self.versions().await;
@@ -98,8 +109,15 @@ impl World {
                     return;
                 }
                 let (key, id) = all[n % all.len()].clone();
-                let target = DeleteTarget::Version(id);
-                self.commit(Commit::DeleteVersion { bucket, key, target, condition }).await;
+                let target = VersionTarget::Version(id);
+                self.commit(Commit::DeleteVersion {
+                    bucket,
+                    key,
+                    target,
+                    condition: condition.into(),
+                    bypass_governance: false,
+                })
+                .await;
             }
             Change::Versioning(enabled) => {
                 let versioning = if *enabled { Versioning::Enabled } else { Versioning::Suspended };
@@ -108,7 +126,13 @@ impl World {
             Change::Start(n) if self.uploads < u8::MAX => {
                 self.uploads += 1;
                 let id = UploadId::new([self.uploads; 16]);
-                let upload = NewUpload { id, attributes: Attributes::default(), checksum: None };
+                let upload = NewUpload {
+                    id,
+                    attributes: Attributes::default(),
+                    checksum: None,
+                    tags: TagSet::default(),
+                    lock: ObjectLock::default(),
+                };
                 self.commit(Commit::CreateUpload { bucket, key: key(n), upload }).await;
             }
             Change::Start(_) => {}

@@ -79,6 +79,11 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
     let missing = |code, message: &'static str| (StatusCode::NOT_FOUND, code, message.into());
     match error {
         E::AccessDenied { .. } => (StatusCode::FORBIDDEN, Code::AccessDenied, "Access Denied".into()),
+        E::Locked { .. } => (
+            StatusCode::FORBIDDEN,
+            Code::AccessDenied,
+            "Access Denied because object protected by object lock.".into(),
+        ),
         E::NoSuchBucket { .. } => missing(Code::NoSuchBucket, "The specified bucket does not exist"),
         E::NoSuchKey { .. } | E::Deleted { .. } => {
             missing(Code::NoSuchKey, "The specified key does not exist.")
@@ -175,6 +180,9 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
             Code::IllegalLocationConstraintException,
             "The location constraint is not that of this server's region.".into(),
         ),
+        E::NoObjectLock { .. } => {
+            (Code::InvalidRequest, "Bucket is missing Object Lock Configuration".into())
+        }
         E::KeyTooLong { .. } => (Code::KeyTooLongError, "Your key is too long".into()),
         E::MetadataTooLarge { .. } => (
             Code::MetadataTooLarge,

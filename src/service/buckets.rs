@@ -42,7 +42,12 @@ impl ObjectService {
         if let Some(location) = location.filter(|l| !l.is_empty() && *l != self.region()) {
             return Err(ServiceError::WrongLocation { location: location.chars().take(256).collect() });
         }
-        match self.inner.meta.commit(Commit::CreateBucket { name: name.clone() }).await {
+        match self
+            .inner
+            .meta
+            .commit(Commit::CreateBucket { name: name.clone(), owner: None, lock: false })
+            .await
+        {
             Ok(Outcome::Bucket(bucket)) => Ok(bucket),
             Ok(_) => Err(WRONG_OUTCOME),
             Err(CommitError::BucketExists) if self.region() == CLASSIC_REGION => {

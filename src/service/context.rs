@@ -99,6 +99,7 @@ impl Target<'_> {
             CommitError::NoSuchKey => {
                 ServiceError::NoSuchKey { bucket: self.bucket.clone(), key: self.key.clone() }
             }
+            CommitError::Locked => ServiceError::Locked { key: self.key.clone() },
             CommitError::ConditionFailed => ServiceError::PreconditionFailed { condition: self.condition },
             other => unexpected(self.bucket, other),
         }
@@ -117,6 +118,10 @@ pub(super) fn unexpected(bucket: &BucketName, error: CommitError) -> ServiceErro
         CommitError::NoSuchKey => ServiceError::Internal("the commit missed a key it did not need"),
         CommitError::NoSuchUpload => ServiceError::Internal("the commit missed an upload it did not need"),
         CommitError::ConditionFailed => ServiceError::Internal("a condition failed that was not set"),
+        CommitError::NoObjectLock => ServiceError::NoObjectLock { bucket: bucket.clone() },
+        CommitError::IsDeleteMarker | CommitError::Locked => {
+            ServiceError::Internal("the commit met a version it did not name")
+        }
         CommitError::PartGone(_) => ServiceError::Internal("a part is gone that was not named"),
         // Copies retry; whoever still sees this met deletes of one body again and again.
         CommitError::BodyGone => ServiceError::Busy("the source is being replaced"),

@@ -13,8 +13,8 @@ use crate::meta::{
     Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
 };
 use crate::types::{
-    Attributes, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, ResolvedRange,
-    UnixMillis, VersionId,
+    Attributes, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, ObjectLock,
+    ResolvedRange, TagSet, UnixMillis, VersionId,
 };
 use futures::StreamExt;
 
@@ -107,6 +107,8 @@ impl ObjectService {
                     attributes,
                     // A copy is one piece, as AWS's is.
                     parts: Vec::new(),
+                    tags: TagSet::default(),
+                    lock: ObjectLock::default(),
                 },
                 condition,
             });

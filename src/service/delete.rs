@@ -4,7 +4,7 @@ use super::authorize::authorize;
 use super::context::{Target, WRONG_OUTCOME};
 use super::settings::MAX_KEYS;
 use super::{Action, Caller, ObjectService, Resource, ServiceError, WriteConditions};
-use crate::meta::{Bucket, Commit, DeleteTarget, Outcome};
+use crate::meta::{Bucket, Commit, Outcome, VersionTarget};
 use crate::types::{BucketName, ObjectKey, VersionId};
 use futures::StreamExt;
 
@@ -101,8 +101,9 @@ impl ObjectService {
         let commit = Commit::DeleteVersion {
             bucket: bucket.id,
             key: key.clone(),
-            target: request.version.map_or(DeleteTarget::Current, DeleteTarget::Version),
-            condition: request.conditions.for_commit()?,
+            target: request.version.map_or(VersionTarget::Current, VersionTarget::Version),
+            condition: request.conditions.for_commit()?.into(),
+            bypass_governance: false,
         };
         let target = Target { bucket: &bucket.name, key, condition: request.conditions.header() };
         match self.inner.meta.commit(commit).await.map_err(|e| target.error(e))? {

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::meta::{Commit, NewObject, Outcome};
 use crate::types::{
-    Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, UnixMillis, VersionId,
+    Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, ObjectLock, TagSet, UnixMillis,
+    VersionId,
 };
 
 /// An object to store.
@@ -73,7 +74,16 @@ impl ObjectService {
         let commit = self.inner.commit_staged(staged, |body| Commit::PutVersion {
             bucket: home.id,
             key: key.clone(),
-            object: NewObject { body, size, etag, checksum: object_checksum, attributes, parts: Vec::new() },
+            object: NewObject {
+                body,
+                size,
+                etag,
+                checksum: object_checksum,
+                attributes,
+                parts: Vec::new(),
+                tags: TagSet::default(),
+                lock: ObjectLock::default(),
+            },
             condition,
         });
         match commit.await {

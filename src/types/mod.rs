@@ -3,30 +3,37 @@
 //! Rules of the room: every field is private or impossible to misuse; text and bytes from outside become
 //! a type through one parsing constructor, and everything behind that trusts the type.
 
+mod account;
 mod attributes;
 mod body;
 mod bucket;
+mod bucket_settings;
 mod checksum;
 mod chunk;
 mod etag;
 mod id;
 mod key;
+mod lock;
 mod manifest;
 mod principal;
 mod range;
 mod seq;
 mod storage_key;
+mod tags;
 mod upload;
 mod version;
 
+pub use account::AccountId;
 pub use attributes::Attributes;
 pub use body::{Body, PartLayout, PlainId};
 pub use bucket::{BucketId, BucketName, Versioning};
+pub use bucket_settings::{BucketSetting, BucketSettings};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub use chunk::ChunkId;
 pub use etag::ETag;
 pub use id::ParseError;
 pub use key::{MAX_KEY_BYTES, ObjectKey};
+pub use lock::{DefaultRetention, LockMode, LockSettings, ObjectLock, Retention, RetentionPeriod};
 pub use manifest::{
     Entry, EntryKind, MAX_NODE_BYTES, MAX_NODE_ENTRIES, MAX_ROOT_ENTRIES, Manifest, ManifestError,
     ManifestId, Node,
@@ -35,5 +42,6 @@ pub use principal::Principal;
 pub use range::{ByteRange, ResolvedRange};
 pub use seq::{CommitSeq, UnixMillis};
 pub use storage_key::{Namespace, decode_row_key, object_prefix, object_prefix_end, row_key, scan_prefix};
+pub use tags::{MAX_BUCKET_TAGS, MAX_OBJECT_TAGS, Tag, TagError, TagSet};
 pub use upload::{PartNumber, UploadId};
 pub use version::VersionId;

@@ -32,6 +32,9 @@ proptest! {
             name: BucketName::parse("bucket").unwrap(),
             created: UnixMillis::new(1),
             versioning: Versioning::Enabled,
+            owner: None,
+            lock: None,
+            settings: std::sync::Arc::default(),
         });
         let mut bytes = rmp_serde::to_vec_named(&change).unwrap();
         prop_assert_eq!(rmp_serde::from_slice::<Change>(&bytes).unwrap(), change);

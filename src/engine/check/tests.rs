@@ -5,7 +5,10 @@ use crate::meta::{
     SqliteSettings, SqliteStore, WriteCondition,
 };
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
-use crate::types::{Attributes, BucketId, ChunkId, ETag, Entry, EntryKind, Manifest, ObjectKey, UnixMillis};
+use crate::types::{
+    Attributes, BucketId, ChunkId, ETag, Entry, EntryKind, Manifest, ObjectKey, ObjectLock, TagSet,
+    UnixMillis,
+};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -145,6 +148,8 @@ async fn i4_a_damaged_row_is_named() {
             checksum: None,
             attributes: Attributes::default(),
             parts: Vec::new(),
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
         },
         condition: WriteCondition::None,
     };

@@ -9,12 +9,15 @@ use crate::engine::{
     PlainStore, StagedBody,
 };
 use crate::meta::{
-    ChangeLog, Commit, DeleteTarget, MetaStore, NewBody, NewObject, NewPart, NewUpload, OpenMode, Outcome,
-    SqliteSettings, SqliteStore, StoredBody, VersionKind, WriteCondition,
+    ChangeLog, Commit, MetaStore, NewBody, NewObject, NewPart, NewUpload, OpenMode, Outcome, SqliteSettings,
+    SqliteStore, StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::storage::DiskPackStore;
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
-use crate::types::{Attributes, BucketId, BucketName, ETag, ObjectKey, PartNumber, ResolvedRange, UploadId};
+use crate::types::{
+    Attributes, BucketId, BucketName, ETag, ObjectKey, ObjectLock, PartNumber, ResolvedRange, TagSet,
+    UploadId,
+};
 use bytes::Bytes;
 use futures::StreamExt;
 use std::collections::BTreeMap;
@@ -77,7 +80,7 @@ impl Store {
         let meta = SqliteStore::open(&path, OpenMode::Create, barrier, clock, random, &settings).unwrap();
         let meta = Arc::new(meta);
         let name = BucketName::parse("bucket").unwrap();
-        let made = meta.commit(Commit::CreateBucket { name }).await.unwrap();
+        let made = meta.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap();
         let Outcome::Bucket(bucket) = made else { panic!("no bucket") };
         let parts = parts(dir, &meta, packs);
         let settings = EngineSettings { plain_bodies: true, ..(*parts.settings).clone() };
@@ -134,8 +137,17 @@ impl Store {
 
     async fn delete(&self, key: &str) {
         let (bucket, condition) = (self.bucket, WriteCondition::None);
-        let (key, target) = (named(key), DeleteTarget::Current);
-        self.meta.commit(Commit::DeleteVersion { bucket, key, target, condition }).await.unwrap();
+        let (key, target) = (named(key), VersionTarget::Current);
+        self.meta
+            .commit(Commit::DeleteVersion {
+                bucket,
+                key,
+                target,
+                condition: condition.into(),
+                bypass_governance: false,
+            })
+            .await
+            .unwrap();
     }
 
     async fn part(&self, upload: UploadId, number: u16, body: NewBody, size: u64) {
@@ -147,7 +159,13 @@ impl Store {
     /// A part copied from a version, and one written; completed or given up.
     async fn upload(&self, key: &str, source: &str, bytes: &[u8], id: UploadId, completes: bool) {
         let (StoredBody::Chunked { id: manifest, .. }, size) = self.body(source).await else { return };
-        let upload = NewUpload { id, attributes: Attributes::default(), checksum: None };
+        let upload = NewUpload {
+            id,
+            attributes: Attributes::default(),
+            checksum: None,
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
+        };
         let (bucket, condition) = (self.bucket, WriteCondition::None);
         self.meta.commit(Commit::CreateUpload { bucket, key: named(key), upload }).await.unwrap();
         self.part(id, 1, NewBody::SharedManifest(manifest), size).await;
@@ -174,7 +192,16 @@ fn named(key: &str) -> ObjectKey {
 
 fn new_object(body: NewBody, size: u64) -> NewObject {
     let (etag, attributes) = (ETag::of_body([0; 16]), Attributes::default());
-    NewObject { body, size, etag, checksum: None, attributes, parts: Vec::new() }
+    NewObject {
+        body,
+        size,
+        etag,
+        checksum: None,
+        attributes,
+        parts: Vec::new(),
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
+    }
 }
 
 /// One client: its keys are its own, its bytes are everybody's.

@@ -8,14 +8,14 @@ use crate::engine::pack::testing::TestPacks;
 use crate::engine::pack::{Codec, NewRecord, PackSet, PackSettings, RecordKind};
 use crate::engine::{EngineError, PlainStore};
 use crate::meta::{
-    ChangeLog, Commit, CommitError, DeleteTarget, MemoryStore, MetaStore, NewBody, NewObject, NewPart,
-    NewUpload, ObjectVersion, Outcome, StoredBody, VersionKind, WriteCondition,
+    ChangeLog, Commit, CommitError, MemoryStore, MetaStore, NewBody, NewObject, NewPart, NewUpload,
+    ObjectVersion, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::storage::{DiskPackStore, PackFile, PackId, PackStore};
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
 use crate::types::{
-    Attributes, BucketId, BucketName, ChunkId, ETag, Entry, EntryKind, Manifest, Node, ObjectKey, PartNumber,
-    UploadId,
+    Attributes, BucketId, BucketName, ChunkId, ETag, Entry, EntryKind, Manifest, Node, ObjectKey, ObjectLock,
+    PartNumber, TagSet, UploadId,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -180,7 +180,9 @@ impl World {
     pub(crate) async fn with(on_disk: bool, settings: GcSettings) -> Self {
         let meta = Arc::new(MemoryStore::new(Arc::new(SystemClock), Arc::new(SeededRandom::new(7))));
         let name = BucketName::parse("bucket").unwrap();
-        let Outcome::Bucket(bucket) = meta.commit(Commit::CreateBucket { name }).await.unwrap() else {
+        let Outcome::Bucket(bucket) =
+            meta.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap()
+        else {
             panic!("no bucket")
         };
         let dir = TempDir::new().unwrap();
@@ -349,7 +351,13 @@ impl World {
     }
 
     pub(crate) async fn upload(&self, id: UploadId, parts: &[&[u64]]) {
-        let upload = NewUpload { id, attributes: Attributes::default(), checksum: None };
+        let upload = NewUpload {
+            id,
+            attributes: Attributes::default(),
+            checksum: None,
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
+        };
         let (bucket, key) = (self.bucket, named("upload"));
         self.commit(Commit::CreateUpload { bucket, key, upload }).await.unwrap();
         for (number, seeds) in (1..).zip(parts) {
@@ -378,9 +386,15 @@ impl World {
     }
 
     pub(crate) async fn delete(&mut self, key: &str) {
-        let (bucket, target) = (self.bucket, DeleteTarget::Current);
+        let (bucket, target) = (self.bucket, VersionTarget::Current);
         let condition = WriteCondition::None;
-        let delete = Commit::DeleteVersion { bucket, key: named(key), target, condition };
+        let delete = Commit::DeleteVersion {
+            bucket,
+            key: named(key),
+            target,
+            condition: condition.into(),
+            bypass_governance: false,
+        };
         self.commit(delete).await.unwrap();
         self.acknowledged.remove(key);
     }
@@ -478,5 +492,7 @@ fn new_object(body: NewBody, seeds: &[u64]) -> NewObject {
         checksum: None,
         attributes: Attributes::default(),
         parts: Vec::new(),
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
     }
 }

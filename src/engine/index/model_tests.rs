@@ -4,13 +4,13 @@ use super::tests::World;
 use super::{Hold, IndexCounts, Progress};
 use crate::engine::pack::RecordKind;
 use crate::meta::{
-    ChangeLog, Commit, DeleteTarget, ManifestRow, MemoryStore, MetaStore, NewBody, NewObject, Outcome,
+    ChangeLog, Commit, ManifestRow, MemoryStore, MetaStore, NewBody, NewObject, Outcome, VersionTarget,
     WriteCondition,
 };
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{
     Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, Node, ObjectKey,
-    UnixMillis,
+    ObjectLock, TagSet, UnixMillis,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -66,7 +66,8 @@ impl Life {
         let meta = MemoryStore::new(clock, Arc::new(SeededRandom::new(3)));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let name = BucketName::parse("bucket").unwrap();
-        let made = runtime.block_on(meta.commit(Commit::CreateBucket { name })).unwrap();
+        let made =
+            runtime.block_on(meta.commit(Commit::CreateBucket { name, owner: None, lock: false })).unwrap();
         let Outcome::Bucket(bucket) = made else { panic!("no bucket") };
         let (writers, nodes) = (Vec::new(), HashMap::new());
         Self { world: World::new(), meta, bucket: bucket.id, writers, nodes, runtime }
@@ -128,6 +129,8 @@ impl Life {
             checksum: None,
             attributes: Attributes::default(),
             parts: Vec::new(),
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
         };
         let (bucket, condition) = (self.bucket, WriteCondition::None);
         self.commit(Commit::PutVersion { bucket, key: key_of(key), object, condition });
@@ -187,8 +190,14 @@ impl Life {
                 Step::Abort => drop(self.writers.pop()),
                 Step::Delete { key } => {
                     let (bucket, condition) = (self.bucket, WriteCondition::None);
-                    let (key, target) = (key_of(*key), DeleteTarget::Current);
-                    self.commit(Commit::DeleteVersion { bucket, key, target, condition });
+                    let (key, target) = (key_of(*key), VersionTarget::Current);
+                    self.commit(Commit::DeleteVersion {
+                        bucket,
+                        key,
+                        target,
+                        condition: condition.into(),
+                        bypass_governance: false,
+                    });
                 }
                 Step::Collect => self.collect(),
                 Step::Relocate { nth } => self.relocate(*nth),

@@ -1,8 +1,8 @@
 //! Buckets: names, ids for life, versioning states, deletion.
 
 use super::{Subject, expects, inline};
-use crate::meta::{Commit, CommitError, DeleteTarget, NewUpload, Outcome};
-use crate::types::{Attributes, BucketId, BucketName, UploadId, Versioning};
+use crate::meta::{Commit, CommitError, NewUpload, Outcome, VersionTarget};
+use crate::types::{Attributes, BucketId, BucketName, ObjectLock, TagSet, UploadId, Versioning};
 
 fn name(text: &str) -> BucketName {
     BucketName::parse(text).unwrap()
@@ -12,7 +12,10 @@ pub(super) async fn names_and_states(subject: &Subject) {
     let id = subject.bucket("middle").await;
     subject.bucket("first").await;
     subject.bucket("second").await;
-    expects!(subject.refuse(Commit::CreateBucket { name: name("middle") }).await, CommitError::BucketExists);
+    expects!(
+        subject.refuse(Commit::CreateBucket { name: name("middle"), owner: None, lock: false }).await,
+        CommitError::BucketExists
+    );
     let names = |buckets: Vec<crate::meta::Bucket>| -> Vec<String> {
         buckets.iter().map(|bucket| bucket.name.to_string()).collect()
     };
@@ -42,15 +45,21 @@ pub(super) async fn deleting(subject: &Subject) {
     let gone = || Commit::DeleteBucket { name: name("short-lived") };
     subject.put(id, "k", inline("x")).await;
     expects!(subject.refuse(gone()).await, CommitError::BucketNotEmpty);
-    subject.delete(id, "k", DeleteTarget::Current).await;
+    subject.delete(id, "k", VersionTarget::Current).await;
 
     // A delete marker keeps a bucket, and so does an open upload, which is for the caller to abort.
     subject.versioning(id, Versioning::Enabled).await;
-    let (marker, _) = subject.delete(id, "k", DeleteTarget::Current).await;
+    let (marker, _) = subject.delete(id, "k", VersionTarget::Current).await;
     expects!(subject.refuse(gone()).await, CommitError::BucketNotEmpty);
-    subject.delete(id, "k", DeleteTarget::Version(marker.unwrap())).await;
+    subject.delete(id, "k", VersionTarget::Version(marker.unwrap())).await;
     let upload = UploadId::new([7; 16]);
-    let new = NewUpload { id: upload, attributes: Attributes::default(), checksum: None };
+    let new = NewUpload {
+        id: upload,
+        attributes: Attributes::default(),
+        checksum: None,
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
+    };
     subject.commit(Commit::CreateUpload { bucket: id, key: super::key("k"), upload: new }).await;
     subject
         .commit(Commit::PutPart {

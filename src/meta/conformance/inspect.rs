@@ -1,7 +1,7 @@
 //! Questions of people and of housekeeping, and the totals.
 
 use super::{Subject, at, chunked, inline, manifest};
-use crate::meta::{DeleteTarget, Duplicate, NewBody, Totals, VersionPlace};
+use crate::meta::{Duplicate, NewBody, Totals, VersionPlace, VersionTarget};
 use crate::types::{PlainId, Versioning};
 
 fn keys(places: &[VersionPlace]) -> Vec<String> {
@@ -44,7 +44,7 @@ pub(super) async fn ages(subject: &Subject) {
         subject.clock.set(at(100 * (n as i64 + 1)));
         subject.put(bucket, name, inline("x")).await;
     }
-    subject.delete(bucket, "z", DeleteTarget::Current).await;
+    subject.delete(bucket, "z", VersionTarget::Current).await;
     let before = |time, after, limit| subject.inspect.versions_before(at(time), after, limit);
     assert_eq!(keys(&before(300, None, 9).await.unwrap()), ["z", "y"], "not those of that very moment");
     assert_eq!(keys(&before(100, None, 9).await.unwrap()), Vec::<String>::new());
@@ -60,7 +60,7 @@ pub(super) async fn totals(subject: &Subject) {
     subject.put(one, "a", inline("12345")).await;
     subject.put(one, "b", chunked(1, 1_000)).await;
     let (copy, _) = subject.put(one, "c", chunked(1, 1_000)).await;
-    subject.delete(one, "a", DeleteTarget::Current).await;
+    subject.delete(one, "a", VersionTarget::Current).await;
     let mut expected = Totals {
         buckets: 2,
         versions: 3,
@@ -72,7 +72,7 @@ pub(super) async fn totals(subject: &Subject) {
         ..Totals::default()
     };
     assert_eq!(subject.log.totals().await.unwrap(), expected);
-    subject.delete(one, "c", DeleteTarget::Version(copy)).await;
+    subject.delete(one, "c", VersionTarget::Version(copy)).await;
     (expected.versions, expected.logical_bytes) = (2, 1_005);
     assert_eq!(subject.log.totals().await.unwrap(), expected);
 }

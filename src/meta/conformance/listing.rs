@@ -1,7 +1,7 @@
 //! Listings page by page: every page size gives the same whole.
 
 use super::{Subject, inline, uploads};
-use crate::meta::{Commit, DeleteTarget, ListEntry, ListFrom, ListQuery, UploadEntry, VersionEntry};
+use crate::meta::{Commit, ListEntry, ListFrom, ListQuery, UploadEntry, VersionEntry, VersionTarget};
 use crate::types::{BucketId, UploadId, VersionId, Versioning};
 
 fn query(prefix: &str, delimiter: Option<&str>, limit: usize) -> ListQuery {
@@ -42,7 +42,7 @@ pub(super) async fn objects(subject: &Subject) {
         subject.put(bucket, "b", inline("newer")).await;
     }
     subject.put(bucket, "hidden", inline("x")).await;
-    subject.delete(bucket, "hidden", DeleteTarget::Current).await;
+    subject.delete(bucket, "hidden", VersionTarget::Current).await;
     for limit in [1, 2, 3, 100] {
         assert_eq!(
             walk(subject, bucket, query("", None, limit)).await,
@@ -73,7 +73,7 @@ pub(super) async fn versions(subject: &Subject) {
     let mut expected = Vec::new();
     for name in ["a", "b/1", "c"] {
         let (first, _) = subject.put(bucket, name, inline("x")).await;
-        let (marker, _) = subject.delete(bucket, name, DeleteTarget::Current).await;
+        let (marker, _) = subject.delete(bucket, name, VersionTarget::Current).await;
         expected.push(format!("{name} {} true", marker.unwrap()));
         expected.push(format!("{name} {first} false"));
         if name == "a" {
@@ -138,29 +138,29 @@ pub(super) async fn current_objects(subject: &Subject) {
         let size = |entry: &ListEntry| if let ListEntry::Object(object) = entry { object.size } else { 0 };
         page.entries.iter().map(size).collect::<Vec<_>>()
     };
-    let null = DeleteTarget::Version(VersionId::Null);
+    let null = VersionTarget::Version(VersionId::Null);
     subject.put(bucket, "k", inline("1")).await;
     subject.put(bucket, "k", inline("22")).await;
     assert_eq!(listed().await, [2]);
     subject.versioning(bucket, Versioning::Enabled).await;
     let (third, _) = subject.put(bucket, "k", inline("333")).await;
     assert_eq!(listed().await, [3]);
-    let (marker, _) = subject.delete(bucket, "k", DeleteTarget::Current).await;
+    let (marker, _) = subject.delete(bucket, "k", VersionTarget::Current).await;
     assert_eq!(listed().await, [0; 0]);
     subject.delete(bucket, "k", null).await;
     assert_eq!(listed().await, [0; 0], "what went was below the marker");
-    subject.delete(bucket, "k", DeleteTarget::Version(marker.unwrap())).await;
+    subject.delete(bucket, "k", VersionTarget::Version(marker.unwrap())).await;
     assert_eq!(listed().await, [3]);
     subject.versioning(bucket, Versioning::Suspended).await;
     subject.put(bucket, "k", inline("4444")).await;
     assert_eq!(listed().await, [4]);
-    subject.delete(bucket, "k", DeleteTarget::Current).await;
+    subject.delete(bucket, "k", VersionTarget::Current).await;
     assert_eq!(listed().await, [0; 0], "a null marker took the null version's place");
     subject.put(bucket, "k", inline("55555")).await;
     assert_eq!(listed().await, [5]);
     subject.delete(bucket, "k", null).await;
     assert_eq!(listed().await, [3]);
-    subject.delete(bucket, "k", DeleteTarget::Version(third)).await;
+    subject.delete(bucket, "k", VersionTarget::Version(third)).await;
     assert_eq!(listed().await, [0; 0]);
 }
 
@@ -181,10 +181,10 @@ pub(super) async fn vanished_versions(subject: &Subject) {
     let ask = |from| subject.meta.list_versions(bucket, ListQuery { from, ..query("", None, 1) });
     let first = ask(ListFrom::Start).await.unwrap();
     assert_eq!(ids(&first), [VersionId::Null]);
-    subject.delete(bucket, "k", DeleteTarget::Current).await;
+    subject.delete(bucket, "k", VersionTarget::Current).await;
     let second = ask(first.next.clone().unwrap()).await.unwrap();
     assert_eq!(ids(&second), [oldest], "the null version was replaced by a newer marker");
-    subject.delete(bucket, "k", DeleteTarget::Version(VersionId::Null)).await;
+    subject.delete(bucket, "k", VersionTarget::Version(VersionId::Null)).await;
     assert_eq!(ids(&ask(first.next.unwrap()).await.unwrap()), [oldest], "and then deleted");
     // A client may name the null version itself.
     let named = || ListFrom::AfterVersion(b"k".to_vec(), VersionId::Null);

@@ -2,8 +2,8 @@
 
 use super::{Subject, at, chunked, expects, inline, manifest, put};
 use crate::meta::{
-    Change, Commit, CommitError, Consumer, DeleteTarget, LogRecord, ManifestRow, MetaError, NewBody, Outcome,
-    WriteCondition,
+    Change, Commit, CommitError, Consumer, LogRecord, ManifestRow, MetaError, NewBody, Outcome,
+    VersionTarget, WriteCondition,
 };
 use crate::types::{CommitSeq, ManifestId, PlainId};
 
@@ -61,9 +61,9 @@ pub(super) async fn manifests_added_and_dropped(subject: &Subject) {
     assert_eq!(record.added, []);
     assert_eq!(record.dropped, [ManifestRow { id: a.id(), root: a }], "its last use is gone");
     assert_eq!(ids(&subject.log.manifests(None, 9).await.unwrap()), [b.id()]);
-    subject.delete(bucket, "one", DeleteTarget::Current).await;
+    subject.delete(bucket, "one", VersionTarget::Current).await;
     assert_eq!(last(subject).await.dropped, []);
-    subject.delete(bucket, "two", DeleteTarget::Current).await;
+    subject.delete(bucket, "two", VersionTarget::Current).await;
     assert_eq!(ids(&last(subject).await.dropped), [b.id()]);
 }
 
@@ -76,18 +76,18 @@ pub(super) async fn shared_bodies(subject: &Subject) {
     }
     subject.put(bucket, "source", chunked(1, 10)).await;
     subject.put(bucket, "copy", NewBody::SharedManifest(a)).await;
-    subject.delete(bucket, "source", DeleteTarget::Current).await;
+    subject.delete(bucket, "source", VersionTarget::Current).await;
     assert_eq!(last(subject).await.dropped, [], "the copy still uses it");
     subject.put(bucket, "copy", NewBody::SharedManifest(a)).await;
     assert_eq!(last(subject).await.dropped, [], "a copy onto itself keeps it");
-    subject.delete(bucket, "copy", DeleteTarget::Current).await;
+    subject.delete(bucket, "copy", VersionTarget::Current).await;
     assert_eq!(ids(&last(subject).await.dropped), [a]);
 
     subject.put(bucket, "plain", NewBody::Plain(plain)).await;
     subject.put(bucket, "copy", NewBody::SharedPlain(plain)).await;
-    subject.delete(bucket, "plain", DeleteTarget::Current).await;
+    subject.delete(bucket, "plain", VersionTarget::Current).await;
     assert_eq!(subject.inspect.plain_bodies(None, 9).await.unwrap(), [plain]);
-    subject.delete(bucket, "copy", DeleteTarget::Current).await;
+    subject.delete(bucket, "copy", VersionTarget::Current).await;
     assert_eq!(subject.inspect.plain_bodies(None, 9).await.unwrap(), []);
 }
 

@@ -6,17 +6,18 @@ mod buckets;
 mod inspect;
 mod listing;
 mod log;
+mod marks;
 mod uploads;
 mod versions;
 
 use super::{
-    ChangeLog, Commit, CommitError, DeleteTarget, Inspect, MetaStore, NewBody, NewObject, Outcome,
-    WriteCondition,
+    ChangeLog, Commit, CommitError, DeleteCondition, Inspect, MetaStore, NewBody, NewObject, Outcome,
+    VersionTarget, WriteCondition,
 };
 use crate::sys::ManualClock;
 use crate::types::{
     Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, ObjectKey,
-    UnixMillis, VersionId, Versioning,
+    ObjectLock, TagSet, UnixMillis, VersionId, Versioning,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ impl Subject {
 
     async fn bucket(&self, name: &str) -> BucketId {
         let name = BucketName::parse(name).unwrap();
-        match self.commit(Commit::CreateBucket { name }).await {
+        match self.commit(Commit::CreateBucket { name, owner: None, lock: false }).await {
             Outcome::Bucket(bucket) => bucket.id,
             other => panic!("a bucket was created, not {other:?}"),
         }
@@ -68,7 +69,7 @@ impl Subject {
         }
     }
 
-    async fn delete(&self, bucket: BucketId, name: &str, target: DeleteTarget) -> (Option<VersionId>, bool) {
+    async fn delete(&self, bucket: BucketId, name: &str, target: VersionTarget) -> (Option<VersionId>, bool) {
         match self.commit(delete(bucket, name, target)).await {
             Outcome::Deleted { id, delete_marker } => (id, delete_marker),
             other => panic!("a version was deleted, not {other:?}"),
@@ -107,6 +108,11 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     listing::current_objects(&empty().await).await;
     listing::vanished_versions(&empty().await).await;
     listing::vanished_uploads(&empty().await).await;
+    marks::buckets(&empty().await).await;
+    marks::tagging(&empty().await).await;
+    marks::locks(&empty().await).await;
+    marks::default_retention(&empty().await).await;
+    marks::delete_conditions(&empty().await).await;
     log::positions_and_stamps(&empty().await).await;
     log::manifests_added_and_dropped(&empty().await).await;
     log::shared_bodies(&empty().await).await;
@@ -146,15 +152,30 @@ fn object(body: NewBody) -> NewObject {
         NewBody::Plain(id) | NewBody::SharedPlain(id) => (10, id.as_bytes()[0]),
     };
     let etag = ETag::of_body([tag; 16]);
-    NewObject { body, size, etag, checksum: None, attributes: Attributes::default(), parts: Vec::new() }
+    NewObject {
+        body,
+        size,
+        etag,
+        checksum: None,
+        attributes: Attributes::default(),
+        parts: Vec::new(),
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
+    }
 }
 
 fn put(bucket: BucketId, name: &str, body: NewBody, condition: WriteCondition) -> Commit {
     Commit::PutVersion { bucket, key: key(name), object: object(body), condition }
 }
 
-fn delete(bucket: BucketId, name: &str, target: DeleteTarget) -> Commit {
-    Commit::DeleteVersion { bucket, key: key(name), target, condition: WriteCondition::None }
+fn delete(bucket: BucketId, name: &str, target: VersionTarget) -> Commit {
+    Commit::DeleteVersion {
+        bucket,
+        key: key(name),
+        target,
+        condition: DeleteCondition::default(),
+        bypass_governance: false,
+    }
 }
 
 fn at(millis: i64) -> UnixMillis {

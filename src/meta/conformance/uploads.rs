@@ -2,11 +2,12 @@
 
 use super::{Subject, chunked, expects, inline, key, manifest, object};
 use crate::meta::{
-    Change, Commit, CommitError, DeleteTarget, NewBody, NewPart, NewUpload, Outcome, StoredBody, VersionKind,
-    WriteCondition,
+    Change, Commit, CommitError, NewBody, NewPart, NewUpload, Outcome, StoredBody, VersionKind,
+    VersionTarget, WriteCondition,
 };
 use crate::types::{
-    Attributes, BucketId, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, PartNumber, UploadId, Versioning,
+    Attributes, BucketId, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, ObjectLock, PartNumber, TagSet,
+    UploadId, Versioning,
 };
 
 pub(super) fn number(n: i64) -> PartNumber {
@@ -22,7 +23,7 @@ pub(super) async fn start(subject: &Subject, bucket: BucketId, name: &str, id: u
     let id = UploadId::new([id; 16]);
     let checksum = Some((ChecksumAlgorithm::Sha256, ChecksumKind::Composite));
     let attributes = Attributes { storage_class: Some("STANDARD_IA".into()), ..Attributes::default() };
-    let upload = NewUpload { id, attributes, checksum };
+    let upload = NewUpload { id, attributes, checksum, tags: TagSet::default(), lock: ObjectLock::default() };
     subject.commit(Commit::CreateUpload { bucket, key: key(name), upload }).await;
     id
 }
@@ -41,7 +42,13 @@ pub(super) async fn parts(subject: &Subject) {
     assert_eq!((found.bucket, found.key, found.id), (bucket, key("big"), upload));
     assert_eq!(found.checksum, Some((ChecksumAlgorithm::Sha256, ChecksumKind::Composite)));
     assert_eq!(found.attributes.storage_class.as_deref(), Some("STANDARD_IA"));
-    let again = NewUpload { id: upload, attributes: Attributes::default(), checksum: None };
+    let again = NewUpload {
+        id: upload,
+        attributes: Attributes::default(),
+        checksum: None,
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
+    };
     let again = Commit::CreateUpload { bucket, key: key("other"), upload: again };
     expects!(subject.refuse(again).await, CommitError::InvalidState(_));
 
@@ -116,7 +123,7 @@ pub(super) async fn completed(subject: &Subject) {
     assert_eq!(found("big", stranger).await, None, "it was aborted");
     subject.put(bucket, "big", chunked(1, 10)).await;
     assert_eq!(found("big", upload).await, Some((id, false)), "a newer version hides nothing");
-    subject.delete(bucket, "big", DeleteTarget::Version(id)).await;
+    subject.delete(bucket, "big", VersionTarget::Version(id)).await;
     assert_eq!(found("big", upload).await, None);
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Subject, at, chunked, delete, expects, inline, key, manifest, object, put};
 use crate::meta::{
-    Commit, CommitError, DeleteTarget, NewBody, ObjectData, Outcome, StoredBody, VersionKind, WriteCondition,
+    Commit, CommitError, NewBody, ObjectData, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::types::{
     BucketId, Checksum, ChecksumAlgorithm, ETag, PartLayout, PartNumber, PlainId, VersionId, Versioning,
@@ -36,11 +36,11 @@ pub(super) async fn unversioned(subject: &Subject) {
     assert_eq!(subject.current(bucket, "k\0").await, None, "keys are compared whole");
     assert_eq!(subject.current(bucket, "").await, None);
 
-    let deleted = subject.delete(bucket, "k", DeleteTarget::Current).await;
+    let deleted = subject.delete(bucket, "k", VersionTarget::Current).await;
     assert_eq!(deleted, (Some(VersionId::Null), false));
     assert_eq!(subject.current(bucket, "k").await, None);
     let before = subject.log.last_seq().await.unwrap();
-    assert_eq!(subject.delete(bucket, "k", DeleteTarget::Current).await, (None, false));
+    assert_eq!(subject.delete(bucket, "k", VersionTarget::Current).await, (None, false));
     assert_eq!(subject.log.last_seq().await.unwrap(), before, "nothing to delete, nothing in the log");
 }
 
@@ -58,21 +58,21 @@ pub(super) async fn enabled(subject: &Subject) {
     let VersionId::Id { seq, salt } = first else { panic!("an id") };
     let forged = VersionId::Id { seq, salt: salt ^ 1 };
     assert_eq!(read(Some(forged)).await.unwrap(), None, "an id counts whole");
-    let target = DeleteTarget::Version(forged);
+    let target = VersionTarget::Version(forged);
     assert_eq!(subject.delete(bucket, "k", target).await, (None, false));
 
-    let (marker, is_marker) = subject.delete(bucket, "k", DeleteTarget::Current).await;
+    let (marker, is_marker) = subject.delete(bucket, "k", VersionTarget::Current).await;
     let marker = marker.unwrap();
     assert!(is_marker);
     expects!(subject.current(bucket, "k").await.unwrap().kind, VersionKind::DeleteMarker);
     assert!(!read(Some(second)).await.unwrap().unwrap().is_latest);
     assert_eq!(
-        subject.delete(bucket, "k", DeleteTarget::Version(marker)).await,
+        subject.delete(bucket, "k", VersionTarget::Version(marker)).await,
         (Some(marker), true),
         "removing the marker"
     );
     assert_eq!(text(&data(subject.current(bucket, "k").await.unwrap().kind).body), b"two");
-    let target = DeleteTarget::Version(second);
+    let target = VersionTarget::Version(second);
     assert_eq!(subject.delete(bucket, "k", target).await, (Some(second), false));
     assert_eq!(subject.current(bucket, "k").await.unwrap().id, first);
 }
@@ -89,11 +89,11 @@ pub(super) async fn suspended(subject: &Subject) {
     assert_eq!(subject.log.totals().await.unwrap().versions, 2, "the null version was replaced");
     assert!(subject.meta.version(bucket, &key("k"), Some(kept)).await.unwrap().is_some());
 
-    let deleted = subject.delete(bucket, "k", DeleteTarget::Current).await;
+    let deleted = subject.delete(bucket, "k", VersionTarget::Current).await;
     assert_eq!(deleted, (Some(VersionId::Null), true), "the marker is the null version");
     let totals = subject.log.totals().await.unwrap();
     assert_eq!((totals.versions, totals.delete_markers), (1, 1));
-    subject.delete(bucket, "k", DeleteTarget::Version(VersionId::Null)).await;
+    subject.delete(bucket, "k", VersionTarget::Version(VersionId::Null)).await;
     assert_eq!(subject.current(bucket, "k").await.unwrap().id, kept);
 }
 
@@ -122,7 +122,7 @@ pub(super) async fn null_versions_deep_in_a_history(subject: &Subject) {
     subject.put(bucket, "k", inline("top")).await;
     assert_eq!(subject.log.totals().await.unwrap().versions, 41, "the one in the middle was replaced");
     assert_eq!(null().await.as_deref(), Some(&b"top"[..]));
-    subject.delete(bucket, "k", DeleteTarget::Version(VersionId::Null)).await;
+    subject.delete(bucket, "k", VersionTarget::Version(VersionId::Null)).await;
     assert_eq!(null().await, None);
 }
 
@@ -140,13 +140,15 @@ pub(super) async fn conditions(subject: &Subject) {
     expects!(subject.refuse(attempt(other)).await, CommitError::ConditionFailed);
 
     subject.versioning(bucket, Versioning::Enabled).await;
-    subject.delete(bucket, "k", DeleteTarget::Current).await;
+    subject.delete(bucket, "k", VersionTarget::Current).await;
     expects!(subject.refuse(attempt(WriteCondition::IfExists)).await, CommitError::NoSuchKey);
     subject.commit(attempt(WriteCondition::IfAbsent)).await;
-    let Commit::DeleteVersion { bucket, key, target, .. } = delete(bucket, "k", DeleteTarget::Current) else {
+    let Commit::DeleteVersion { bucket, key, target, .. } = delete(bucket, "k", VersionTarget::Current)
+    else {
         return;
     };
-    let conditional = Commit::DeleteVersion { bucket, key, target, condition: other };
+    let conditional =
+        Commit::DeleteVersion { bucket, key, target, condition: other.into(), bypass_governance: false };
     expects!(subject.refuse(conditional).await, CommitError::ConditionFailed);
 }
 
@@ -201,7 +203,7 @@ pub(super) async fn reads_see_what_was_committed(subject: &Subject) {
         let seen = subject.current(bucket, "hot").await.unwrap();
         assert_eq!(seen.seq, seq, "the read after the commit sees it");
         if n % 7 == 0 {
-            subject.delete(bucket, "hot", DeleteTarget::Current).await;
+            subject.delete(bucket, "hot", VersionTarget::Current).await;
             assert_eq!(subject.current(bucket, "hot").await, None);
         }
     }
@@ -236,6 +238,6 @@ pub(super) async fn the_key_value_bucket(subject: &Subject) {
     assert_eq!(subject.put(bucket, "", inline("empty key")).await.0, VersionId::Null);
     assert!(subject.current(bucket, "").await.is_some());
     assert_eq!(subject.meta.buckets(None, 9).await.unwrap(), [], "it is in no list of buckets");
-    subject.delete(bucket, "", DeleteTarget::Current).await;
+    subject.delete(bucket, "", VersionTarget::Current).await;
     assert_eq!(subject.current(bucket, "").await, None);
 }

@@ -67,6 +67,8 @@ impl State {
             checksum: object.checksum.clone(),
             attributes: object.attributes.clone(),
             parts: object.parts.clone(),
+            tags: object.tags.clone(),
+            lock: object.lock,
         })
     }
 
@@ -105,6 +107,8 @@ impl Upload {
             initiated: self.initiated,
             attributes: self.logged.attributes.clone(),
             checksum: self.logged.checksum,
+            tags: self.logged.tags.clone(),
+            lock: self.logged.lock,
         }
     }
 }

@@ -1,16 +1,16 @@
 //! The model's state and what each commit does to it. Every command checks everything first and changes the
 //! state only then: a refused one leaves no trace.
 
+use crate::meta::commit::{Facts, lock_of_new};
 use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::{
-    Bucket, Change, Commit, CommitError, Consumer, DeleteTarget, LogRecord, LoggedObject, LoggedPart,
+    Bucket, Change, Commit, CommitError, Consumer, DeleteCondition, LogRecord, LoggedObject, LoggedPart,
     LoggedUpload, LoggedVersion, ManifestRow, NewBody, NewObject, NewPart, NewUpload, Outcome, Totals,
-    WriteCondition,
+    VersionTarget, WriteCondition,
 };
 use crate::types::{
     Body, BucketId, BucketName, CommitSeq, ETag, Manifest, ManifestId, Namespace, ObjectKey, PartNumber,
     PlainId, UnixMillis, UploadId, VersionId, Versioning, object_prefix, object_prefix_end, row_key,
-    scan_prefix,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct State {
     pub last_seq: CommitSeq,
     last_at: UnixMillis,
-    last_bucket: u32,
+    pub last_bucket: u32,
     pub buckets: BTreeMap<BucketName, Bucket>,
     /// By row key.
     pub versions: BTreeMap<Vec<u8>, Version>,
@@ -42,6 +42,11 @@ pub(super) struct Version {
 impl Version {
     fn etag(&self) -> Option<ETag> {
         self.logged.object.as_ref().map(|object| object.etag)
+    }
+
+    fn facts(&self) -> Facts {
+        let size = self.logged.object.as_ref().map_or(0, |object| object.size);
+        Facts { etag: self.etag(), size, modified: self.modified, seq: self.seq }
     }
 }
 
@@ -67,9 +72,9 @@ pub(super) struct Counted<T> {
 }
 
 /// The record of the command under way.
-struct Draft {
-    seq: CommitSeq,
-    at: UnixMillis,
+pub(super) struct Draft {
+    pub seq: CommitSeq,
+    pub at: UnixMillis,
     salt: u64,
     /// The upload that the command completes.
     upload: Option<UploadId>,
@@ -93,14 +98,25 @@ impl State {
         let at = now.max(self.last_at);
         let draft = Draft::new(self.last_seq.next(), at, salt);
         match commit {
-            Commit::CreateBucket { name } => self.create_bucket(name, draft),
+            Commit::CreateBucket { name, owner, lock } => self.create_bucket(name, owner, lock, draft),
             Commit::DeleteBucket { name } => self.delete_bucket(&name, draft),
             Commit::SetVersioning { bucket, versioning } => self.set_versioning(bucket, versioning, draft),
+            Commit::SetBucket { bucket, setting } => self.set_bucket(bucket, setting, draft),
+            Commit::LockBucket { bucket, lock } => self.lock_bucket(bucket, lock, draft),
             Commit::PutVersion { bucket, key, object, condition } => {
                 self.put_version(bucket, key, object, condition, draft)
             }
-            Commit::DeleteVersion { bucket, key, target, condition } => {
-                self.delete_version(bucket, key, target, condition, draft)
+            Commit::DeleteVersion { bucket, key, target, condition, bypass_governance } => {
+                self.delete_version((bucket, key), target, condition, bypass_governance, draft)
+            }
+            Commit::SetTags { bucket, key, target, tags } => {
+                self.set_tags((bucket, key), target, tags, draft)
+            }
+            Commit::SetRetention { bucket, key, target, retention, bypass_governance } => {
+                self.set_retention((bucket, key), target, retention, bypass_governance, draft)
+            }
+            Commit::SetLegalHold { bucket, key, target, legal_hold } => {
+                self.set_legal_hold((bucket, key), target, legal_hold, draft)
             }
             Commit::CreateUpload { bucket, key, upload } => self.create_upload(bucket, key, upload, draft),
             Commit::PutPart { upload, number, part } => self.put_part(upload, number, part, draft),
@@ -127,59 +143,6 @@ impl State {
         }
     }
 
-    fn create_bucket(&mut self, name: BucketName, draft: Draft) -> Result<Outcome, CommitError> {
-        if self.buckets.contains_key(&name) {
-            return Err(CommitError::BucketExists);
-        }
-        self.last_bucket += 1;
-        let bucket = Bucket {
-            id: BucketId::new(self.last_bucket),
-            name: name.clone(),
-            created: draft.at,
-            versioning: Versioning::Unversioned,
-        };
-        self.buckets.insert(name, bucket.clone());
-        self.record(draft, Change::BucketCreated(bucket.clone()));
-        Ok(Outcome::Bucket(bucket))
-    }
-
-    fn delete_bucket(&mut self, name: &BucketName, draft: Draft) -> Result<Outcome, CommitError> {
-        let bucket = self.buckets.get(name).ok_or(CommitError::NoSuchBucket)?.id;
-        let within = |namespace| {
-            let start = scan_prefix(namespace, bucket, b"");
-            start.clone()..crate::meta::listing::behind_prefix(&start)
-        };
-        if self.versions.range(within(Namespace::Versions)).next().is_some() {
-            return Err(CommitError::BucketNotEmpty);
-        }
-        if self.uploads.range(within(Namespace::Uploads)).next().is_some() {
-            return Err(CommitError::UploadsOpen);
-        }
-        self.buckets.remove(name);
-        self.record(draft, Change::BucketDeleted { bucket });
-        Ok(Outcome::Done)
-    }
-
-    fn set_versioning(
-        &mut self,
-        bucket: BucketId,
-        versioning: Versioning,
-        draft: Draft,
-    ) -> Result<Outcome, CommitError> {
-        let now = self.versioning(bucket)?;
-        if bucket == BucketId::KEY_VALUE {
-            return Err(CommitError::InvalidState("the key-value bucket has no versioning"));
-        }
-        if versioning == Versioning::Unversioned && now != Versioning::Unversioned {
-            return Err(CommitError::InvalidState("versioning can be suspended, not taken back"));
-        }
-        for row in self.buckets.values_mut().filter(|row| row.id == bucket) {
-            row.versioning = versioning;
-        }
-        self.record(draft, Change::VersioningSet { bucket, versioning });
-        Ok(Outcome::Done)
-    }
-
     fn put_version(
         &mut self,
         bucket: BucketId,
@@ -188,10 +151,12 @@ impl State {
         condition: WriteCondition,
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        let versioning = self.versioning(bucket)?;
+        let home = self.home(bucket)?;
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
-        let (version, replaced) = self.write(bucket, &key, versioning, Some(object), &mut draft);
+        let lock = lock_of_new(home.lock, object.lock, draft.at)?;
+        let object = Some(NewObject { lock, ..object });
+        let (version, replaced) = self.write(bucket, &key, home.versioning, object, &mut draft);
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
         self.record(draft, Change::VersionPut { bucket, key, version, replaced });
         Ok(outcome)
@@ -199,24 +164,30 @@ impl State {
 
     fn delete_version(
         &mut self,
-        bucket: BucketId,
-        key: ObjectKey,
-        target: DeleteTarget,
-        condition: WriteCondition,
+        (bucket, key): (BucketId, ObjectKey),
+        target: VersionTarget,
+        condition: DeleteCondition,
+        bypass_governance: bool,
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        let versioning = self.versioning(bucket)?;
-        condition.check(self.current(bucket, &key).and_then(Version::etag))?;
+        let versioning = self.home(bucket)?.versioning;
         let id = match target {
-            DeleteTarget::Version(id) => id,
-            DeleteTarget::Current if versioning == Versioning::Unversioned => VersionId::Null,
-            DeleteTarget::Current => {
+            VersionTarget::Version(id) => id,
+            VersionTarget::Current if versioning == Versioning::Unversioned => VersionId::Null,
+            VersionTarget::Current => {
+                condition.check(self.current(bucket, &key).map(Version::facts))?;
                 let (version, replaced) = self.write(bucket, &key, versioning, None, &mut draft);
                 let id = Some(version.id);
                 self.record(draft, Change::VersionPut { bucket, key, version, replaced });
                 return Ok(Outcome::Deleted { id, delete_marker: true });
             }
         };
+        let found = self.find(bucket, key.as_bytes(), id).map(|(_, version)| version);
+        condition.check(found.map(Version::facts))?;
+        let lock = found.and_then(|version| version.logged.object.as_ref()).map(|object| object.lock);
+        if lock.is_some_and(|lock| lock.protects(draft.at, bypass_governance)) {
+            return Err(CommitError::Locked);
+        }
         let Some(removed) = self.remove(bucket, &key, id, &mut draft) else {
             return Ok(Outcome::Deleted { id: None, delete_marker: false });
         };
@@ -231,13 +202,13 @@ impl State {
         upload: NewUpload,
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        self.versioning(bucket)?;
+        lock_of_new(self.home(bucket)?.lock, upload.lock, draft.at)?;
         if self.upload_row(upload.id).is_some() {
             return Err(CommitError::InvalidState("the upload id is taken"));
         }
         let row = row_key(Namespace::Uploads, bucket, key.as_bytes(), draft.seq.get());
-        let NewUpload { id, attributes, checksum } = upload;
-        let logged = LoggedUpload { id, bucket, key, attributes, checksum };
+        let NewUpload { id, attributes, checksum, tags, lock } = upload;
+        let logged = LoggedUpload { id, bucket, key, attributes, checksum, tags, lock };
         let (seq, initiated) = (draft.seq, draft.at);
         let upload = Upload { seq, initiated, logged: logged.clone(), parts: BTreeMap::new() };
         self.uploads.insert(row, upload);
@@ -282,11 +253,13 @@ impl State {
             }
         }
         let (bucket, key) = (upload.logged.bucket, upload.logged.key.clone());
-        let versioning = self.versioning(bucket)?;
+        let home = self.home(bucket)?;
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
+        let lock = lock_of_new(home.lock, object.lock, draft.at)?;
         draft.upload = Some(id);
-        let (version, replaced) = self.write(bucket, &key, versioning, Some(object), &mut draft);
+        let object = Some(NewObject { lock, ..object });
+        let (version, replaced) = self.write(bucket, &key, home.versioning, object, &mut draft);
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
         self.record(draft, Change::UploadCompleted { upload: id, bucket, key, version, replaced });
         self.drop_upload(&row);
@@ -323,6 +296,8 @@ impl State {
             checksum: object.checksum,
             attributes: object.attributes,
             parts: object.parts,
+            tags: object.tags,
+            lock: object.lock,
         });
         let replaced = match id {
             VersionId::Null => self.remove(bucket, key, id, draft).map(|_| id),
@@ -422,19 +397,11 @@ impl State {
         }
     }
 
-    fn record(&mut self, draft: Draft, change: Change) {
+    pub(super) fn record(&mut self, draft: Draft, change: Change) {
         let Draft { seq, at, added, dropped, .. } = draft;
         self.last_seq = seq;
         self.last_at = at;
         self.log.insert(seq, LogRecord { seq, at, change, added, dropped });
-    }
-
-    fn versioning(&self, bucket: BucketId) -> Result<Versioning, CommitError> {
-        if bucket == BucketId::KEY_VALUE {
-            return Ok(Versioning::Unversioned);
-        }
-        let row = self.buckets.values().find(|row| row.id == bucket);
-        row.map(|row| row.versioning).ok_or(CommitError::NoSuchBucket)
     }
 
     /// All versions of a key, newest first.

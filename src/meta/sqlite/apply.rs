@@ -3,22 +3,19 @@
 
 use super::bodies::{EncodedRoot, Holding};
 use super::columns::{
-    announced_code, blob, bucket, checksum_bytes, etag_bytes, pack_attributes, seq, versioning_code,
+    announced_code, blob, checksum_bytes, etag_bytes, pack_attributes, pack_lock, pack_tags, seq,
 };
 use super::error::corrupt;
 use super::record::{self, EncodedManifest};
 use super::sql;
 use super::state::State;
-use crate::meta::listing::behind_prefix;
+use crate::meta::commit::lock_of_new;
 use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::{
-    Bucket, Change, Commit, CommitError, Consumer, LoggedPart, LoggedUpload, MetaError, NewObject, NewPart,
+    Change, Commit, CommitError, Consumer, LoggedPart, LoggedUpload, MetaError, NewObject, NewPart,
     NewUpload, Outcome, WriteCondition,
 };
-use crate::types::{
-    BucketId, BucketName, CommitSeq, Namespace, ObjectKey, PartNumber, UnixMillis, UploadId, Versioning,
-    row_key, scan_prefix,
-};
+use crate::types::{BucketId, CommitSeq, Namespace, ObjectKey, PartNumber, UnixMillis, UploadId, row_key};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// One transaction of the writer.
@@ -76,14 +73,25 @@ impl Session<'_> {
         let seq = self.state.last_seq.next();
         let draft = Draft { seq, at, salt, root, upload: None, added: Vec::new(), dropped: Vec::new() };
         match commit {
-            Commit::CreateBucket { name } => self.create_bucket(name, &draft),
+            Commit::CreateBucket { name, owner, lock } => self.create_bucket(name, owner, lock, &draft),
             Commit::DeleteBucket { name } => self.delete_bucket(&name, &draft),
             Commit::SetVersioning { bucket, versioning } => self.set_versioning(bucket, versioning, &draft),
+            Commit::SetBucket { bucket, setting } => self.set_bucket(bucket, setting, &draft),
+            Commit::LockBucket { bucket, lock } => self.lock_bucket(bucket, lock, &draft),
             Commit::PutVersion { bucket, key, object, condition } => {
                 self.put_version(bucket, key, object, condition, draft)
             }
-            Commit::DeleteVersion { bucket, key, target, condition } => {
-                self.delete_version(bucket, key, target, condition, draft)
+            Commit::DeleteVersion { bucket, key, target, condition, bypass_governance } => {
+                self.delete_version((bucket, key), target, condition, bypass_governance, draft)
+            }
+            Commit::SetTags { bucket, key, target, tags } => {
+                self.set_tags((bucket, key), target, tags, &draft)
+            }
+            Commit::SetRetention { bucket, key, target, retention, bypass_governance } => {
+                self.set_retention((bucket, key), target, retention, bypass_governance, &draft)
+            }
+            Commit::SetLegalHold { bucket, key, target, legal_hold } => {
+                self.set_legal_hold((bucket, key), target, legal_hold, &draft)
             }
             Commit::CreateUpload { bucket, key, upload } => self.create_upload(bucket, key, upload, &draft),
             Commit::PutPart { upload, number, part } => self.put_part(upload, number, part, draft),
@@ -100,68 +108,6 @@ impl Session<'_> {
         }
     }
 
-    fn create_bucket(&mut self, name: BucketName, draft: &Draft) -> Result<Outcome, CommitError> {
-        if self.bucket_by_name(&name)?.is_some() {
-            return Err(CommitError::BucketExists);
-        }
-        self.state.last_bucket += 1;
-        let bucket = Bucket {
-            id: BucketId::new(self.state.last_bucket),
-            name,
-            created: draft.at,
-            versioning: Versioning::Unversioned,
-        };
-        self.db.prepare_cached(sql::ADD_BUCKET)?.execute(params![
-            bucket.id.get(),
-            bucket.name.as_str(),
-            bucket.created.get(),
-            versioning_code(bucket.versioning),
-        ])?;
-        self.state.totals.buckets += 1;
-        self.touched.push(super::cache::bucket_key(&bucket.name));
-        self.record(draft, &Change::BucketCreated(bucket.clone()))?;
-        Ok(Outcome::Bucket(bucket))
-    }
-
-    fn delete_bucket(&mut self, name: &BucketName, draft: &Draft) -> Result<Outcome, CommitError> {
-        let bucket = self.bucket_by_name(name)?.ok_or(CommitError::NoSuchBucket)?.id;
-        let any = |sql, namespace| {
-            let start = scan_prefix(namespace, bucket, b"");
-            self.db.prepare_cached(sql)?.exists(params![start, behind_prefix(&start)])
-        };
-        if any(sql::ANY_VERSION, Namespace::Versions)? {
-            return Err(CommitError::BucketNotEmpty);
-        }
-        if any(sql::ANY_UPLOAD, Namespace::Uploads)? {
-            return Err(CommitError::UploadsOpen);
-        }
-        self.db.prepare_cached(sql::DROP_BUCKET)?.execute([bucket.get()])?;
-        self.state.totals.buckets -= 1;
-        self.touched.push(super::cache::bucket_key(name));
-        self.record(draft, &Change::BucketDeleted { bucket })?;
-        Ok(Outcome::Done)
-    }
-
-    fn set_versioning(
-        &mut self,
-        bucket: BucketId,
-        versioning: Versioning,
-        draft: &Draft,
-    ) -> Result<Outcome, CommitError> {
-        if bucket == BucketId::KEY_VALUE {
-            return Err(CommitError::InvalidState("the key-value bucket has no versioning"));
-        }
-        let row = self.bucket_by_id(bucket)?.ok_or(CommitError::NoSuchBucket)?;
-        if versioning == Versioning::Unversioned && row.versioning != Versioning::Unversioned {
-            return Err(CommitError::InvalidState("versioning can be suspended, not taken back"));
-        }
-        let code = versioning_code(versioning);
-        self.db.prepare_cached(sql::SET_VERSIONING)?.execute(params![bucket.get(), code])?;
-        self.touched.push(super::cache::bucket_key(&row.name));
-        self.record(draft, &Change::VersioningSet { bucket, versioning })?;
-        Ok(Outcome::Done)
-    }
-
     fn create_upload(
         &mut self,
         bucket: BucketId,
@@ -169,11 +115,12 @@ impl Session<'_> {
         upload: NewUpload,
         draft: &Draft,
     ) -> Result<Outcome, CommitError> {
-        self.versioning(bucket)?;
+        let home = self.home(bucket)?;
+        lock_of_new(home.lock, upload.lock, draft.at)?;
         if self.open_upload(upload.id)?.is_some() {
             return Err(CommitError::InvalidState("the upload id is taken"));
         }
-        let NewUpload { id, attributes, checksum } = upload;
+        let NewUpload { id, attributes, checksum, tags, lock } = upload;
         let (seq, initiated) = (draft.seq, draft.at);
         self.db.prepare_cached(sql::ADD_UPLOAD)?.execute(params![
             row_key(Namespace::Uploads, bucket, key.as_bytes(), seq.get()),
@@ -182,9 +129,12 @@ impl Session<'_> {
             initiated.get(),
             checksum.map(announced_code),
             pack_attributes(&attributes)?,
+            pack_tags(&tags)?,
+            pack_lock(&lock)?,
         ])?;
         self.state.totals.uploads += 1;
-        self.record(draft, &Change::UploadCreated(LoggedUpload { id, bucket, key, attributes, checksum }))?;
+        let logged = LoggedUpload { id, bucket, key, attributes, checksum, tags, lock };
+        self.record(draft, &Change::UploadCreated(logged))?;
         Ok(Outcome::Upload { seq, initiated })
     }
 
@@ -287,25 +237,6 @@ impl Session<'_> {
         self.state.last_seq = draft.seq;
         self.state.last_at = draft.at;
         Ok(())
-    }
-
-    fn bucket_by_name(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError> {
-        let mut statement = self.db.prepare_cached(sql::BUCKET_BY_NAME)?;
-        let mut rows = statement.query([name.as_str()])?;
-        rows.next()?.map(bucket).transpose()
-    }
-
-    fn bucket_by_id(&self, id: BucketId) -> Result<Option<Bucket>, MetaError> {
-        let mut statement = self.db.prepare_cached(sql::BUCKET_BY_ID)?;
-        let mut rows = statement.query([id.get()])?;
-        rows.next()?.map(bucket).transpose()
-    }
-
-    pub(super) fn versioning(&self, bucket: BucketId) -> Result<Versioning, CommitError> {
-        if bucket == BucketId::KEY_VALUE {
-            return Ok(Versioning::Unversioned);
-        }
-        self.bucket_by_id(bucket)?.map(|row| row.versioning).ok_or(CommitError::NoSuchBucket)
     }
 
     fn open_upload(&self, id: UploadId) -> Result<Option<OpenUpload>, MetaError> {

@@ -103,7 +103,7 @@ fn shard_of(key: &[u8]) -> usize {
 fn weight(key: &[u8], row: &CachedRow) -> u32 {
     const FIXED: usize = 512;
     let rest = match row {
-        CachedRow::Bucket(_) => 0,
+        CachedRow::Bucket(bucket) => bucket.settings.memory_bytes(),
         CachedRow::Version(version) => match &version.kind {
             VersionKind::DeleteMarker => 0,
             VersionKind::Object(object) => {
@@ -113,7 +113,8 @@ fn weight(key: &[u8], row: &CachedRow) -> u32 {
                     StoredBody::Plain(_) => 0,
                 };
                 let user = object.attributes.user.iter().map(|(name, value)| name.len() + value.len() + 64);
-                body + user.sum::<usize>() + object.parts.len() * 96
+                let tags = object.tags.as_slice().iter().map(|tag| tag.key.len() + tag.value.len() + 48);
+                body + user.sum::<usize>() + tags.sum::<usize>() + object.parts.len() * 96
             }
         },
     };
@@ -131,7 +132,9 @@ mod tests {
         let key = bucket_key(&name);
         let created = UnixMillis::new(0);
         let versioning = Versioning::Unversioned;
-        (key, CachedRow::Bucket(Bucket { id: BucketId::new(id), name, created, versioning }))
+        let (owner, lock, settings) = (None, None, std::sync::Arc::default());
+        let id = BucketId::new(id);
+        (key, CachedRow::Bucket(Bucket { id, name, created, versioning, owner, lock, settings }))
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::error::corrupt;
 use super::inline;
 use crate::meta::{Bucket, MetaError, StoredBody};
 use crate::types::{
-    Attributes, BucketId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag, Manifest,
-    ManifestId, PlainId, UnixMillis, VersionId, Versioning,
+    AccountId, Attributes, BucketId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag,
+    Manifest, ManifestId, ObjectLock, PlainId, TagSet, UnixMillis, VersionId, Versioning,
 };
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -139,19 +139,34 @@ pub(super) const fn versioning_code(versioning: Versioning) -> i64 {
     }
 }
 
+pub(super) fn versioning(code: i64) -> Result<Versioning, MetaError> {
+    match code {
+        0 => Ok(Versioning::Unversioned),
+        1 => Ok(Versioning::Enabled),
+        2 => Ok(Versioning::Suspended),
+        other => Err(corrupt(format_args!("versioning {other}"))),
+    }
+}
+
+pub(super) fn pack_tags(tags: &TagSet) -> Result<Option<Vec<u8>>, MetaError> {
+    if tags.is_empty() { Ok(None) } else { pack(tags).map(Some) }
+}
+
+pub(super) fn pack_lock(lock: &ObjectLock) -> Result<Option<Vec<u8>>, MetaError> {
+    if lock.is_unset() { Ok(None) } else { pack(lock).map(Some) }
+}
+
 pub(super) fn bucket(row: &Row<'_>) -> Result<Bucket, MetaError> {
-    let versioning = match row.get::<_, i64>(3)? {
-        0 => Versioning::Unversioned,
-        1 => Versioning::Enabled,
-        2 => Versioning::Suspended,
-        other => return Err(corrupt(format_args!("versioning {other}"))),
-    };
+    let owner = row.get_ref(4)?.as_str_or_null().map_err(corrupt)?;
     let name = row.get_ref(1)?.as_str().map_err(corrupt)?;
     Ok(Bucket {
         id: BucketId::new(row.get(0)?),
         name: BucketName::parse(name).map_err(corrupt)?,
         created: millis(row, 2)?,
-        versioning,
+        versioning: versioning(row.get(3)?)?,
+        owner: owner.map(AccountId::parse).transpose().map_err(corrupt)?,
+        lock: optional_blob(row, 5)?.map(unpack).transpose()?,
+        settings: Arc::new(unpack_or_default(optional_blob(row, 6)?)?),
     })
 }
 
@@ -191,6 +206,10 @@ pub fn fuzz(bytes: &[u8]) {
         assert_eq!(unpack_or_default(stored.as_deref()).ok(), Some(attributes));
     }
     let _ = unpack::<Vec<crate::types::PartLayout>>(bytes);
+    let _ = unpack::<TagSet>(bytes);
+    let _ = unpack::<ObjectLock>(bytes);
+    let _ = unpack::<crate::types::LockSettings>(bytes);
+    let _ = unpack::<crate::types::BucketSettings>(bytes);
     if let Some(code) = bytes.first_chunk::<8>() {
         let _ = announced(i64::from_le_bytes(*code));
     }

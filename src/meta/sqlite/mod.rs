@@ -5,11 +5,13 @@
 
 mod apply;
 mod bodies;
+mod buckets;
 mod cache;
 mod checkpoint;
 mod columns;
 mod error;
 mod inline;
+mod marks;
 mod open;
 mod read;
 mod readers;

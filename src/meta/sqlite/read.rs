@@ -128,6 +128,8 @@ fn object_version(row: &Row<'_>, key: &ObjectKey) -> Result<ObjectVersion, MetaE
             checksum: optional_blob(row, 7)?.map(checksum).transpose()?,
             attributes: unpack_or_default(optional_blob(row, 11)?)?,
             parts: unpack_or_default(optional_blob(row, 12)?)?,
+            tags: unpack_or_default(optional_blob(row, 13)?)?,
+            lock: unpack_or_default(optional_blob(row, 14)?)?,
         }),
     };
     let id = version_id(seq, row.get(1)?);
@@ -146,6 +148,8 @@ pub(super) fn upload(db: &Connection, id: UploadId) -> Result<Option<Upload>, Me
             initiated: millis(row, 2)?,
             attributes: unpack_or_default(optional_blob(row, 4)?)?,
             checksum: row.get::<_, Option<i64>>(3)?.map(announced).transpose()?,
+            tags: unpack_or_default(optional_blob(row, 5)?)?,
+            lock: unpack_or_default(optional_blob(row, 6)?)?,
         })
     })
 }

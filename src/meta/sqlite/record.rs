@@ -70,7 +70,7 @@ mod tests {
     use crate::meta::{Change, LoggedObject, LoggedVersion, ManifestRow};
     use crate::types::{
         Attributes, Body, BucketId, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, Node, ObjectKey,
-        UnixMillis, VersionId,
+        ObjectLock, TagSet, UnixMillis, VersionId,
     };
     use sha2::{Digest, Sha256};
 
@@ -89,6 +89,8 @@ mod tests {
             checksum: None,
             attributes: Attributes::default(),
             parts: Vec::new(),
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
         };
         let id = VersionId::Id { seq: CommitSeq::new(5), salt: 6 };
         let version = LoggedVersion { id, object: Some(object) };

@@ -2,7 +2,7 @@
 //! `docs/format.md`.
 
 /// One per schema version, applied in order; never edited once released.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -62,6 +62,15 @@ UPDATE versions SET listed = 1 WHERE kind <> 0 AND NOT EXISTS (
 CREATE INDEX current_objects ON versions (row) WHERE listed IS NOT NULL;
 CREATE INDEX versions_by_upload ON versions (upload) WHERE upload IS NOT NULL;
 ",
+    "
+ALTER TABLE buckets ADD COLUMN owner TEXT;
+ALTER TABLE buckets ADD COLUMN lock BLOB;
+ALTER TABLE buckets ADD COLUMN settings BLOB;
+ALTER TABLE versions ADD COLUMN tags BLOB;
+ALTER TABLE versions ADD COLUMN lock BLOB;
+ALTER TABLE uploads ADD COLUMN tags BLOB;
+ALTER TABLE uploads ADD COLUMN lock BLOB;
+",
 ];
 
 /// Gives the constants, and `ALL` of them for the test that prepares each.
@@ -88,10 +97,16 @@ statements! {
         manifest_bytes = ?11, inline_bytes = ?12";
 
     // Buckets.
-    BUCKET_BY_NAME = "SELECT id, name, created, versioning FROM buckets WHERE name = ?1";
-    BUCKETS = "SELECT id, name, created, versioning FROM buckets WHERE name > ?1 ORDER BY name LIMIT ?2";
-    BUCKET_BY_ID = "SELECT id, name, created, versioning FROM buckets WHERE id = ?1";
-    ADD_BUCKET = "INSERT INTO buckets (id, name, created, versioning) VALUES (?1, ?2, ?3, ?4)";
+    BUCKET_BY_NAME = "SELECT id, name, created, versioning, owner, lock, settings
+        FROM buckets WHERE name = ?1";
+    BUCKETS = "SELECT id, name, created, versioning, owner, lock, settings
+        FROM buckets WHERE name > ?1 ORDER BY name LIMIT ?2";
+    BUCKET_BY_ID = "SELECT id, name, created, versioning, owner, lock, settings
+        FROM buckets WHERE id = ?1";
+    HOME = "SELECT versioning, lock FROM buckets WHERE id = ?1";
+    ADD_BUCKET = "INSERT INTO buckets (id, name, created, versioning, owner, lock) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    SET_BUCKET = "UPDATE buckets SET settings = ?2 WHERE id = ?1";
+    LOCK_BUCKET = "UPDATE buckets SET lock = ?2 WHERE id = ?1";
     SET_VERSIONING = "UPDATE buckets SET versioning = ?2 WHERE id = ?1";
     DROP_BUCKET = "DELETE FROM buckets WHERE id = ?1";
 
@@ -108,14 +123,16 @@ statements! {
     HAS_PLAIN = "SELECT 1 FROM plains WHERE id = ?1";
 
     // Versions. `?1` to `?2`: the rows of one key.
-    CURRENT_HELD = "SELECT row, salt, etag, kind, size, manifest, length(body), iif(kind = 3, body, NULL)
-        FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1";
-    HELD_AT = "SELECT row, salt, etag, kind, size, manifest, length(body), iif(kind = 3, body, NULL)
-        FROM versions WHERE row = ?1";
+    CURRENT_HELD = "SELECT row, salt, etag, kind, size, manifest, length(body), iif(kind = 3, body, NULL),
+        modified, lock, seq FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1";
+    HELD_AT = "SELECT row, salt, etag, kind, size, manifest, length(body), iif(kind = 3, body, NULL),
+        modified, lock, seq FROM versions WHERE row = ?1";
     ANY_VERSION = "SELECT 1 FROM versions WHERE row >= ?1 AND row < ?2 LIMIT 1";
     ADD_VERSION = "INSERT INTO versions (row, seq, salt, suspended, modified, kind, size, etag, checksum,
-        attributes, parts, manifest, body, listed, upload)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+        attributes, parts, manifest, body, listed, upload, tags, lock)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    SET_TAGS = "UPDATE versions SET tags = ?2 WHERE row = ?1";
+    SET_LOCK = "UPDATE versions SET lock = ?2 WHERE row = ?1";
     UNLIST = "UPDATE versions SET listed = NULL WHERE row = ?1";
     LIST_NEWEST = "UPDATE versions SET listed = 1 WHERE kind <> 0 AND listed IS NULL AND row =
         (SELECT row FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1)";
@@ -124,17 +141,17 @@ statements! {
     SUSPENDED_NULL = "SELECT row FROM versions INDEXED BY null_versions
         WHERE row >= ?1 AND row < ?2 AND suspended IS NOT NULL LIMIT 1";
     CURRENT = "SELECT v.seq, v.salt, v.modified, 1, v.kind, v.size, v.etag, v.checksum, v.body, m.id, m.root,
-        v.attributes, v.parts FROM versions v LEFT JOIN manifests m ON m.n = v.manifest
+        v.attributes, v.parts, v.tags, v.lock FROM versions v LEFT JOIN manifests m ON m.n = v.manifest
         WHERE v.row >= ?1 AND v.row < ?2 ORDER BY v.row LIMIT 1";
     // `?1`: the row, `?2`: where the key's rows begin.
     VERSION_AT = "SELECT v.seq, v.salt, v.modified,
         NOT EXISTS (SELECT 1 FROM versions o WHERE o.row >= ?2 AND o.row < ?1), v.kind, v.size, v.etag,
-        v.checksum, v.body, m.id, m.root, v.attributes, v.parts
+        v.checksum, v.body, m.id, m.root, v.attributes, v.parts, v.tags, v.lock
         FROM versions v LEFT JOIN manifests m ON m.n = v.manifest WHERE v.row = ?1";
     // `?1`: the upload, `?2` to `?3`: the rows of its key.
     COMPLETED = "SELECT v.seq, v.salt, v.modified,
         NOT EXISTS (SELECT 1 FROM versions o WHERE o.row >= ?2 AND o.row < v.row), v.kind, v.size, v.etag,
-        v.checksum, v.body, m.id, m.root, v.attributes, v.parts
+        v.checksum, v.body, m.id, m.root, v.attributes, v.parts, v.tags, v.lock
         FROM versions v INDEXED BY versions_by_upload LEFT JOIN manifests m ON m.n = v.manifest
         WHERE v.upload = ?1 AND v.row >= ?2 AND v.row < ?3 LIMIT 1";
     SCAN_OBJECTS = "SELECT row, seq, salt, modified, kind, size, etag, checksum, attributes
@@ -144,9 +161,9 @@ statements! {
         FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row";
 
     // Uploads and parts.
-    UPLOAD = "SELECT row, seq, initiated, checksum, attributes FROM uploads WHERE id = ?1";
-    ADD_UPLOAD = "INSERT INTO uploads (row, id, seq, initiated, checksum, attributes)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    UPLOAD = "SELECT row, seq, initiated, checksum, attributes, tags, lock FROM uploads WHERE id = ?1";
+    ADD_UPLOAD = "INSERT INTO uploads (row, id, seq, initiated, checksum, attributes, tags, lock)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     DROP_UPLOAD = "DELETE FROM uploads WHERE row = ?1";
     ANY_UPLOAD = "SELECT 1 FROM uploads WHERE row >= ?1 AND row < ?2 LIMIT 1";
     SCAN_UPLOADS = "SELECT row, id, seq, initiated, checksum, attributes FROM uploads

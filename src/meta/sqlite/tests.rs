@@ -7,13 +7,13 @@ use super::writer::{Command, Writer};
 use super::{OpenMode, SqliteSettings, SqliteStore, open, sql, state};
 use crate::meta::listing::{self, Positions, Source, Visit};
 use crate::meta::{
-    ChangeLog, Commit, CommitError, DeleteTarget, ListEntry, ListQuery, ListedObject, MetaError, MetaStore,
-    NewBody, NewObject, Outcome, StoredBody, VersionKind, WriteCondition,
+    ChangeLog, Commit, CommitError, DeleteCondition, ListEntry, ListQuery, ListedObject, MetaError,
+    MetaStore, NewBody, NewObject, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::sys::{Barrier, ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
     Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, Namespace,
-    ObjectKey, UnixMillis, UploadId, Versioning, row_key,
+    ObjectKey, ObjectLock, TagSet, UnixMillis, UploadId, Versioning, row_key,
 };
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
@@ -85,7 +85,16 @@ fn key(n: usize) -> ObjectKey {
 
 fn put(key: ObjectKey, body: NewBody, condition: WriteCondition) -> Commit {
     let (etag, attributes) = (ETag::of_body([1; 16]), Attributes::default());
-    let object = NewObject { body, size: 3, etag, checksum: None, attributes, parts: Vec::new() };
+    let object = NewObject {
+        body,
+        size: 3,
+        etag,
+        checksum: None,
+        attributes,
+        parts: Vec::new(),
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
+    };
     Commit::PutVersion { bucket: BucketId::KEY_VALUE, key, object, condition }
 }
 
@@ -260,7 +269,7 @@ async fn i1_acknowledged_writes_are_there_after_reopening() {
     let (dir, path) = database();
     let store = create(&path);
     let name = BucketName::parse("bucket").unwrap();
-    store.commit(Commit::CreateBucket { name: name.clone() }).await.unwrap();
+    store.commit(Commit::CreateBucket { name: name.clone(), owner: None, lock: false }).await.unwrap();
     for n in 0..100 {
         let body = if n % 2 == 0 { inline() } else { packed(n as u8) };
         store.commit(put(key(n), body, WriteCondition::None)).await.unwrap();
@@ -280,7 +289,7 @@ async fn i1_acknowledged_writes_are_there_after_reopening() {
             let VersionKind::Object(data) = version.kind else { panic!("an object") };
             assert_eq!(matches!(data.body, StoredBody::Inline(_)), n % 2 == 0);
         }
-        let again = Commit::CreateBucket { name: name.clone() };
+        let again = Commit::CreateBucket { name: name.clone(), owner: None, lock: false };
         assert!(matches!(store.commit(again).await, Err(CommitError::BucketExists)));
         let next = store.commit(Commit::Mark).await.unwrap();
         assert_eq!(next, Outcome::Marked { seq: CommitSeq::new(102) });
@@ -395,13 +404,14 @@ fn i1_migrations_stay_what_they_were() {
     let expected = [
         "0596dbfd80f71de15056554c9025e9b3f2a954cb61b237c03b1bbd70eac36515",
         "cf6279634aa230f9185c01e234423e0fca36df05f28981096cabdc010fbd4d27",
+        "38618cb6791bb9bc1813dff991ed3b3ef022eea7b4e4ccf65d31370537d3f75a",
     ];
     assert_eq!(hashes, expected);
     let (_dir, path) = database();
     drop(create(&path));
     let header = std::fs::read(&path).unwrap();
     assert_eq!(header[16..18], 8192u16.to_be_bytes(), "pages");
-    assert_eq!(header[60..64], 2u32.to_be_bytes(), "user_version");
+    assert_eq!(header[60..64], 3u32.to_be_bytes(), "user_version");
     assert_eq!(&header[68..72], b"Sdmt", "application_id");
 }
 
@@ -497,7 +507,11 @@ async fn i5_a_listing_costs_what_it_returns_not_what_is_deleted() {
     let (_dir, path) = database();
     let store = create(&path);
     let name = BucketName::parse("bucket").unwrap();
-    let Outcome::Bucket(bucket) = store.commit(Commit::CreateBucket { name }).await.unwrap() else { return };
+    let Outcome::Bucket(bucket) =
+        store.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap()
+    else {
+        return;
+    };
     let bucket = bucket.id;
     store.commit(Commit::SetVersioning { bucket, versioning: Versioning::Enabled }).await.unwrap();
     let mut pending = Vec::new();
@@ -511,8 +525,14 @@ async fn i5_a_listing_costs_what_it_returns_not_what_is_deleted() {
         }
     }
     for n in (0..1_000).filter(|n| n % 250 != 0) {
-        let target = DeleteTarget::Current;
-        let commit = Commit::DeleteVersion { bucket, key: key(n), target, condition: WriteCondition::None };
+        let target = VersionTarget::Current;
+        let commit = Commit::DeleteVersion {
+            bucket,
+            key: key(n),
+            target,
+            condition: DeleteCondition::default(),
+            bypass_governance: false,
+        };
         pending.push(spawn(&store, commit));
     }
     for write in pending {
@@ -520,8 +540,14 @@ async fn i5_a_listing_costs_what_it_returns_not_what_is_deleted() {
     }
     // A delete may have overtaken its put.
     for n in (0..1_000).filter(|n| n % 250 != 0) {
-        let target = DeleteTarget::Current;
-        let commit = Commit::DeleteVersion { bucket, key: key(n), target, condition: WriteCondition::None };
+        let target = VersionTarget::Current;
+        let commit = Commit::DeleteVersion {
+            bucket,
+            key: key(n),
+            target,
+            condition: DeleteCondition::default(),
+            bypass_governance: false,
+        };
         store.commit(commit).await.unwrap();
     }
     let db = open::open_reader(&path, 1 << 20).unwrap();

@@ -2,27 +2,30 @@
 
 use super::apply::{Draft, Session};
 use super::bodies::Holding;
+use super::buckets::Home;
 use super::columns::{
-    DELETE_MARKER, blob, checksum_bytes, etag, etag_bytes, optional_blob, pack, pack_attributes,
+    DELETE_MARKER, blob, checksum_bytes, etag, etag_bytes, millis, optional_blob, pack, pack_attributes,
+    pack_lock, pack_tags, seq, unpack_or_default,
 };
 use super::read::null_row;
 use super::sql;
+use crate::meta::commit::{Facts, lock_of_new};
 use crate::meta::{
-    Change, CommitError, DeleteTarget, LoggedObject, LoggedVersion, MetaError, NewObject, Outcome,
-    WriteCondition,
+    Change, CommitError, DeleteCondition, LoggedObject, LoggedVersion, MetaError, NewObject, Outcome,
+    VersionTarget, WriteCondition,
 };
 use crate::types::{
-    BucketId, ETag, Namespace, ObjectKey, UploadId, VersionId, Versioning, object_prefix, object_prefix_end,
-    row_key,
+    BucketId, CommitSeq, ETag, Namespace, ObjectKey, ObjectLock, UnixMillis, UploadId, VersionId, Versioning,
+    object_prefix, object_prefix_end, row_key,
 };
 use rusqlite::{Row, params};
 
 /// A key that a command writes to.
 #[derive(Debug)]
 pub(super) struct Place {
-    bucket: BucketId,
+    pub bucket: BucketId,
     pub key: ObjectKey,
-    versioning: Versioning,
+    home: Home,
     /// The bounds of the key's rows.
     start: Vec<u8>,
     end: Vec<u8>,
@@ -30,6 +33,10 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) const fn has_lock(&self) -> bool {
+        self.home.lock.is_some()
+    }
+
     /// `None` without an object or with a delete marker.
     pub(super) fn current_etag(&self) -> Result<Option<ETag>, MetaError> {
         let bytes = self.current.as_ref().and_then(|current| current.etag.as_deref());
@@ -38,12 +45,33 @@ impl Place {
 }
 
 /// A version's row, as far as commands need it.
-#[derive(Debug)]
-struct HeldVersion {
-    row: Vec<u8>,
+#[derive(Debug, Clone)]
+pub(super) struct HeldVersion {
+    pub row: Vec<u8>,
     salt: Option<i64>,
     etag: Option<Vec<u8>>,
     holding: Holding,
+    modified: UnixMillis,
+    pub lock: ObjectLock,
+    seq: CommitSeq,
+}
+
+impl HeldVersion {
+    pub(super) const fn id(&self) -> VersionId {
+        match self.salt {
+            None => VersionId::Null,
+            Some(salt) => VersionId::Id { seq: self.seq, salt: salt.cast_unsigned() },
+        }
+    }
+
+    pub(super) const fn is_marker(&self) -> bool {
+        self.holding.kind == DELETE_MARKER
+    }
+
+    fn facts(&self) -> Result<Facts, MetaError> {
+        let etag = self.etag.as_deref().map(etag).transpose()?;
+        Ok(Facts { etag, size: self.holding.size, modified: self.modified, seq: self.seq })
+    }
 }
 
 fn held_version(row: &Row<'_>) -> Result<HeldVersion, MetaError> {
@@ -52,6 +80,9 @@ fn held_version(row: &Row<'_>) -> Result<HeldVersion, MetaError> {
         salt: row.get(1)?,
         etag: optional_blob(row, 2)?.map(<[u8]>::to_vec),
         holding: Holding::read(row, 3)?,
+        modified: millis(row, 8)?,
+        lock: unpack_or_default(optional_blob(row, 9)?)?,
+        seq: seq(row, 10)?,
     })
 }
 
@@ -76,39 +107,50 @@ impl Session<'_> {
 
     pub(super) fn delete_version(
         &mut self,
-        bucket: BucketId,
-        key: ObjectKey,
-        target: DeleteTarget,
-        condition: WriteCondition,
+        (bucket, key): (BucketId, ObjectKey),
+        target: VersionTarget,
+        condition: DeleteCondition,
+        bypass_governance: bool,
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let mut place = self.place(bucket, key)?;
-        condition.check(place.current_etag()?)?;
         let id = match target {
-            DeleteTarget::Version(id) => id,
-            DeleteTarget::Current if place.versioning == Versioning::Unversioned => VersionId::Null,
-            DeleteTarget::Current => {
-                let (version, replaced) = self.write(&mut place, None, &mut draft)?;
-                let id = Some(version.id);
-                let key = place.key;
-                self.record(&draft, &Change::VersionPut { bucket, key, version, replaced })?;
-                return Ok(Outcome::Deleted { id, delete_marker: true });
-            }
+            VersionTarget::Version(id) => id,
+            VersionTarget::Current if place.home.versioning == Versioning::Unversioned => VersionId::Null,
+            VersionTarget::Current => return self.mark_deleted(place, condition, draft),
         };
-        let Some(removed) = self.remove(&mut place, id, &mut draft)? else {
-            return Ok(Outcome::Deleted { id: None, delete_marker: false });
-        };
+        let found = self.find(&mut place, id)?;
+        condition.check(found.as_ref().map(HeldVersion::facts).transpose()?)?;
+        let Some(found) = found else { return Ok(Outcome::Deleted { id: None, delete_marker: false }) };
+        if found.lock.protects(draft.at, bypass_governance) {
+            return Err(CommitError::Locked);
+        }
+        self.drop_version(&place, &found, &mut draft)?;
         // What stood below the removed one may be the current object now.
-        if place.versioning != Versioning::Unversioned {
+        if place.home.versioning != Versioning::Unversioned {
             self.db.prepare_cached(sql::LIST_NEWEST)?.execute(params![place.start, place.end])?;
         }
         self.record(&draft, &Change::VersionDeleted { bucket, key: place.key, id })?;
-        Ok(Outcome::Deleted { id: Some(id), delete_marker: removed.holding.kind == DELETE_MARKER })
+        Ok(Outcome::Deleted { id: Some(id), delete_marker: found.is_marker() })
+    }
+
+    /// Deletes the current version of a bucket with versioning: everything stays, below a delete marker.
+    fn mark_deleted(
+        &mut self,
+        mut place: Place,
+        condition: DeleteCondition,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        condition.check(place.current.as_ref().map(HeldVersion::facts).transpose()?)?;
+        let (version, replaced) = self.write(&mut place, None, &mut draft)?;
+        let (id, bucket, key) = (Some(version.id), place.bucket, place.key);
+        self.record(&draft, &Change::VersionPut { bucket, key, version, replaced })?;
+        Ok(Outcome::Deleted { id, delete_marker: true })
     }
 
     /// Where a command will write: its bucket must be there.
     pub(super) fn place(&mut self, bucket: BucketId, key: ObjectKey) -> Result<Place, CommitError> {
-        let versioning = self.versioning(bucket)?;
+        let home = self.home(bucket)?;
         let start = object_prefix(Namespace::Versions, bucket, key.as_bytes());
         let end = object_prefix_end(Namespace::Versions, bucket, key.as_bytes());
         let current = {
@@ -116,7 +158,7 @@ impl Session<'_> {
             let mut rows = statement.query(params![start, end])?;
             rows.next()?.map(held_version).transpose()?
         };
-        Ok(Place { bucket, key, versioning, start, end, current })
+        Ok(Place { bucket, key, home, start, end, current })
     }
 
     /// Puts an object, or a delete marker (`None`), on top of a key. Without versioning, or with it suspended,
@@ -127,15 +169,16 @@ impl Session<'_> {
         object: Option<NewObject>,
         draft: &mut Draft,
     ) -> Result<(LoggedVersion, Option<VersionId>), CommitError> {
-        let id = match place.versioning {
+        let id = match place.home.versioning {
             Versioning::Enabled => VersionId::Id { seq: draft.seq, salt: draft.salt },
             Versioning::Unversioned | Versioning::Suspended => VersionId::Null,
         };
         let mut held = None;
         let mut logged = None;
-        if let Some(NewObject { body, size, etag, checksum, attributes, parts }) = object {
+        if let Some(NewObject { body, size, etag, checksum, attributes, parts, tags, lock }) = object {
+            let lock = lock_of_new(place.home.lock, lock, draft.at)?;
             let body = held.insert(self.hold(body, size, draft)?).logged.clone();
-            logged = Some(LoggedObject { body, size, etag, checksum, attributes, parts });
+            logged = Some(LoggedObject { body, size, etag, checksum, attributes, parts, tags, lock });
             self.state.totals.versions += 1;
         } else {
             self.state.totals.delete_markers += 1;
@@ -157,7 +200,7 @@ impl Session<'_> {
             row_key(Namespace::Versions, place.bucket, place.key.as_bytes(), !draft.seq.get()),
             draft.seq.get().cast_signed(),
             salt,
-            (place.versioning == Versioning::Suspended).then_some(1),
+            (place.home.versioning == Versioning::Suspended).then_some(1),
             draft.at.get(),
             held.as_ref().map_or(DELETE_MARKER, |held| held.kind),
             object.map_or(0, |object| object.size.cast_signed()),
@@ -169,11 +212,14 @@ impl Session<'_> {
             held.as_ref().and_then(super::bodies::Held::bytes),
             object.map(|_| 1),
             draft.upload.as_ref().map(UploadId::as_bytes),
+            object.map(|object| pack_tags(&object.tags)).transpose()?.flatten(),
+            object.map(|object| pack_lock(&object.lock)).transpose()?.flatten(),
         ])?;
         self.touched.push(place.start.clone());
         Ok((LoggedVersion { id, object: logged }, replaced))
     }
 
+    /// Makes room for a new null version. Under object lock versioning cannot be off, so nothing locked goes here.
     fn remove(
         &mut self,
         place: &mut Place,
@@ -181,15 +227,47 @@ impl Session<'_> {
         draft: &mut Draft,
     ) -> Result<Option<HeldVersion>, CommitError> {
         let Some(held) = self.find(place, id)? else { return Ok(None) };
+        self.drop_version(place, &held, draft)?;
+        Ok(Some(held))
+    }
+
+    fn drop_version(
+        &mut self,
+        place: &Place,
+        held: &HeldVersion,
+        draft: &mut Draft,
+    ) -> Result<(), CommitError> {
         self.db.prepare_cached(sql::DROP_VERSION)?.execute([&held.row])?;
-        if held.holding.kind == DELETE_MARKER {
+        if held.is_marker() {
             self.state.totals.delete_markers -= 1;
         } else {
             self.state.totals.versions -= 1;
             self.release(&held.holding, draft)?;
         }
         self.touched.push(place.start.clone());
-        Ok(Some(held))
+        Ok(())
+    }
+
+    /// The object that a command is about.
+    pub(super) fn object(
+        &self,
+        place: &mut Place,
+        target: VersionTarget,
+    ) -> Result<HeldVersion, CommitError> {
+        let found = match target {
+            VersionTarget::Current => place.current.take(),
+            VersionTarget::Version(id) => self.find(place, id)?,
+        };
+        match found {
+            None => Err(CommitError::NoSuchKey),
+            Some(found) if found.is_marker() => Err(CommitError::IsDeleteMarker),
+            Some(found) => Ok(found),
+        }
+    }
+
+    /// The row cache must forget the key.
+    pub(super) fn touch(&mut self, place: &Place) {
+        self.touched.push(place.start.clone());
     }
 
     fn find(&self, place: &mut Place, id: VersionId) -> Result<Option<HeldVersion>, MetaError> {

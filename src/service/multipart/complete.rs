@@ -109,6 +109,8 @@ impl ObjectService {
                     checksum: object_checksum,
                     attributes: upload.attributes,
                     parts: layout,
+                    tags: upload.tags,
+                    lock: upload.lock,
                 },
                 condition,
             });

@@ -8,7 +8,8 @@ use super::super::put::check_attributes;
 use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, NewUpload, Outcome, Upload};
 use crate::types::{
-    Attributes, BucketName, ChecksumAlgorithm, ChecksumKind, ObjectKey, UnixMillis, UploadId,
+    Attributes, BucketName, ChecksumAlgorithm, ChecksumKind, ObjectKey, ObjectLock, TagSet, UnixMillis,
+    UploadId,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,7 +50,13 @@ impl ObjectService {
         };
         let home = self.inner.bucket(bucket).await?;
         let id = UploadId::new(self.inner.random.id128());
-        let upload = NewUpload { id, attributes: request.attributes, checksum };
+        let upload = NewUpload {
+            id,
+            attributes: request.attributes,
+            checksum,
+            tags: TagSet::default(),
+            lock: ObjectLock::default(),
+        };
         let commit = Commit::CreateUpload { bucket: home.id, key: key.clone(), upload };
         match self.inner.meta.commit(commit).await {
             Ok(Outcome::Upload { initiated, .. }) => Ok(CreatedUpload { id, initiated, checksum }),

@@ -4,7 +4,8 @@ use crate::service::{
     CopyOutcome, CopyRequest, GetRequest, MetadataDirective, PutRequest, Selection, ServiceError,
 };
 use crate::types::{
-    Attributes, Checksum, ChecksumAlgorithm as A, ChecksumKind as K, ETag, PartLayout, PartNumber, Versioning,
+    Attributes, Checksum, ChecksumAlgorithm as A, ChecksumKind as K, ETag, ObjectLock, PartLayout,
+    PartNumber, TagSet, Versioning,
 };
 use std::sync::atomic::Ordering;
 
@@ -102,6 +103,8 @@ async fn multipart(world: &World, algorithm: A) {
         checksum: crate::service::checksums::combine(algorithm, K::Composite, &sums),
         attributes: Attributes::default(),
         parts,
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
     };
     let bucket = world.service.head_bucket(&world.caller, &world.bucket).await.unwrap().id;
     let (key, condition) = (key("source"), WriteCondition::None);
@@ -143,6 +146,8 @@ async fn a_source_too_large_to_copy_is_the_requests_fault() {
         checksum: None,
         attributes: Attributes::default(),
         parts: Vec::new(),
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
     };
     let bucket = world.service.head_bucket(&world.caller, &world.bucket).await.unwrap().id;
     let (key, condition) = (key("source"), WriteCondition::None);

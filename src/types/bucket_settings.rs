@@ -1,0 +1,33 @@
+//! What a bucket is set to beside its versioning and its lock.
+
+use super::TagSet;
+use serde::{Deserialize, Serialize};
+
+/// Everything that may be set. Fields are only ever added, with a default: stored settings are read by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BucketSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<TagSet>,
+}
+
+/// One setting to be changed; `None` takes it away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BucketSetting {
+    Tags(Option<TagSet>),
+}
+
+impl BucketSettings {
+    /// Bytes that they take in memory, roughly.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let tags = self.tags.iter().flat_map(TagSet::as_slice);
+        tags.map(|tag| tag.key.len() + tag.value.len() + 48).sum()
+    }
+
+    pub fn set(&mut self, setting: BucketSetting) {
+        match setting {
+            BucketSetting::Tags(tags) => self.tags = tags,
+        }
+    }
+}
