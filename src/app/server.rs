@@ -10,7 +10,7 @@ use super::running::Running;
 use super::store::Store;
 use super::{metrics, private_file, stats};
 use crate::admin::{AdminApi, Health, Phase, router};
-use crate::config::{RootCredentials, Settings};
+use crate::config::{RootCredentials, Settings, account_keys};
 use crate::http::{Handler, HttpServer, ResponseBody};
 use crate::s3::{Credentials, S3Gateway};
 use crate::service::ObjectService;
@@ -60,6 +60,7 @@ impl Server {
         Running::remove(data.path());
         forget(options.ready_file.as_deref())?;
         let found = credentials::find(&data, &options.environment, &OsRandom)?;
+        let keys = access_keys(&found.credentials, &settings)?;
         let s3_listener = bind("server.listen", &settings.server.listen).await?;
         let admin_listener = bind("admin.listen", &settings.admin.listen).await?;
 
@@ -73,7 +74,7 @@ impl Server {
             allowed_hosts: settings.admin.allowed_hosts.clone(),
         });
         let admin = serve("admin", admin_listener, &settings, admin_handler(&api))?;
-        let opened = open(data, &settings, &found.credentials, &health).await;
+        let opened = open(data, &settings, keys, &health).await;
         let (store, disk, handler) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -228,10 +229,17 @@ fn admin_handler(api: &Arc<AdminApi>) -> Handler {
     })
 }
 
+/// All keys that requests may be signed with.
+fn access_keys(root: &RootCredentials, settings: &Settings) -> Result<Credentials, AppError> {
+    let accounts = account_keys(&settings.s3.accounts)?;
+    Credentials::with_accounts(&root.access_key, &root.secret_key, accounts)
+        .map_err(|error| AppError::new(Exit::Usage, format!("s3.accounts: {error}")))
+}
+
 async fn open(
     data: DataDir,
     settings: &Settings,
-    credentials: &RootCredentials,
+    keys: Credentials,
     health: &Health,
 ) -> Result<(Arc<Store>, Arc<Disk>, Handler), AppError> {
     let progress = Arc::new(|done: u64, total: u64| {
@@ -259,19 +267,13 @@ async fn open(
         Arc::clone(&parts.random),
         settings.service.clone(),
     );
-    let handler = s3_handler(service, credentials, settings)?;
+    let handler = s3_handler(service, keys, settings)?;
     Ok((store, disk, handler))
 }
 
-fn s3_handler(
-    service: ObjectService,
-    credentials: &RootCredentials,
-    settings: &Settings,
-) -> Result<Handler, AppError> {
-    let credentials = Credentials::new(&credentials.access_key, &credentials.secret_key);
-    let gateway =
-        S3Gateway::new(service, &settings.s3, credentials, Arc::new(OsRandom), Arc::new(SystemClock))
-            .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?;
+fn s3_handler(service: ObjectService, keys: Credentials, settings: &Settings) -> Result<Handler, AppError> {
+    let gateway = S3Gateway::new(service, &settings.s3, keys, Arc::new(OsRandom), Arc::new(SystemClock))
+        .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?;
     Ok(Arc::new(move |request| {
         let gateway = gateway.clone();
         Box::pin(async move { gateway.handle(request).await })

@@ -20,22 +20,29 @@ impl RootCredentials {
     /// # Errors
     /// When one of the two cannot be used in a signature.
     pub fn new(access_key: &str, secret_key: &str) -> Result<Self, ConfigError> {
-        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
-        if !(3..=128).contains(&access_key.len())
-            || !plain(access_key)
-            || access_key.contains(['/', ',', '='])
-        {
-            let why = "must be 3 to 128 visible ASCII characters without / , =";
-            return Err(ConfigError::invalid("SEDIMENT_ROOT_USER", why));
-        }
-        if !(8..=128).contains(&secret_key.len()) || !plain(secret_key) {
-            return Err(ConfigError::invalid(
-                "SEDIMENT_ROOT_PASSWORD",
-                "must be 8 to 128 visible ASCII characters",
-            ));
-        }
+        check_access_key(access_key).map_err(|why| ConfigError::invalid("SEDIMENT_ROOT_USER", why))?;
+        check_secret_key(secret_key).map_err(|why| ConfigError::invalid("SEDIMENT_ROOT_PASSWORD", why))?;
         Ok(Self { access_key: access_key.to_owned(), secret_key: secret_key.to_owned().into() })
     }
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// An access key stands in the scope of signatures, between slashes.
+pub(super) fn check_access_key(key: &str) -> Result<(), &'static str> {
+    if (3..=128).contains(&key.len()) && is_plain(key) && !key.contains(['/', ',', '=']) {
+        return Ok(());
+    }
+    Err("must be 3 to 128 visible ASCII characters without / , =")
+}
+
+pub(super) fn check_secret_key(secret: &str) -> Result<(), &'static str> {
+    if (8..=128).contains(&secret.len()) && is_plain(secret) {
+        return Ok(());
+    }
+    Err("must be 8 to 128 visible ASCII characters")
 }
 
 /// What `SEDIMENT_ROOT_USER` and `SEDIMENT_ROOT_PASSWORD`, or the files that `…_FILE` name, say. `None` when

@@ -4,11 +4,13 @@
 //! `SEDIMENT_CACHE__MEMORY_BYTES`, `--set cache.memory_bytes=…`; later forms win. An unknown key is refused
 //! wherever it stands, with the nearest known name. Nothing here prints a secret (I6).
 
+mod accounts;
 mod credentials;
 mod error;
 mod layers;
 mod settings;
 
+pub use accounts::account_keys;
 pub use credentials::{RootCredentials, root_credentials};
 pub use error::ConfigError;
 pub use layers::{Overrides, load};

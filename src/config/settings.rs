@@ -1,5 +1,6 @@
 //! All sections, and the ones that belong to no room of their own.
 
+use super::accounts;
 use crate::admin::AdminSettings;
 use crate::engine::gc::GcSettings;
 use crate::engine::index::IndexSettings;
@@ -104,6 +105,7 @@ impl Settings {
                     &format!("# {section}.{name} is set, and left out here: it may hold a password.\n");
             }
         }
+        comments += &leave_out_accounts(&mut table);
         Ok(comments + &toml::to_string(&table)?)
     }
 
@@ -114,6 +116,7 @@ impl Settings {
         self.engine.validate().map_err(|error| error.to_string())?;
         self.gc.validate().map_err(|error| error.to_string())?;
         self.meta.validate().map_err(|why| format!("meta.{why}"))?;
+        accounts::validate(&self.s3.accounts, &self.service.owner_id)?;
         for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]
         {
             check_address(name, address)?;
@@ -137,6 +140,23 @@ impl Settings {
         ];
         wrong.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err((*why).to_owned()))
     }
+}
+
+/// An account whose secret stands in the settings goes with it: without a secret it would not be one.
+fn leave_out_accounts(table: &mut toml::Table) -> String {
+    let section = table.get_mut("s3").and_then(toml::Value::as_table_mut);
+    let list = section.and_then(|section| section.get_mut("accounts")).and_then(toml::Value::as_array_mut);
+    let Some(list) = list else { return String::new() };
+    let mut comments = String::new();
+    list.retain(|account| {
+        if account.get("secret_key").is_none() {
+            return true;
+        }
+        let id = account.get("id").and_then(toml::Value::as_str).unwrap_or_default();
+        comments += &format!("# s3.accounts: `{id}` is set, and left out here with its secret_key.\n");
+        false
+    });
+    comments
 }
 
 fn check_address(name: &str, address: &str) -> Result<(), String> {

@@ -23,6 +23,6 @@ mod rules;
 mod settings;
 mod stream;
 
-pub use credentials::Credentials;
+pub use credentials::{AccountKey, Credentials, DuplicateAccessKey};
 pub use gateway::{BoxError, ResponseBody, S3Gateway, S3SetupError};
-pub use settings::S3Settings;
+pub use settings::{AccountSettings, S3Settings, Secret};

@@ -78,7 +78,7 @@ pub enum Decision {
 pub const fn decide(principal: &Principal, _action: Action, _resource: Resource<'_>) -> Decision {
     match principal {
         Principal::Root { .. } => Decision::Allow,
-        Principal::Anonymous => Decision::Deny,
+        Principal::Account { .. } | Principal::Anonymous => Decision::Deny,
     }
 }
 

@@ -76,7 +76,7 @@ impl Authenticator {
         {
             return Err(refuse(Code::InvalidToken, "The provided token is malformed or otherwise invalid."));
         }
-        let Some(secret) = self.credentials.secret_of(&made.claim.access_key) else {
+        let Some(identity) = self.credentials.find(&made.claim.access_key) else {
             let message = "The AWS Access Key Id you provided does not exist in our records.";
             let refusal = refuse(Code::InvalidAccessKeyId, message);
             return Err(refusal.with("AWSAccessKeyId", &made.claim.access_key));
@@ -84,12 +84,9 @@ impl Authenticator {
         let payload = payload_line(&made, head, query)?;
         let kind = kind_of(&made, head, &payload)?;
         let subject = Subject { head, query, host: host.unwrap_or_default(), payload: &payload };
-        let key = SigningKey::derive(secret, &made.claim);
+        let key = SigningKey::derive(identity.secret_key(), &made.claim);
         verify(&key, &subject, &made)?;
-        Ok(Verified {
-            principal: Principal::Root { access_key: made.claim.access_key.as_str().into() },
-            payload: payload_of(kind, key, made),
-        })
+        Ok(Verified { principal: identity.principal().clone(), payload: payload_of(kind, key, made) })
     }
 
     fn check_scope(&self, made: &Made) -> Result<(), Refusal> {
