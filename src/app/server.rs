@@ -261,11 +261,12 @@ async fn open(
     health.watch(Box::new(move || meta.upgrade()?.health().err().map(|error| format!("metadata: {error}"))));
 
     let bodies = GuardedBodies { inner: Arc::new(store.engine.clone()), disk: Arc::clone(&disk) };
-    let service = ObjectService::new(
+    let service = ObjectService::with_accounts(
         Arc::clone(&parts.meta),
         Arc::new(bodies),
         Arc::clone(&parts.random),
         settings.service.clone(),
+        keys.account_names().collect(),
     );
     let handler = s3_handler(service, keys, settings)?;
     Ok((store, disk, handler))

@@ -76,6 +76,14 @@ impl Credentials {
         Ok(Self { keys: Arc::new(keys) })
     }
 
+    /// The accounts with the names that they are shown by.
+    pub fn account_names(&self) -> impl Iterator<Item = (AccountId, Arc<str>)> {
+        self.keys.values().filter_map(|identity| match &identity.principal {
+            Principal::Account { id, name, .. } => Some((id.clone(), Arc::clone(name))),
+            Principal::Root { .. } | Principal::Anonymous => None,
+        })
+    }
+
     /// Whom an access key stands for, if it is known.
     pub(super) fn find(&self, access_key: &str) -> Option<&Identity> {
         self.keys.get(access_key)

@@ -32,6 +32,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
     match error {
         E::NoSuchBucket { bucket }
         | E::BucketAlreadyOwnedByYou { bucket }
+        | E::BucketAlreadyExists { bucket }
         | E::BucketNotEmpty { bucket }
         | E::InvalidBucketState { bucket, .. } => vec![("BucketName", bucket.to_string())],
         E::InvalidBucketName { name, .. } => vec![("BucketName", name.clone())],
@@ -114,30 +115,17 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             custom("InvalidPartNumber"),
             "The requested partnumber is not satisfiable".into(),
         ),
-        E::BucketAlreadyOwnedByYou { .. } | E::BucketNotEmpty { .. } | E::InvalidBucketState { .. } => {
-            conflict(&error)
-        }
+        E::BucketAlreadyOwnedByYou { .. }
+        | E::BucketAlreadyExists { .. }
+        | E::BucketNotEmpty { .. }
+        | E::InvalidBucketState { .. } => conflict(&error),
         E::NotImplemented { what } => (
             StatusCode::NOT_IMPLEMENTED,
             Code::NotImplemented,
             format!("A header or option you provided implies functionality that is not implemented: {what}")
                 .into(),
         ),
-        E::Busy(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::SlowDown,
-            "The server is busy. Please reduce your request rate and try again.".into(),
-        ),
-        E::StorageFull => (
-            StatusCode::INSUFFICIENT_STORAGE,
-            custom("StorageFull"),
-            "The storage has no space left for this request.".into(),
-        ),
-        E::WritesRefused(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::ServiceUnavailable,
-            "Writes are refused until the operator has looked at the server; reads go on.".into(),
-        ),
+        E::Busy(_) | E::StorageFull | E::WritesRefused(_) => unavailable(&error),
         E::Input(error) => input(&error),
         E::Meta(_) | E::Body(_) | E::Internal(_) => {
             tracing::error!(%error, "a request failed");
@@ -150,6 +138,28 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
     }
 }
 
+/// The server cannot do it now; the client did nothing wrong.
+fn unavailable(error: &ServiceError) -> (StatusCode, Code, Words) {
+    let (status, code, message) = match error {
+        ServiceError::StorageFull => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            custom("StorageFull"),
+            "The storage has no space left for this request.",
+        ),
+        ServiceError::WritesRefused(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::ServiceUnavailable,
+            "Writes are refused until the operator has looked at the server; reads go on.",
+        ),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::SlowDown,
+            "The server is busy. Please reduce your request rate and try again.",
+        ),
+    };
+    (status, code, message.into())
+}
+
 /// What went wrong stands in the log, never in the answer.
 fn internal() -> (StatusCode, Code, Words) {
     let message = "We encountered an internal error. Please try again.";
@@ -158,6 +168,10 @@ fn internal() -> (StatusCode, Code, Words) {
 
 fn conflict(error: &ServiceError) -> (StatusCode, Code, Words) {
     let (code, message) = match error {
+        ServiceError::BucketAlreadyExists { .. } => (
+            Code::BucketAlreadyExists,
+            "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.".into(),
+        ),
         ServiceError::BucketAlreadyOwnedByYou { .. } => (
             Code::BucketAlreadyOwnedByYou,
             "Your previous request to create the named bucket succeeded and you already own it.".into(),

@@ -14,6 +14,7 @@ use super::rules::{Shape, check_headers, check_operation};
 use super::{Credentials, S3Settings};
 use crate::service::ObjectService;
 use crate::sys::{Clock, Random};
+use crate::types::Principal;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
@@ -45,7 +46,6 @@ pub struct S3Gateway {
     authenticator: Arc<Authenticator>,
     domains: Arc<Domains>,
     documents: Documents,
-    owner: Arc<str>,
     random: Arc<dyn Random>,
     clock: Arc<dyn Clock>,
 }
@@ -68,7 +68,6 @@ impl S3Gateway {
     ) -> Result<Self, S3SetupError> {
         let domains = Arc::new(Domains::new(&settings.domains).map_err(S3SetupError)?);
         let authenticator = Arc::new(Authenticator { credentials, region: service.region().to_owned() });
-        let owner = service.owner().id.into();
         let mut builder = S3ServiceBuilder::new(Operations { service });
         // s3s asks for access only where it could have been given credentials.
         builder.set_auth(NobodySigns);
@@ -77,7 +76,7 @@ impl S3Gateway {
         config.xml_max_body_size = MAX_XML_BYTES;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         let documents = Documents::default();
-        Ok(Self { s3s: builder.build(), authenticator, domains, documents, owner, random, clock })
+        Ok(Self { s3s: builder.build(), authenticator, domains, documents, random, clock })
     }
 
     /// The answer to a request. The body of a successful read streams.
@@ -114,13 +113,18 @@ impl S3Gateway {
         let verified = self.authenticator.check(&head, &query, host.as_deref(), self.now())?;
         hoist(&mut query, &mut head.headers)?;
         let address = Address::of(&head.uri, host.as_deref(), &self.domains).map_err(|_| invalid())?;
-        check_headers(&head, &self.owner)?;
+        check_headers(&head)?;
         let shape = Shape::of(&head, &address, &query);
         let Verified { principal, payload } = verified;
+        let (is_anonymous, is_empty) = (principal == Principal::Anonymous, body.is_end_stream());
         let upload_head = UploadHead::parse(&head, payload, shape == Shape::Upload, body.is_end_stream())?;
         let upload = Upload::new(upload_head, body, Arc::clone(traffic));
         let document = match shape {
             Shape::Upload => None,
+            // Memory for documents is for those who have a key.
+            Shape::Document if is_anonymous && !is_empty => {
+                return Err(refuse(Code::AccessDenied, "Access Denied"));
+            }
             Shape::Document => Some(self.document(&head, &query, &upload).await?),
         };
         let (length, body) = match &document {

@@ -125,13 +125,8 @@ pub(super) fn check_operation(operation: &str, shape: Shape, query: &Query) -> R
 }
 
 /// Headers that ask for what is not there, whatever the operation.
-pub(super) fn check_headers(head: &Parts, owner: &str) -> Result<(), Refusal> {
+pub(super) fn check_headers(head: &Parts) -> Result<(), Refusal> {
     let headers = &head.headers;
-    for name in ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"] {
-        if headers.get(name).is_some_and(|expected| expected.as_bytes() != owner.as_bytes()) {
-            return Err(refuse(Code::AccessDenied, "Access Denied"));
-        }
-    }
     const REFUSED: [(&str, &str); 5] = [
         ("x-amz-server-side-encryption", "server-side encryption"),
         ("x-amz-copy-source-server-side-encryption", "server-side encryption"),

@@ -1,6 +1,6 @@
 //! Buckets.
 
-use super::authorize::authorize;
+use super::authorize::{authorize, is_listed};
 use super::context::{WRONG_OUTCOME, unexpected};
 use super::names::invalid;
 use super::settings::{CLASSIC_REGION, MAX_BUCKETS, MAX_KEYS};
@@ -28,10 +28,11 @@ pub struct BucketPage {
 }
 
 impl ObjectService {
-    /// Creates a bucket. Creating one's own again gives it in us-east-1 and is refused elsewhere, as on AWS.
+    /// Creates a bucket, which is the caller's. Creating one's own again gives it in us-east-1 and is refused
+    /// elsewhere, as on AWS.
     ///
     /// # Errors
-    /// `WrongLocation`, `BucketAlreadyOwnedByYou`.
+    /// `WrongLocation`, `BucketAlreadyOwnedByYou`, `BucketAlreadyExists`.
     pub async fn create_bucket(
         &self,
         caller: &Caller,
@@ -42,16 +43,20 @@ impl ObjectService {
         if let Some(location) = location.filter(|l| !l.is_empty() && *l != self.region()) {
             return Err(ServiceError::WrongLocation { location: location.chars().take(256).collect() });
         }
-        match self
-            .inner
-            .meta
-            .commit(Commit::CreateBucket { name: name.clone(), owner: None, lock: false })
-            .await
-        {
+        let owner = caller.account().cloned();
+        let create = Commit::CreateBucket { name: name.clone(), owner: owner.clone(), lock: false };
+        match self.inner.meta.commit(create).await {
             Ok(Outcome::Bucket(bucket)) => Ok(bucket),
             Ok(_) => Err(WRONG_OUTCOME),
-            Err(CommitError::BucketExists) if self.region() == CLASSIC_REGION => {
-                self.inner.bucket(name).await
+            Err(CommitError::BucketExists) => {
+                let bucket = self.inner.bucket(name).await?;
+                if bucket.owner != owner {
+                    return Err(ServiceError::BucketAlreadyExists { bucket: bucket.name });
+                }
+                if self.region() != CLASSIC_REGION {
+                    return Err(ServiceError::BucketAlreadyOwnedByYou { bucket: bucket.name });
+                }
+                Ok(bucket)
             }
             Err(error) => Err(unexpected(name, error)),
         }
@@ -60,8 +65,7 @@ impl ObjectService {
     /// # Errors
     /// `NoSuchBucket`.
     pub async fn head_bucket(&self, caller: &Caller, name: &BucketName) -> Result<Bucket, ServiceError> {
-        authorize(caller, Action::ListBucket, Resource::Bucket(name))?;
-        self.inner.bucket(name).await
+        self.inner.allowed(caller, Action::ListBucket, name).await
     }
 
     /// The region, whatever the bucket.
@@ -69,8 +73,7 @@ impl ObjectService {
     /// # Errors
     /// `NoSuchBucket`.
     pub async fn bucket_location(&self, caller: &Caller, name: &BucketName) -> Result<&str, ServiceError> {
-        authorize(caller, Action::GetBucketLocation, Resource::Bucket(name))?;
-        self.inner.bucket(name).await?;
+        self.inner.allowed(caller, Action::GetBucketLocation, name).await?;
         Ok(self.region())
     }
 
@@ -79,7 +82,7 @@ impl ObjectService {
     /// # Errors
     /// `NoSuchBucket`, `BucketNotEmpty`; `Busy` when uploads keep being started.
     pub async fn delete_bucket(&self, caller: &Caller, name: &BucketName) -> Result<(), ServiceError> {
-        authorize(caller, Action::DeleteBucket, Resource::Bucket(name))?;
+        self.inner.allowed(caller, Action::DeleteBucket, name).await?;
         for _ in 0..DELETE_ATTEMPTS {
             match self.inner.meta.commit(Commit::DeleteBucket { name: name.clone() }).await {
                 Err(CommitError::UploadsOpen) => self.inner.abort_uploads(name).await?,
@@ -89,6 +92,8 @@ impl ObjectService {
         Err(unexpected(name, CommitError::UploadsOpen))
     }
 
+    /// The caller's own buckets; root's are all.
+    ///
     /// # Errors
     /// `InvalidArgument`.
     pub async fn list_buckets(
@@ -105,12 +110,14 @@ impl ObjectService {
                 invalid("continuation-token", token, "The continuation token provided is incorrect")
             })?),
         };
+        let is_shown =
+            |bucket: &Bucket| bucket.name.as_str().starts_with(prefix) && is_listed(caller, bucket);
         let mut buckets = Vec::new();
         loop {
             let page = self.inner.meta.buckets(after.as_ref(), MAX_BUCKETS).await?;
             let last_page = page.len() < MAX_BUCKETS;
             after = page.last().map(|b| b.name.clone());
-            buckets.extend(page.into_iter().filter(|b| b.name.as_str().starts_with(prefix)));
+            buckets.extend(page.into_iter().filter(is_shown));
             if buckets.len() > maximum {
                 buckets.truncate(maximum);
                 let next = buckets.last().map(|b| b.name.to_string());
@@ -125,8 +132,7 @@ impl ObjectService {
     /// # Errors
     /// `NoSuchBucket`.
     pub async fn versioning(&self, caller: &Caller, name: &BucketName) -> Result<Versioning, ServiceError> {
-        authorize(caller, Action::GetBucketVersioning, Resource::Bucket(name))?;
-        Ok(self.inner.bucket(name).await?.versioning)
+        Ok(self.inner.allowed(caller, Action::GetBucketVersioning, name).await?.versioning)
     }
 
     /// # Errors
@@ -137,8 +143,7 @@ impl ObjectService {
         name: &BucketName,
         versioning: Versioning,
     ) -> Result<(), ServiceError> {
-        authorize(caller, Action::PutBucketVersioning, Resource::Bucket(name))?;
-        let bucket = self.inner.bucket(name).await?.id;
+        let bucket = self.inner.allowed(caller, Action::PutBucketVersioning, name).await?.id;
         let commit = Commit::SetVersioning { bucket, versioning };
         self.inner.meta.commit(commit).await.map_err(|e| unexpected(name, e))?;
         Ok(())

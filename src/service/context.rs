@@ -5,7 +5,8 @@ use super::{ServiceError, ServiceSettings};
 use crate::engine::{BodyStore, StagedBody};
 use crate::meta::{Bucket, Commit, CommitError, MetaStore, NewBody, Outcome};
 use crate::sys::Random;
-use crate::types::{BucketName, ObjectKey};
+use crate::types::{AccountId, BucketName, ObjectKey};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -21,6 +22,8 @@ pub(super) struct Inner {
     pub(super) bodies: Arc<dyn BodyStore>,
     pub(super) random: Arc<dyn Random>,
     pub(super) settings: ServiceSettings,
+    /// Of those accounts that there are now.
+    account_names: HashMap<AccountId, Arc<str>>,
     /// One permit for each part whose manifest is in memory.
     pub(super) completions: Semaphore,
 }
@@ -28,7 +31,7 @@ pub(super) struct Inner {
 /// Parts of uploads being completed at once: twice the largest upload. A part's manifest is at most 10 KiB.
 const COMPLETION_PARTS: usize = 2 * MAX_PARTS;
 
-/// Who owns every bucket and object.
+/// Who owns a bucket and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     pub id: String,
@@ -43,13 +46,31 @@ impl ObjectService {
         random: Arc<dyn Random>,
         settings: ServiceSettings,
     ) -> Self {
-        let completions = Semaphore::new(COMPLETION_PARTS);
-        Self { inner: Arc::new(Inner { meta, bodies, random, settings, completions }) }
+        Self::with_accounts(meta, bodies, random, settings, HashMap::new())
     }
 
+    /// As [`Self::new`], with the names that accounts are shown by.
     #[must_use]
-    pub fn owner(&self) -> Owner {
-        Owner { id: self.inner.settings.owner_id.clone(), name: self.inner.settings.owner_name.clone() }
+    pub fn with_accounts(
+        meta: Arc<dyn MetaStore>,
+        bodies: Arc<dyn BodyStore>,
+        random: Arc<dyn Random>,
+        settings: ServiceSettings,
+        account_names: HashMap<AccountId, Arc<str>>,
+    ) -> Self {
+        let completions = Semaphore::new(COMPLETION_PARTS);
+        Self { inner: Arc::new(Inner { meta, bodies, random, settings, account_names, completions }) }
+    }
+
+    /// How an owner is shown: an account, or the root user. An account that is no more is shown by its id.
+    #[must_use]
+    pub fn owner(&self, account: Option<&AccountId>) -> Owner {
+        let id = self.inner.owner_id(account).to_owned();
+        let name = match account {
+            None => self.inner.settings.owner_name.clone(),
+            Some(account) => self.inner.account_names.get(account).map_or(&*id, |name| name).to_owned(),
+        };
+        Owner { id, name }
     }
 
     #[must_use]
@@ -59,6 +80,11 @@ impl ObjectService {
 }
 
 impl Inner {
+    /// The canonical user id of an account, or of the root user.
+    pub(super) fn owner_id<'a>(&'a self, account: Option<&'a AccountId>) -> &'a str {
+        account.map_or(self.settings.owner_id.as_str(), AccountId::as_str)
+    }
+
     pub(super) async fn bucket(&self, name: &BucketName) -> Result<Bucket, ServiceError> {
         let bucket = self.meta.bucket(name).await?;
         bucket.ok_or_else(|| ServiceError::NoSuchBucket { bucket: name.clone() })

@@ -1,13 +1,12 @@
 //! Copying objects: a new row for the same body.
 
-use super::authorize::authorize;
 use super::checksums::{combine, computed};
 use super::conditions::Verdict;
 use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
 use super::put::check_attributes;
 use super::settings::STANDARD_CLASS;
-use super::{Action, Caller, Inner, ObjectService, ReadConditions, Resource, ServiceError, WriteConditions};
+use super::{Action, Caller, Inner, ObjectService, ReadConditions, ServiceError, WriteConditions};
 use crate::engine::{BodySpec, Digests, ReadHold, StagedBody};
 use crate::meta::{
     Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
@@ -72,13 +71,11 @@ impl ObjectService {
         request: &CopyRequest,
     ) -> Result<CopyOutcome, ServiceError> {
         let CopySource { bucket: source_bucket, key: source_key, version } = &request.source;
-        authorize(caller, Action::get(*version), Resource::Object(source_bucket, source_key))?;
-        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
+        let source_home = self.inner.allowed_source(caller, *version, (source_bucket, source_key)).await?;
+        let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         check_attributes(&request.attributes)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
-        let source_home = self.inner.bucket(source_bucket).await?;
-        let home = self.inner.bucket(bucket).await?;
         let onto_itself = source_home.id == home.id && source_key == key && version.is_none();
 
         for _ in 0..COPY_ATTEMPTS {

@@ -1,6 +1,6 @@
 //! Deleting objects and versions.
 
-use super::authorize::authorize;
+use super::authorize::authorize_in;
 use super::context::{Target, WRONG_OUTCOME};
 use super::settings::MAX_KEYS;
 use super::{Action, Caller, ObjectService, Resource, ServiceError, WriteConditions};
@@ -49,8 +49,8 @@ impl ObjectService {
         key: &ObjectKey,
         request: &DeleteRequest,
     ) -> Result<DeleteOutcome, ServiceError> {
-        authorize(caller, Action::delete(request.version), Resource::Object(bucket, key))?;
-        let home = self.inner.bucket(bucket).await?;
+        let action = Action::delete(request.version);
+        let home = self.inner.allowed_object(caller, action, (bucket, key)).await?;
         self.delete_in(&home, key, request).await
     }
 
@@ -67,24 +67,13 @@ impl ObjectService {
         if items.len() > MAX_KEYS {
             return Err(ServiceError::TooManyKeys { count: items.len(), maximum: MAX_KEYS });
         }
-        let allowed = |item: &DeleteItem| {
-            let action = Action::delete(item.request.version);
-            authorize(caller, action, Resource::Object(bucket, &item.key))
-        };
-        let decided: Vec<_> = items.into_iter().map(|item| (allowed(&item), item)).collect();
-        // Whoever may delete nothing learns nothing, not even whether the bucket exists.
-        let home = if decided.iter().any(|(allowed, _)| allowed.is_ok()) {
-            Some(self.inner.bucket(bucket).await?)
-        } else {
-            None
-        };
-        let home = home.as_ref();
-        let deletes = decided.into_iter().map(|(allowed, item)| async move {
+        let home = &self.inner.expected(caller, Action::DeleteObject, bucket).await?;
+        let deletes = items.into_iter().map(|item| async move {
             let DeleteItem { key, request } = item;
-            let result = match (allowed, home) {
-                (Ok(()), Some(home)) => self.delete_in(home, &key, &request).await,
-                (Ok(()), None) => Err(ServiceError::NoSuchBucket { bucket: bucket.clone() }),
-                (Err(denied), _) => Err(denied),
+            let action = Action::delete(request.version);
+            let result = match authorize_in(caller, action, Resource::Object(bucket, &key), Some(home)) {
+                Ok(()) => self.delete_in(home, &key, &request).await,
+                Err(denied) => Err(denied),
             };
             DeletedItem { key, requested: request.version, result }
         });

@@ -15,9 +15,12 @@ pub enum ServiceError {
     NoSuchBucket { bucket: BucketName },
     #[error("the name {name:?} is not a bucket name: {why}")]
     InvalidBucketName { name: String, why: &'static str },
-    /// The one owner asked to create it again.
+    /// Its owner asked to create it again.
     #[error("the bucket {bucket} exists and is yours")]
     BucketAlreadyOwnedByYou { bucket: BucketName },
+    /// Somebody else has it.
+    #[error("the bucket {bucket} exists and is not yours")]
+    BucketAlreadyExists { bucket: BucketName },
     #[error("the bucket {bucket} is not empty")]
     BucketNotEmpty { bucket: BucketName },
     #[error("the bucket {bucket} does not allow this now: {why}")]

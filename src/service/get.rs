@@ -1,8 +1,7 @@
 //! Reading objects and what is known of them.
 
-use super::authorize::authorize;
 use super::conditions::Verdict;
-use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, Resource, ServiceError};
+use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, ServiceError};
 use crate::engine::BodyStream;
 use crate::meta::{Bucket, ObjectData, ObjectVersion, VersionKind};
 use crate::types::{BucketName, ByteRange, Checksum, ObjectKey, PartNumber, ResolvedRange, VersionId};
@@ -64,8 +63,8 @@ impl ObjectService {
         key: &ObjectKey,
         request: &GetRequest,
     ) -> Result<GetOutcome, ServiceError> {
-        authorize(caller, Action::get(request.version), Resource::Object(bucket, key))?;
-        let home = self.inner.bucket(bucket).await?;
+        let action = Action::get(request.version);
+        let home = self.inner.allowed_object(caller, action, (bucket, key)).await?;
         let mut attempt = 1;
         loop {
             // Before the row is read: what it names is then there until the body is.
@@ -92,8 +91,8 @@ impl ObjectService {
         key: &ObjectKey,
         request: &GetRequest,
     ) -> Result<HeadOutcome, ServiceError> {
-        authorize(caller, Action::get(request.version), Resource::Object(bucket, key))?;
-        let home = self.inner.bucket(bucket).await?;
+        let action = Action::get(request.version);
+        let home = self.inner.allowed_object(caller, action, (bucket, key)).await?;
         let (version, data) = self.inner.find(&home, key, request.version).await?;
         describe(&home, &version, &data, request)
     }

@@ -1,13 +1,10 @@
 //! Storing an object.
 
-use super::authorize::authorize;
 use super::checksums::{Expectations, computed};
 use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
 use super::settings::{MAX_METADATA_BYTES, STORAGE_CLASSES};
-use super::{
-    Action, Caller, ExpectedChecksum, InputStream, ObjectService, Resource, ServiceError, WriteConditions,
-};
+use super::{Action, Caller, ExpectedChecksum, InputStream, ObjectService, ServiceError, WriteConditions};
 use crate::meta::{Commit, NewObject, Outcome};
 use crate::types::{
     Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, ObjectLock, TagSet, UnixMillis,
@@ -55,11 +52,10 @@ impl ObjectService {
         key: &ObjectKey,
         request: PutRequest,
     ) -> Result<PutOutcome, ServiceError> {
-        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
+        let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         check_attributes(&request.attributes)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
-        let home = self.inner.bucket(bucket).await?;
 
         let PutRequest { attributes, body, size, content_md5, content_sha256, checksum, .. } = request;
         let stored = checksum.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);

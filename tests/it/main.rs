@@ -10,6 +10,7 @@ mod cache_redis;
 mod fuzz;
 mod kill;
 mod noise;
+mod s3_accounts;
 mod s3_answers;
 mod s3_bodies;
 mod s3_requests;

@@ -1,4 +1,5 @@
-//! Who makes a request: AWS Signature Version 4, in the `Authorization` header or in a presigned URL.
+//! Who makes a request: AWS Signature Version 4, in the `Authorization` header or in a presigned URL. Who signs
+//! nothing is nobody, and may do what the service lets nobody do.
 //!
 //! A request is signed once, for this region and for S3, at most 15 minutes off (seven days in a URL). The signature
 //! covers the host and every `x-amz-*` header that is there, so that nothing that changes a request's meaning can be
@@ -35,7 +36,7 @@ const MAX_EXPIRES_SECONDS: u32 = 604_800;
 const MAY_STAY_UNSIGNED: [&str; 4] =
     ["x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-trailer", "x-amz-checksum-algorithm"];
 
-/// A request whose signature is right.
+/// A request whose signature is right, or that has none.
 #[derive(Debug)]
 pub(super) struct Verified {
     pub(super) principal: Principal,
@@ -67,7 +68,7 @@ impl Authenticator {
         host: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<Verified, Refusal> {
-        let made = made(head, query)?;
+        let Some(made) = made(head, query)? else { return anonymous(head) };
         self.check_scope(&made)?;
         check_time(&made, now)?;
         check_coverage(&made.claim, head, host)?;
@@ -115,12 +116,29 @@ fn query_error(message: &str) -> Refusal {
         .status(StatusCode::BAD_REQUEST)
 }
 
-/// The one claim that a request makes.
-fn made(head: &Parts, query: &Query) -> Result<Made, Refusal> {
+/// A request that claims nothing. It may come in chunks, but none of them is signed.
+fn anonymous(head: &Parts) -> Result<Verified, Refusal> {
+    let sent = one(&head.headers, "x-amz-content-sha256")?;
+    let payload = match sent.map_or(Some(PayloadKind::Unsigned), PayloadKind::parse) {
+        Some(PayloadKind::Unsigned) => Payload::Unsigned,
+        Some(PayloadKind::Hashed(hash)) => Payload::Hashed(hash),
+        Some(PayloadKind::Chunked { is_signed: false, has_trailer }) => {
+            Payload::Chunked { signer: None, has_trailer }
+        }
+        Some(PayloadKind::Chunked { is_signed: true, .. }) => {
+            return Err(refuse(Code::AccessDenied, "Access Denied"));
+        }
+        None => return Err(wrong_payload_line()),
+    };
+    Ok(Verified { principal: Principal::Anonymous, payload })
+}
+
+/// The one claim that a request makes, if it makes any.
+fn made(head: &Parts, query: &Query) -> Result<Option<Made>, Refusal> {
     let has_header = head.headers.contains_key(header::AUTHORIZATION);
     match from_query(query)? {
-        None => from_header(&head.headers)?.ok_or_else(|| refuse(Code::AccessDenied, "Access Denied")),
-        Some(made) if !has_header => Ok(made),
+        None => from_header(&head.headers),
+        Some(made) if !has_header => Ok(Some(made)),
         Some(_) => {
             let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified";
             Err(refuse(Code::InvalidArgument, message))
@@ -245,22 +263,29 @@ fn payload_line(made: &Made, head: &Parts, query: &Query) -> Result<String, Refu
 
 /// How the body comes. In a URL an unsigned header may still bind the body to a hash, but not reframe it.
 fn kind_of(made: &Made, head: &Parts, line: &str) -> Result<PayloadKind, Refusal> {
-    let wrong = || {
-        let message = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.";
-        refuse(Code::InvalidArgument, message).with("ArgumentName", "x-amz-content-sha256")
-    };
-    let kind = PayloadKind::parse(line).ok_or_else(wrong)?;
+    let kind = PayloadKind::parse(line).ok_or_else(wrong_payload_line)?;
     let sent = one(&head.headers, "x-amz-content-sha256")?;
     if kind == PayloadKind::Unsigned
         && let Some(sent) = sent
     {
-        let sent = PayloadKind::parse(sent).ok_or_else(wrong)?;
-        return if matches!(sent, PayloadKind::Chunked { .. }) { Err(wrong()) } else { Ok(sent) };
+        let sent = PayloadKind::parse(sent).ok_or_else(wrong_payload_line)?;
+        return if matches!(sent, PayloadKind::Chunked { .. }) {
+            Err(wrong_payload_line())
+        } else {
+            Ok(sent)
+        };
     }
     match kind {
-        PayloadKind::Chunked { is_signed: true, .. } if made.expires_seconds.is_some() => Err(wrong()),
+        PayloadKind::Chunked { is_signed: true, .. } if made.expires_seconds.is_some() => {
+            Err(wrong_payload_line())
+        }
         kind => Ok(kind),
     }
+}
+
+fn wrong_payload_line() -> Refusal {
+    let message = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.";
+    refuse(Code::InvalidArgument, message).with("ArgumentName", "x-amz-content-sha256")
 }
 
 fn verify(key: &SigningKey, subject: &Subject<'_>, made: &Made) -> Result<(), Refusal> {

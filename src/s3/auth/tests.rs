@@ -1,5 +1,6 @@
 use super::testing::{ACCESS_KEY, SECRET_KEY, THEN, check_at, chunked_example, head};
 use super::{Payload, Refusal};
+use crate::types::Principal;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
@@ -175,7 +176,33 @@ fn i6_scopes_of_other_regions_services_and_algorithms_are_refused() {
     let mut token = good.clone();
     token.headers.insert("x-amz-security-token", "t".parse().unwrap());
     assert_eq!(code(check_at(&token, THEN)), "AccessDenied");
-    assert_eq!(code(check_at(&head("GET", "/b", &[("host", "a")]), THEN)), "AccessDenied");
+}
+
+#[test]
+fn i6_who_signs_nothing_is_nobody_and_who_signs_wrongly_is_refused() {
+    let nobody = |headers: &[(&str, &str)]| check_at(&head("GET", "/b", headers), THEN);
+    assert_eq!(nobody(&[("host", "a")]).unwrap().principal, Principal::Anonymous);
+    let with_hash = nobody(&[("host", "a"), ("x-amz-content-sha256", EMPTY)]).unwrap();
+    assert_eq!(with_hash.principal, Principal::Anonymous);
+    assert!(matches!(with_hash.payload, Payload::Hashed(_)));
+    for chunked in ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"] {
+        assert_eq!(code(nobody(&[("host", "a"), ("x-amz-content-sha256", chunked)])), "AccessDenied");
+    }
+    let signed = |key: &str| {
+        let text = authorization("host;x-amz-content-sha256;x-amz-date", &"0".repeat(64));
+        text.replace(ACCESS_KEY, key)
+    };
+    for key in [ACCESS_KEY, "nobody", ""] {
+        let text = signed(key);
+        let headers = [
+            ("host", "a"),
+            ("x-amz-date", "20130524T000000Z"),
+            ("x-amz-content-sha256", EMPTY),
+            ("authorization", text.as_str()),
+        ];
+        let refused = code(nobody(&headers));
+        assert!(matches!(refused.as_str(), "SignatureDoesNotMatch" | "InvalidAccessKeyId"), "{refused}");
+    }
 }
 
 #[test]

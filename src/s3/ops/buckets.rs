@@ -3,7 +3,7 @@
 use super::{Answer, Operations, caller, refuse};
 use crate::s3::convert::timestamp;
 use crate::service::{ListBucketsRequest, ServiceError, parse_bucket_name};
-use crate::types::Versioning;
+use crate::types::{AccountId, Versioning};
 use s3s::dto;
 use s3s::{S3Request, S3Response};
 
@@ -64,7 +64,7 @@ impl Operations {
             bucket_region: Some(region.to_owned()),
         });
         let buckets = Some(buckets.collect());
-        let (owner, prefix) = (Some(self.owner()), input.prefix);
+        let (owner, prefix) = (Some(self.owner(caller.account())), input.prefix);
         let continuation_token = page.next;
         Ok(S3Response::new(dto::ListBucketsOutput { buckets, owner, continuation_token, prefix }))
     }
@@ -118,8 +118,8 @@ impl Operations {
         Ok(S3Response::new(dto::PutBucketVersioningOutput {}))
     }
 
-    pub(super) fn owner(&self) -> dto::Owner {
-        let owner = self.service.owner();
+    pub(super) fn owner(&self, account: Option<&AccountId>) -> dto::Owner {
+        let owner = self.service.owner(account);
         dto::Owner { display_name: Some(owner.name), id: Some(owner.id) }
     }
 }

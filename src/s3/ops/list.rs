@@ -29,7 +29,7 @@ impl Operations {
             maximum: input.max_keys.map(i64::from),
         };
         let page = self.service.list_objects(&caller, &bucket, asked).await?;
-        let owner = Some(self.owner());
+        let owner = Some(self.owner(page.owner.as_ref()));
         Ok(S3Response::new(dto::ListObjectsOutput {
             name: Some(input.bucket),
             prefix: Some(names.show(&input.prefix.unwrap_or_default())),
@@ -66,7 +66,7 @@ impl Operations {
             maximum: input.max_keys.map(i64::from),
         };
         let page = self.service.list_objects(&caller, &bucket, asked).await?;
-        let owner = (input.fetch_owner == Some(true)).then(|| self.owner());
+        let owner = (input.fetch_owner == Some(true)).then(|| self.owner(page.owner.as_ref()));
         Ok(S3Response::new(dto::ListObjectsV2Output {
             name: Some(input.bucket),
             prefix: Some(names.show(&input.prefix.unwrap_or_default())),
@@ -101,7 +101,7 @@ impl Operations {
             maximum: input.max_keys.map(i64::from),
         };
         let page = self.service.list_versions(&caller, &bucket, asked).await?;
-        let owner = self.owner();
+        let owner = self.owner(page.owner.as_ref());
         let (mut versions, mut delete_markers) = (Vec::new(), Vec::new());
         for listed in &page.versions {
             let key = Some(names.show(&listed.key.to_text()));

@@ -28,7 +28,13 @@ pub(super) struct Operations {
 type Answer<T> = Result<S3Response<T>, ServiceError>;
 
 fn caller<T>(request: &S3Request<T>) -> Caller {
-    Caller::new(request.extensions.get::<Principal>().cloned().unwrap_or(Principal::Anonymous))
+    let principal = request.extensions.get::<Principal>().cloned().unwrap_or(Principal::Anonymous);
+    let expected = |name: &str| {
+        // What is no text is nobody's id.
+        request.headers.get(name).map(|owner| owner.to_str().unwrap_or_default())
+    };
+    let owner = expected("x-amz-expected-bucket-owner");
+    Caller::new(principal).expecting(owner, expected("x-amz-source-expected-bucket-owner"))
 }
 
 /// The body of an upload; the gateway has put it beside the request.

@@ -175,7 +175,7 @@ impl Operations {
                 size: size(part.size),
             }
         });
-        let owner = self.owner();
+        let owner = self.owner(page.owner.as_ref());
         Ok(S3Response::new(dto::ListPartsOutput {
             parts: Some(parts.collect()),
             bucket: Some(input.bucket),
@@ -214,7 +214,7 @@ impl Operations {
             maximum: input.max_uploads.map(i64::from),
         };
         let page = self.service.list_uploads(&caller, &bucket, asked).await?;
-        let owner = self.owner();
+        let owner = self.owner(page.owner.as_ref());
         let initiator = dto::Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() };
         let uploads = page.uploads.into_iter().map(|upload| dto::MultipartUpload {
             checksum_algorithm: upload.checksum.map(|(algorithm, _)| algorithm_name(algorithm)),

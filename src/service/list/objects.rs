@@ -1,11 +1,10 @@
 //! Listing current objects, versions 1 and 2 of the operation alike.
 
-use super::super::authorize::authorize;
 use super::super::tokens::text;
-use super::super::{Action, Caller, ListToken, ObjectService, Resource, ServiceError};
+use super::super::{Action, Caller, ListToken, ObjectService, ServiceError};
 use super::{after_marker, delimiter, page_size};
 use crate::meta::{ListEntry, ListFrom, ListQuery, ListedObject};
-use crate::types::BucketName;
+use crate::types::{AccountId, BucketName};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListObjectsRequest {
@@ -26,6 +25,8 @@ pub enum ObjectsStart {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectsPage {
+    /// Who owns the bucket, and so what is in it. `None`: the root user.
+    pub owner: Option<AccountId>,
     pub objects: Vec<ListedObject>,
     pub common_prefixes: Vec<String>,
     /// Where the next page begins: version 2's token. `None`: this was the last page.
@@ -45,9 +46,8 @@ impl ObjectService {
         bucket: &BucketName,
         request: ListObjectsRequest,
     ) -> Result<ObjectsPage, ServiceError> {
-        authorize(caller, Action::ListBucket, Resource::Bucket(bucket))?;
+        let home = self.inner.allowed(caller, Action::ListBucket, bucket).await?;
         let limit = page_size("max-keys", request.maximum)?;
-        let home = self.inner.bucket(bucket).await?;
         let delimiter = delimiter(request.delimiter.as_deref());
         let from = match request.start {
             ObjectsStart::Beginning => ListFrom::Start,
@@ -67,6 +67,6 @@ impl ObjectService {
         }
         let next = page.next.and_then(ListToken::from_next);
         let next_marker = next.as_ref().filter(|_| delimited).map(ListToken::marker);
-        Ok(ObjectsPage { objects, common_prefixes, next, next_marker, maximum: limit })
+        Ok(ObjectsPage { owner: home.owner, objects, common_prefixes, next, next_marker, maximum: limit })
     }
 }

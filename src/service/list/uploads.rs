@@ -1,11 +1,12 @@
 //! Listing open multipart uploads.
 
-use super::super::authorize::authorize;
 use super::super::tokens::text;
-use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
+use super::super::{Action, Caller, ObjectService, ServiceError};
 use super::{after_marker, delimiter, page_size};
 use crate::meta::{ListFrom, ListQuery, UploadEntry};
-use crate::types::{BucketName, ChecksumAlgorithm, ChecksumKind, CommitSeq, ObjectKey, UnixMillis, UploadId};
+use crate::types::{
+    AccountId, BucketName, ChecksumAlgorithm, ChecksumKind, CommitSeq, ObjectKey, UnixMillis, UploadId,
+};
 
 /// The end of a marker that is a place and no id: an upload's random id ends so once in 2^64.
 const PLACE: [u8; 8] = *b"\0commit\0";
@@ -22,6 +23,8 @@ pub struct ListUploadsRequest {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadsPage {
+    /// Who owns the bucket, and so what is in it. `None`: the root user.
+    pub owner: Option<AccountId>,
     /// Oldest first under each key.
     pub uploads: Vec<ListedUpload>,
     pub common_prefixes: Vec<String>,
@@ -50,9 +53,8 @@ impl ObjectService {
         bucket: &BucketName,
         request: ListUploadsRequest,
     ) -> Result<UploadsPage, ServiceError> {
-        authorize(caller, Action::ListBucketMultipartUploads, Resource::Bucket(bucket))?;
+        let home = self.inner.allowed(caller, Action::ListBucketMultipartUploads, bucket).await?;
         let limit = page_size("max-uploads", request.maximum)?;
-        let home = self.inner.bucket(bucket).await?;
         let delimiter = delimiter(request.delimiter.as_deref());
         let key_marker = request.key_marker.unwrap_or_default();
         let from =
@@ -83,7 +85,14 @@ impl ObjectService {
                 ListFrom::AfterKey(name) | ListFrom::AfterPrefix(name) | ListFrom::AfterVersion(name, _),
             ) => (Some(text(&name)), None),
         };
-        Ok(UploadsPage { uploads, common_prefixes, next_key_marker, next_upload_marker, maximum: limit })
+        Ok(UploadsPage {
+            owner: home.owner,
+            uploads,
+            common_prefixes,
+            next_key_marker,
+            next_upload_marker,
+            maximum: limit,
+        })
     }
 }
 

@@ -1,12 +1,11 @@
 //! Listing all versions and delete markers.
 
-use super::super::authorize::authorize;
 use super::super::names::invalid;
 use super::super::tokens::text;
-use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
+use super::super::{Action, Caller, ObjectService, ServiceError};
 use super::{after_marker, delimiter, page_size};
 use crate::meta::{ListFrom, ListQuery, ListedVersion, VersionEntry};
-use crate::types::{BucketName, VersionId};
+use crate::types::{AccountId, BucketName, VersionId};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListVersionsRequest {
@@ -20,6 +19,8 @@ pub struct ListVersionsRequest {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionsPage {
+    /// Who owns the bucket, and so what is in it. `None`: the root user.
+    pub owner: Option<AccountId>,
     /// Newest first under each key.
     pub versions: Vec<ListedVersion>,
     pub common_prefixes: Vec<String>,
@@ -39,9 +40,8 @@ impl ObjectService {
         bucket: &BucketName,
         request: ListVersionsRequest,
     ) -> Result<VersionsPage, ServiceError> {
-        authorize(caller, Action::ListBucketVersions, Resource::Bucket(bucket))?;
+        let home = self.inner.allowed(caller, Action::ListBucketVersions, bucket).await?;
         let limit = page_size("max-keys", request.maximum)?;
-        let home = self.inner.bucket(bucket).await?;
         let delimiter = delimiter(request.delimiter.as_deref());
         let key_marker = request.key_marker.unwrap_or_default();
         let mut from = after_marker(&request.prefix, delimiter.as_deref(), &key_marker);
@@ -74,6 +74,13 @@ impl ObjectService {
                 | ListFrom::AfterUploadId(name, _),
             ) => (Some(text(&name)), None),
         };
-        Ok(VersionsPage { versions, common_prefixes, next_key_marker, next_version_marker, maximum: limit })
+        Ok(VersionsPage {
+            owner: home.owner,
+            versions,
+            common_prefixes,
+            next_key_marker,
+            next_version_marker,
+            maximum: limit,
+        })
     }
 }

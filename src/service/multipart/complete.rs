@@ -1,11 +1,10 @@
 //! Completing uploads.
 
-use super::super::authorize::authorize;
 use super::super::checksums::{combine, compare};
 use super::super::context::{Inner, Target, WRONG_OUTCOME};
 use super::super::object::shown;
 use super::super::settings::{MAX_OBJECT_BYTES, MAX_PARTS};
-use super::super::{Action, Caller, ObjectService, Resource, ServiceError, WriteConditions};
+use super::super::{Action, Caller, ObjectService, ServiceError, WriteConditions};
 use super::upload::{no_such_upload, upload_error};
 use crate::meta::{
     Bucket, Commit, CommitError, NewObject, ObjectVersion, Outcome, Part, Upload, VersionKind,
@@ -73,11 +72,10 @@ impl ObjectService {
         key: &ObjectKey,
         request: &CompleteRequest,
     ) -> Result<CompleteOutcome, ServiceError> {
-        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
+        let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
         check_order(request)?;
-        let home = self.inner.bucket(bucket).await?;
         // The manifests of all parts are in memory at once.
         let parts = u32::try_from(request.parts.len()).unwrap_or(u32::MAX);
         let _permit = self.inner.completions.acquire_many(parts).await;

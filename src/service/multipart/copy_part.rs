@@ -1,13 +1,10 @@
 //! Uploading a part out of an object that is stored already.
 
-use super::super::authorize::authorize;
 use super::super::checksums::computed;
 use super::super::copy::{COPY_ATTEMPTS, shared, too_large_to_copy};
 use super::super::names::invalid;
 use super::super::object::shown;
-use super::super::{
-    Action, Caller, CopySource, Inner, ObjectService, ReadConditions, Resource, ServiceError,
-};
+use super::super::{Action, Caller, CopySource, Inner, ObjectService, ReadConditions, ServiceError};
 use super::part::{PartDigests, PutPartOutcome, part_algorithm};
 use super::upload::upload_error;
 use crate::engine::{ReadHold, StagedBody};
@@ -46,12 +43,10 @@ impl ObjectService {
         request: &CopyPartRequest,
     ) -> Result<CopyPartOutcome, ServiceError> {
         let CopySource { bucket: source_bucket, key: source_key, version } = &request.source;
-        authorize(caller, Action::get(*version), Resource::Object(source_bucket, source_key))?;
-        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
-        let home = self.inner.bucket(bucket).await?;
+        let source_home = self.inner.allowed_source(caller, *version, (source_bucket, source_key)).await?;
+        let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         let upload = self.inner.upload(&home, key, request.upload).await?;
         let algorithm = part_algorithm(&upload, None)?;
-        let source_home = self.inner.bucket(source_bucket).await?;
 
         for _ in 0..COPY_ATTEMPTS {
             let hold = self.inner.bodies.hold();

@@ -1,9 +1,8 @@
 //! Uploading parts.
 
-use super::super::authorize::authorize;
 use super::super::checksums::{Expectations, computed};
 use super::super::context::{Inner, WRONG_OUTCOME};
-use super::super::{Action, Caller, ExpectedChecksum, InputStream, ObjectService, Resource, ServiceError};
+use super::super::{Action, Caller, ExpectedChecksum, InputStream, ObjectService, ServiceError};
 use super::upload::upload_error;
 use crate::engine::StagedBody;
 use crate::meta::{Commit, CommitError, NewPart, Outcome, Upload};
@@ -51,8 +50,7 @@ impl ObjectService {
         key: &ObjectKey,
         request: PutPartRequest,
     ) -> Result<PutPartOutcome, ServiceError> {
-        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
-        let home = self.inner.bucket(bucket).await?;
+        let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         let PutPartRequest { upload: id, number, body, size, content_md5, content_sha256, checksum } =
             request;
         let upload = self.inner.upload(&home, key, id).await?;

@@ -1,11 +1,11 @@
 //! Listing an upload's parts.
 
-use super::super::authorize::authorize;
 use super::super::list::page_size;
 use super::super::names::invalid;
-use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
+use super::super::{Action, Caller, ObjectService, ServiceError};
 use crate::types::{
-    BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartNumber, UnixMillis, UploadId,
+    AccountId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartNumber,
+    UnixMillis, UploadId,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct ListPartsRequest {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartsPage {
+    /// Who owns the bucket, and so what is in it. `None`: the root user.
+    pub owner: Option<AccountId>,
     pub parts: Vec<ListedPart>,
     /// `None`: this was the last page.
     pub next_marker: Option<PartNumber>,
@@ -45,7 +47,7 @@ impl ObjectService {
         key: &ObjectKey,
         request: &ListPartsRequest,
     ) -> Result<PartsPage, ServiceError> {
-        authorize(caller, Action::ListMultipartUploadParts, Resource::Object(bucket, key))?;
+        let home = self.inner.allowed_object(caller, Action::ListMultipartUploadParts, (bucket, key)).await?;
         let maximum = page_size("max-parts", request.maximum)?;
         let after = match request.marker {
             None | Some(0) => None,
@@ -55,7 +57,6 @@ impl ObjectService {
             }
             Some(number) => Some(PartNumber::parse(number).unwrap_or(PartNumber::MAX)),
         };
-        let home = self.inner.bucket(bucket).await?;
         let upload = self.inner.upload(&home, key, request.upload).await?;
         let mut found = match maximum {
             0 => Vec::new(),
@@ -72,6 +73,7 @@ impl ObjectService {
             checksum: p.checksum,
         };
         Ok(PartsPage {
+            owner: home.owner,
             parts: found.into_iter().map(listed).collect(),
             next_marker,
             maximum,

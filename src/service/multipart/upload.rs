@@ -1,11 +1,10 @@
 //! Beginning and aborting uploads.
 
-use super::super::authorize::authorize;
 use super::super::checksums::kind_for;
 use super::super::context::{Inner, WRONG_OUTCOME, unexpected};
 use super::super::names::invalid;
 use super::super::put::check_attributes;
-use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
+use super::super::{Action, Caller, ObjectService, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, NewUpload, Outcome, Upload};
 use crate::types::{
     Attributes, BucketName, ChecksumAlgorithm, ChecksumKind, ObjectKey, ObjectLock, TagSet, UnixMillis,
@@ -38,7 +37,7 @@ impl ObjectService {
         key: &ObjectKey,
         request: CreateUploadRequest,
     ) -> Result<CreatedUpload, ServiceError> {
-        authorize(caller, Action::PutObject, Resource::Object(bucket, key))?;
+        let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         check_attributes(&request.attributes)?;
         let checksum = match (request.checksum, request.kind) {
             (Some(algorithm), kind) => Some((algorithm, kind_for(algorithm, kind)?)),
@@ -48,7 +47,6 @@ impl ObjectService {
                 return Err(invalid("x-amz-checksum-type", "", reason));
             }
         };
-        let home = self.inner.bucket(bucket).await?;
         let id = UploadId::new(self.inner.random.id128());
         let upload = NewUpload {
             id,
@@ -76,8 +74,7 @@ impl ObjectService {
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<(), ServiceError> {
-        authorize(caller, Action::AbortMultipartUpload, Resource::Object(bucket, key))?;
-        let home = self.inner.bucket(bucket).await?;
+        let home = self.inner.allowed_object(caller, Action::AbortMultipartUpload, (bucket, key)).await?;
         self.inner.upload(&home, key, upload).await?;
         match self.inner.meta.commit(Commit::AbortUpload { upload }).await {
             Ok(_) => Ok(()),

@@ -1,5 +1,6 @@
 //! What S3 means, on the model of the metadata and bodies in memory.
 
+mod accounts;
 mod checksums;
 mod conditions;
 mod copy;

@@ -98,6 +98,8 @@ impl Request {
 
 pub struct Wire {
     address: String,
+    access_key: String,
+    secret_key: String,
 }
 
 /// A request that is signed: its target, its headers, and what chunks are signed with.
@@ -110,7 +112,13 @@ pub struct Signed {
 
 impl Wire {
     pub fn new(server: &Sediment) -> Self {
-        Self { address: server.s3.trim_start_matches("http://").to_owned() }
+        Self::signing(server, USER, PASSWORD)
+    }
+
+    /// Signs with the keys of an account.
+    pub fn signing(server: &Sediment, access_key: &str, secret_key: &str) -> Self {
+        let address = server.s3.trim_start_matches("http://").to_owned();
+        Self { address, access_key: access_key.to_owned(), secret_key: secret_key.to_owned() }
     }
 
     pub fn sign(&self, request: &Request) -> Signed {
@@ -124,7 +132,9 @@ impl Wire {
             settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
         }
         let at = SystemTime::now();
-        let identity = aws_credential_types::Credentials::new(USER, PASSWORD, None, None, "test").into();
+        let (access_key, secret_key) = (self.access_key.as_str(), self.secret_key.as_str());
+        let identity = aws_credential_types::Credentials::new(access_key, secret_key, None, None, "test");
+        let identity = identity.into();
         let params = v4::SigningParams::builder().identity(&identity).region("us-east-1").name("s3").time(at);
         let params = params.settings(settings).build().unwrap().into();
         let host = request.host.clone().unwrap_or_else(|| self.address.clone());
@@ -151,6 +161,15 @@ impl Wire {
         self.send_signed(request, &signed, &request.body)
     }
 
+    /// Sends a request that nobody signed.
+    pub fn send_anonymous(&self, request: &Request) -> Answer {
+        let mut headers = vec![("host".to_owned(), self.address.clone())];
+        headers.extend(request.headers.iter().cloned());
+        let (target, signature) = (request.target.clone(), String::new());
+        let unsigned = Signed { target, headers, signature, at: SystemTime::now() };
+        self.send_signed(request, &unsigned, &request.body)
+    }
+
     /// Closes behind the body; its length is announced unless it comes in HTTP's own chunks.
     pub fn send_signed(&self, request: &Request, signed: &Signed, body: &[u8]) -> Answer {
         let mut text = format!("{} {} HTTP/1.1\r\n", request.method, signed.target);
@@ -174,7 +193,7 @@ impl Wire {
     pub fn signed_chunks(&self, signed: &Signed, chunks: &[&[u8]], trailer: Option<(&str, &str)>) -> Vec<u8> {
         let stamp = signed.headers.iter().find(|(name, _)| name == "x-amz-date").unwrap().1.clone();
         let scope = format!("{}/us-east-1/s3/aws4_request", &stamp[..8]);
-        let key = v4::generate_signing_key(PASSWORD, signed.at, "us-east-1", "s3");
+        let key = v4::generate_signing_key(&self.secret_key, signed.at, "us-east-1", "s3");
         let mut previous = signed.signature.clone();
         let mut next = |kind: &str, rest: String| {
             let text = format!("AWS4-HMAC-SHA256-{kind}\n{stamp}\n{scope}\n{previous}\n{rest}");
