@@ -11,8 +11,8 @@
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
-# needs CLIENT KIND: what it names of that kind, one a line.
-needs() { sed -nE "s@^(#|//) needs: $2 @@p" "${file[$1]}"; }
+# needs CLIENT KIND: what it names of that kind, one a line here, one or many there.
+needs() { sed -nE "s@^(#|//) needs: $2 @@p" "${file[$1]}" | tr ' ' '\n'; }
 
 install_apt() {
     local suite need missing=() # of `needed`, which install_all sets
