@@ -6,13 +6,17 @@ are tested on the wire (`tests/it/s3_bodies.rs`)."""
 import base64
 import hashlib
 import os
+import urllib.error
+import urllib.parse
+import urllib.request
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from harness import S3, WORK, bucket, case, main, noise
+from harness import S3, WORK, bucket, case, equal, main, noise
 
 PART = 5 << 20
 B = bucket("boto3")
@@ -118,6 +122,33 @@ def multipart_with_full_object_checksum():
     assert done["ChecksumCRC32"] == base64.b64encode(zlib.crc32(b"".join(bodies)).to_bytes(4, "big")).decode()
 
 
+@case("multipart: parts keep their checksums and are read by number")
+def parts_by_number():
+    bodies = [noise(PART), noise(PART + 1), noise(3)]
+    whole = b"".join(bodies)
+    composite = [(name, "COMPOSITE") for name in ("CRC32", "CRC32C", "SHA1", "SHA256")]
+    for name, kind in composite + [(name, "FULL_OBJECT") for name in ("CRC32", "CRC32C", "CRC64NVME")]:
+        key, field = f"mp/{name}-{kind}", f"Checksum{name}"
+        upload_id, parts = upload(key, bodies, {"ChecksumAlgorithm": name, "ChecksumType": kind}, ChecksumAlgorithm=name)
+        listed = s3.list_parts(Bucket=B, Key=key, UploadId=upload_id)
+        equal([part[field] for part in listed["Parts"]], [part[field] for part in parts], key)
+        wrong = [*parts[:2], dict(parts[2], **{field: parts[1][field]})]
+        refused("InvalidPart", complete, key=key, upload_id=upload_id, parts=wrong)
+        done = complete(key, upload_id, parts)
+        equal(done["ChecksumType"], kind, key)
+        whole_sum = put("mp/whole", whole, ChecksumAlgorithm=name)[field]
+        equal(done[field].endswith("-3"), kind == "COMPOSITE", key)
+        equal(done[field] == whole_sum, kind == "FULL_OBJECT", key)
+        for number, body in enumerate(bodies, 1):
+            found = s3.get_object(Bucket=B, Key=key, PartNumber=number, ChecksumMode="ENABLED")
+            equal((found["Body"].read(), found["PartsCount"], found["ContentLength"]), (body, 3, len(body)), key)
+        head = s3.head_object(Bucket=B, Key=key, PartNumber=2, ChecksumMode="ENABLED")
+        equal((head["ContentLength"], head["PartsCount"]), (PART + 1, 3), key)
+        equal(get(key, ChecksumMode="ENABLED"), whole, key)
+        refused("416", s3.head_object, Bucket=B, Key=key, PartNumber=4)
+        refused("InvalidPartNumber", s3.get_object, Bucket=B, Key=key, PartNumber=4)
+
+
 @case("multipart: its rules")
 def multipart_rules():
     upload_id, parts = upload("mp/r", [b"short", b"also"])
@@ -218,6 +249,33 @@ def strange_keys():
     refused("KeyTooLongError", put, key="x" * 1025)
 
 
+@case("listing: encodings")
+def encodings():
+    keys = sorted(["e/ü✓", "e/a b+c%d", "e/\x01\x7f", "e/new\nline", "e/&<\"", "e/dir 1/x", "e/dir 1/y"], key=str.encode)
+    uploads = []
+    for key in keys:
+        put(key, b"")
+        # An answer in which a key holds such a character is beyond the parser of Python, and is not encoded.
+        if "\x01" not in key:
+            uploads.append((key, s3.create_multipart_upload(Bucket=B, Key=key)["UploadId"]))
+    # boto3 asks for encoding-type=url by itself, and undoes it; asked for, it shows what was sent.
+    for operation in (s3.list_objects, s3.list_objects_v2):
+        equal([one["Key"] for one in operation(Bucket=B, Prefix="e/")["Contents"]], keys)
+        raw = operation(Bucket=B, Prefix="e/", Delimiter="/", EncodingType="url")
+        equal(raw["EncodingType"], "url")
+        found = [one["Key"] for one in raw["Contents"]] + [one["Prefix"] for one in raw["CommonPrefixes"]]
+        assert all(one.isascii() and one.isprintable() and " " not in one for one in found), found
+        equal([urllib.parse.unquote_plus(one) for one in found], [key for key in keys if "dir" not in key] + ["e/dir 1/"])
+    versions = s3.list_object_versions(Bucket=B, Prefix="e/")["Versions"]
+    equal([one["Key"] for one in versions], keys)
+    found = s3.list_multipart_uploads(Bucket=B, Prefix="e/")["Uploads"]
+    equal([(one["Key"], one["UploadId"]) for one in found], uploads)
+    for key, upload_id in uploads:
+        s3.abort_multipart_upload(Bucket=B, Key=key, UploadId=upload_id)
+    paged = s3.get_paginator("list_objects_v2").paginate(Bucket=B, Prefix="e/", PaginationConfig={"PageSize": 1})
+    equal([one["Key"] for page in paged for one in page["Contents"]], keys)
+
+
 @case("listing: pagination")
 def pagination():
     keys = [f"page/{folder}/{number:02}" for folder in "abc" for number in range(11)]
@@ -260,6 +318,36 @@ def conditional_writes():
     put("cond", b"2", IfMatch=etag)
     assert get("cond") == b"2"
     refused("NoSuchKey", put, key="cond/none", IfMatch=etag)
+
+
+def race(writers, write):
+    """How each of so many at once ended: "done", or with which code."""
+    quick = boto3.client("s3", endpoint_url=S3, config=Config(max_pool_connections=writers, retries={"max_attempts": 1}))
+
+    def one(number):
+        try:
+            write(quick, number)
+            return "done"
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+
+    with ThreadPoolExecutor(writers) as pool:
+        return list(pool.map(one, range(writers)))
+
+
+@case("conditions: of racing writers one wins")
+def races():
+    for turn in range(3):
+        key = f"race/{turn}"
+        create = dict(Bucket=B, Key=key, IfNoneMatch="*")
+        ends = race(32, lambda client, number: client.put_object(**create, Body=b"%d" % number))
+        equal(ends.count("done"), 1, f"winners of {ends}")
+        assert set(ends) <= {"done", "PreconditionFailed", "ConditionalRequestConflict"}, ends
+        equal(get(key), b"%d" % ends.index("done"))
+        swap = dict(Bucket=B, Key=key, IfMatch=s3.head_object(Bucket=B, Key=key)["ETag"])
+        ends = race(32, lambda client, number: client.put_object(**swap, Body=b"next %d" % number))
+        equal(ends.count("done"), 1, f"winners of {ends}")
+        equal(get(key), b"next %d" % ends.index("done"))
 
 
 @case("conditions: deletes, completions and copies")
@@ -320,6 +408,29 @@ def null_versions():
     assert get("n", Bucket=V, VersionId="null") == b"2"
 
 
+@case("versions: listed in pages and folders, copied and deleted by id")
+def many_versions():
+    s3.put_bucket_versioning(Bucket=V, VersioningConfiguration={"Status": "Enabled"})
+    in_order = []
+    for key in ("p/a", "p/b/1", "p/b/2", "p/c"):
+        in_order += reversed([(key, put(key, b"%d" % turn, Bucket=V)["VersionId"]) for turn in range(3)])
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=V, Prefix="p/", PaginationConfig={"PageSize": 2})
+    found = [one for page in pages for one in page.get("Versions", [])]
+    equal([(one["Key"], one["VersionId"]) for one in found], in_order)
+    equal([one["IsLatest"] for one in found], [True, False, False] * 4)
+    folded = s3.list_object_versions(Bucket=V, Prefix="p/", Delimiter="/")
+    equal(folded["CommonPrefixes"], [{"Prefix": "p/b/"}])
+    equal(len(folded["Versions"]), 6)
+    oldest = in_order[2][1]
+    copied = s3.copy_object(Bucket=V, Key="p/back", CopySource={"Bucket": V, "Key": "p/a", "VersionId": oldest})
+    equal((copied["CopySourceVersionId"], get("p/back", Bucket=V)), (oldest, b"0"))
+    gone = s3.delete_objects(Bucket=V, Delete={"Objects": [{"Key": key, "VersionId": one} for key, one in in_order]})
+    equal(sorted((one["Key"], one["VersionId"]) for one in gone["Deleted"]), sorted(in_order))
+    left = s3.list_object_versions(Bucket=V, Prefix="p/")
+    equal([one["Key"] for one in left["Versions"]], ["p/back"])
+    assert not left.get("DeleteMarkers")
+
+
 @case("deletes: many at once")
 def delete_many():
     for number in range(30):
@@ -330,17 +441,54 @@ def delete_many():
     assert s3.list_objects_v2(Bucket=B, Prefix="many/")["KeyCount"] == 0
 
 
-@case("presigned URLs: put")
-def presigned_put():
-    import urllib.request
+# boto3 still signs URLs with version 2 unless told otherwise; Sediment does not take that.
+v4 = boto3.client("s3", endpoint_url=S3, config=Config(signature_version="s3v4"))
 
-    # boto3 still signs URLs with version 2 unless told otherwise; Sediment does not take that.
-    v4 = boto3.client("s3", endpoint_url=S3, config=Config(signature_version="s3v4"))
-    url = v4.generate_presigned_url("put_object", Params={"Bucket": B, "Key": "signed"}, ExpiresIn=60)
-    kind = {"Content-Type": "text/plain"}  # urllib's own would say that it is a form
-    with urllib.request.urlopen(urllib.request.Request(url, data=b"by url", headers=kind, method="PUT")) as answer:
-        assert answer.status == 200
-    assert get("signed") == b"by url"
+
+def fetch(method, operation, body=None, headers=None, **parameters):
+    url = v4.generate_presigned_url(operation, Params={"Bucket": B, **parameters}, ExpiresIn=60)
+    # urllib would say by itself that a body is a form.
+    headers = {"Content-Type": "text/plain", **(headers or {})}
+    request = urllib.request.Request(url, data=body, headers=headers, method=method)
+    with urllib.request.urlopen(request) as answer:
+        return answer.status, answer.read(), answer.headers
+
+
+@case("presigned URLs: put, get, head, delete")
+def presigned():
+    headers = {"x-amz-meta-one": "1", "Content-Type": "text/x-test"}
+    signed = dict(Key="signed", Metadata={"one": "1"}, ContentType="text/x-test")
+    equal(fetch("PUT", "put_object", b"by url", headers, **signed)[0], 200)
+    equal(get("signed"), b"by url")
+    changed = dict(ResponseContentType="a/b", ResponseCacheControl="no-store")
+    status, body, found = fetch("GET", "get_object", Key="signed", **changed)
+    equal((status, body, found["Content-Type"], found["Cache-Control"]), (200, b"by url", "a/b", "no-store"))
+    equal(found["x-amz-meta-one"], "1")
+    status, body, found = fetch("GET", "get_object", headers={"Range": "bytes=3-4"}, Key="signed")
+    equal((status, body, found["Content-Range"]), (206, b"ur", "bytes 3-4/6"))
+    equal(fetch("HEAD", "head_object", Key="signed")[2]["Content-Length"], "6")
+    equal(fetch("DELETE", "delete_object", Key="signed")[0], 204)
+    refused("NoSuchKey", s3.get_object, Bucket=B, Key="signed")
+
+
+@case("presigned URLs: parts, conditions, and what is not signed")
+def presigned_limits():
+    upload_id = s3.create_multipart_upload(Bucket=B, Key="signed-parts")["UploadId"]
+    found = fetch("PUT", "upload_part", b"part", Key="signed-parts", UploadId=upload_id, PartNumber=1)[2]
+    complete("signed-parts", upload_id, [{"PartNumber": 1, "ETag": found["ETag"]}])
+    equal(get("signed-parts"), b"part")
+
+    def code(*arguments, **named):
+        try:
+            return fetch(*arguments, **named)[0]
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    signed = {"If-None-Match": "*"}
+    equal(code("PUT", "put_object", b"again", signed, Key="signed-parts", IfNoneMatch="*"), 412)
+    equal(code("PUT", "put_object", b"x", {"x-amz-meta-not": "signed"}, Key="signed-parts"), 403)
+    equal(code("PUT", "get_object", b"x", Key="signed-parts"), 403)
+    equal(get("signed-parts"), b"part")
 
 
 @case("errors: codes")
