@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
+# client: aws CLI
+# needs: pypi awscli[crt]==1.46.3
 # The aws CLI, version 1, with its default settings.
-. "$(dirname "$0")/lib.sh"
+. "$COMPAT/lib.sh"
 bad=0
+version "$(aws --version)"
 B=aws-compat-$RANDOM
 make_tree "$WORK/aws-tree"
 noise 100 >"$WORK/small"
@@ -43,7 +46,35 @@ presign() {
 }
 range() { api get-object --bucket "$B" --key large --range bytes=1000000-1999999 "$WORK/part"; tail -c +1000001 "$WORK/large" | head -c 1000000 | cmp - "$WORK/part"; }
 range_bad() { refused InvalidRange api get-object --bucket "$B" --key dir/small --range bytes=100- "$WORK/part"; }
+checksums() {
+    for name in CRC32 CRC32C CRC64NVME SHA1 SHA256; do
+        has "$(api put-object --bucket "$B" --key "sum/$name" --body "$WORK/small" --checksum-algorithm $name)" "\"Checksum$name\""
+    done
+    for name in CRC32C SHA256; do
+        s3 cp --no-progress --checksum-algorithm $name "$WORK/large" "s3://$B/sum/large"
+        # In this mode the CLI compares what it gets with the checksum.
+        s3 cp --no-progress --checksum-mode ENABLED "s3://$B/sum/large" - | cmp - "$WORK/large"
+    done
+    sum=$(sha256sum <"$WORK/small" | head -c 64 | tr a-f A-F | basenc --base16 -d | base64)
+    same "$(api head-object --bucket "$B" --key sum/SHA256 --checksum-mode ENABLED --query ChecksumSHA256 --output text)" "$sum"
+    refused BadDigest api put-object --bucket "$B" --key sum/bad --body "$WORK/large" --checksum-sha256 "$sum"
+}
+part_number() {
+    size=$(api get-object --bucket "$B" --key large --part-number 5 --query ContentLength "$WORK/part")
+    tail -c "$size" "$WORK/large" | cmp - "$WORK/part"
+    same "$(api head-object --bucket "$B" --key large --part-number 1 --query PartsCount)" 5
+}
+encodings() {
+    api put-object --bucket "$B" --key 'enc/a b+ü' --body "$WORK/small"
+    same "$(api list-objects-v2 --bucket "$B" --prefix enc/ --query 'Contents[].Key' --output text)" 'enc/a b+ü'
+    has "$(api list-objects --bucket "$B" --prefix enc/ --encoding-type url --query 'Contents[].Key' --output text)" 'b%2B%C3%BC'
+}
 if_none_match() { refused PreconditionFailed api put-object --bucket "$B" --key dir/small --body "$WORK/small" --if-none-match '*'; }
+put_if_match() {
+    tag=$(api head-object --bucket "$B" --key dir/small --query ETag --output text)
+    refused PreconditionFailed api put-object --bucket "$B" --key dir/small --body "$WORK/small" --if-match '"0"'
+    api put-object --bucket "$B" --key dir/small --body "$WORK/small" --if-match "$tag"
+}
 if_match() {
     refused PreconditionFailed api get-object --bucket "$B" --key dir/small --if-match '"0"' "$WORK/part"
     refused 304 api get-object --bucket "$B" --key dir/small --if-none-match "$(api head-object --bucket "$B" --key dir/small --query ETag --output text)" "$WORK/part"
@@ -74,26 +105,30 @@ bucket_not_empty() { refused BucketNotEmpty s3 rb "s3://$B"; }
 bucket_gone() { s3 mb "s3://$B-2"; s3 rb "s3://$B-2"; refused 404 api head-bucket --bucket "$B-2"; }
 bad_secret() { AWS_SECRET_ACCESS_KEY=wrong refused SignatureDoesNotMatch api list-buckets; AWS_ACCESS_KEY_ID=nobody refused InvalidAccessKeyId api list-buckets; }
 
-t "make and list a bucket" make_bucket
-t "small object there and back" small
-t "ETag is the MD5" etag_is_md5
-t "large object by multipart" large
-t "from and to a pipe" stream
-t "server-side copy of a large object" server_copy
-t "sync a tree with empty files" sync_up
-t "sync again moves nothing" sync_idle
-t "sync back is identical" sync_down
-t "sync --delete" sync_delete
-t "listing with delimiter" delimiter
-t "presigned URL with curl" presign
-t "range" range
-t "range beyond the end" range_bad
-t "put if-none-match" if_none_match
-t "get if-match and if-none-match" if_match
-t "open upload, parts, abort" abort
-t "versions and delete markers" versions
-t "remove one and a tree" remove
-t "a full bucket stays" bucket_not_empty
-t "an empty bucket goes" bucket_gone
-t "wrong credentials" bad_secret
+t "buckets: make and list" make_bucket
+t "objects: small" small
+t "objects: ETag is the MD5" etag_is_md5
+t "multipart: large object" large
+t "multipart: get by part number" part_number
+t "checksums: every algorithm, in parts and whole" checksums
+t "pipes: from and to" stream
+t "copies: large object on the server" server_copy
+t "sync: a tree with empty files" sync_up
+t "sync: again moves nothing" sync_idle
+t "sync: back is identical" sync_down
+t "sync: --delete" sync_delete
+t "listing: delimiter" delimiter
+t "listing: encodings" encodings
+t "presigned URLs: with curl" presign
+t "ranges: middle" range
+t "ranges: beyond the end" range_bad
+t "conditions: put if-none-match" if_none_match
+t "conditions: put if-match" put_if_match
+t "conditions: get if-match and if-none-match" if_match
+t "multipart: open upload, parts, abort" abort
+t "versions: and delete markers" versions
+t "deletes: one and a tree" remove
+t "buckets: a full one stays" bucket_not_empty
+t "buckets: an empty one goes" bucket_gone
+t "credentials: wrong ones are refused" bad_secret
 exit $bad
