@@ -1,30 +1,23 @@
+# client: boto3
+# needs: pypi boto3[crt]==1.44.8
 """boto3, with its default settings unless a case says otherwise. Over plain HTTP its checksums are in headers; trailers
 are tested on the wire (`tests/it/s3_bodies.rs`)."""
 
 import base64
 import hashlib
 import os
-import random
-import sys
-import traceback
 import zlib
 
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from harness import S3, WORK, bucket, case, main, noise
 
 PART = 5 << 20
-B = f"boto-compat-{random.randrange(10**6)}"
+B = bucket("boto3")
 V = B + "-versions"
-s3 = boto3.client("s3", endpoint_url=os.environ["S3"], config=Config(retries={"max_attempts": 1}))
-random_bytes = random.Random(7).randbytes
-CASES = []
-
-
-def case(function):
-    CASES.append(function)
-    return function
+s3 = boto3.client("s3", endpoint_url=S3, config=Config(retries={"max_attempts": 1}))
 
 
 def refused(code, call, **arguments):
@@ -59,26 +52,26 @@ def complete(key, upload_id, parts):
     return s3.complete_multipart_upload(Bucket=B, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts})
 
 
-@case
+@case("buckets: create, list, head")
 def buckets():
     for bucket in (B, V):
         s3.create_bucket(Bucket=bucket)
     assert {B, V} <= {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     assert s3.head_bucket(Bucket=B)["ResponseMetadata"]["HTTPStatusCode"] == 200
-    refused("InvalidBucketName", boto3.client("s3", endpoint_url=os.environ["S3"]).create_bucket, Bucket="ab..c")
+    refused("InvalidBucketName", boto3.client("s3", endpoint_url=S3).create_bucket, Bucket="ab..c")
 
 
-@case
+@case("objects: sizes around the limits")
 def sizes_around_the_limits():
     for size in (0, 1, 1023, 1024, 4095, 4096, 16384, 65536, 65537, 1_000_003):
-        body = random_bytes(size)
+        body = noise(size)
         assert put(f"size/{size}", body)["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
         assert get(f"size/{size}") == body, size
 
 
-@case
+@case("checksums: every kind")
 def checksums_of_every_kind():
-    body = random_bytes(100_000)
+    body = noise(100_000)
     want = {
         "CRC32": zlib.crc32(body).to_bytes(4, "big"),
         "SHA1": hashlib.sha1(body).digest(),
@@ -95,7 +88,7 @@ def checksums_of_every_kind():
         assert get(f"sum/{name}", ChecksumMode="ENABLED") == body, name
 
 
-@case
+@case("checksums: wrong ones are refused")
 def wrong_checksums_are_refused():
     wrong = base64.b64encode(bytes(32)).decode()
     refused("BadDigest", put, key="sum/wrong", body=b"abc", ChecksumSHA256=wrong)
@@ -103,9 +96,9 @@ def wrong_checksums_are_refused():
     refused("404", s3.head_object, Bucket=B, Key="sum/wrong")
 
 
-@case
+@case("multipart: composite checksum")
 def multipart_with_composite_checksum():
-    bodies = [random_bytes(PART), random_bytes(PART), random_bytes(1234)]
+    bodies = [noise(PART), noise(PART), noise(1234)]
     upload_id, parts = upload("mp/c", bodies, {"ChecksumAlgorithm": "SHA256"}, ChecksumAlgorithm="SHA256")
     done = complete("mp/c", upload_id, parts)
     md5s = b"".join(hashlib.md5(body).digest() for body in bodies)
@@ -116,16 +109,16 @@ def multipart_with_composite_checksum():
     assert get("mp/c", PartNumber=2) == bodies[1]
 
 
-@case
+@case("multipart: checksum of the whole")
 def multipart_with_full_object_checksum():
-    bodies = [random_bytes(PART), random_bytes(99)]
+    bodies = [noise(PART), noise(99)]
     create = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
     upload_id, parts = upload("mp/f", bodies, create, ChecksumAlgorithm="CRC32")
     done = complete("mp/f", upload_id, parts)
     assert done["ChecksumCRC32"] == base64.b64encode(zlib.crc32(b"".join(bodies)).to_bytes(4, "big")).decode()
 
 
-@case
+@case("multipart: its rules")
 def multipart_rules():
     upload_id, parts = upload("mp/r", [b"short", b"also"])
     refused("EntityTooSmall", complete, key="mp/r", upload_id=upload_id, parts=parts)
@@ -137,7 +130,7 @@ def multipart_rules():
     refused("NoSuchUpload", s3.list_parts, Bucket=B, Key="mp/r2", UploadId="none")
 
 
-@case
+@case("multipart: a part replaced wins")
 def a_part_replaced_wins():
     upload_id, _ = upload("mp/again", [b"first"])
     done = s3.upload_part(Bucket=B, Key="mp/again", UploadId=upload_id, PartNumber=1, Body=b"second")
@@ -145,7 +138,7 @@ def a_part_replaced_wins():
     assert get("mp/again") == b"second"
 
 
-@case
+@case("multipart: parts copied from an object")
 def parts_copied_from_an_object():
     source = get("mp/c")
     start = s3.create_multipart_upload(Bucket=B, Key="mp/copy")["UploadId"]
@@ -160,10 +153,10 @@ def parts_copied_from_an_object():
     assert get("mp/copy") == source
 
 
-@case
+@case("transfer manager: up and down")
 def transfer_manager():
-    path = os.path.join(os.environ["WORK"], "boto-transfer")
-    body = random_bytes(20_000_000)
+    path = os.path.join(WORK, "boto-transfer")
+    body = noise(20_000_000)
     with open(path, "wb") as file:
         file.write(body)
     config = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4)
@@ -173,7 +166,7 @@ def transfer_manager():
         assert file.read() == body
 
 
-@case
+@case("copies: directives and conditions")
 def copies():
     put("copy/from", b"content", Metadata={"a": "1"}, ContentType="text/x")
     s3.copy_object(Bucket=B, Key="copy/to", CopySource={"Bucket": B, "Key": "copy/from"})
@@ -191,7 +184,7 @@ def copies():
     )
 
 
-@case
+@case("metadata: system headers and the user's")
 def system_headers_and_metadata():
     headers = {
         "ContentType": "text/html; charset=utf-8", "CacheControl": "max-age=5", "ContentDisposition": "attachment",
@@ -205,7 +198,7 @@ def system_headers_and_metadata():
     assert changed["ContentType"] == "a/b"
 
 
-@case
+@case("metadata: with unicode")
 def metadata_with_unicode():
     # boto3 refuses to send it raw; clients send it encoded, and it must come back untouched.
     word = "=?UTF-8?B?" + base64.b64encode("größe ✓".encode()).decode() + "?="
@@ -213,7 +206,7 @@ def metadata_with_unicode():
     assert s3.head_object(Bucket=B, Key="meta/unicode")["Metadata"] == {"word": word}
 
 
-@case
+@case("listing: strange keys")
 def strange_keys():
     keys = ["k/ü✓ 😀", "k/a+b", "k/a b", "k/a%20b", "k/../up", "k//double", "k/&<>\"'", "k/" + "x" * 1000, "k/?q=1#f"]
     for key in keys:
@@ -225,7 +218,7 @@ def strange_keys():
     refused("KeyTooLongError", put, key="x" * 1025)
 
 
-@case
+@case("listing: pagination")
 def pagination():
     keys = [f"page/{folder}/{number:02}" for folder in "abc" for number in range(11)]
     for key in keys:
@@ -243,9 +236,9 @@ def pagination():
     assert s3.list_objects_v2(Bucket=B, MaxKeys=0)["KeyCount"] == 0
 
 
-@case
+@case("ranges: first, middle, last, beyond")
 def ranges():
-    body = random_bytes(300_000)
+    body = noise(300_000)
     put("range", body)
     for text, want in {
         "bytes=0-0": body[:1], "bytes=65535-65536": body[65535:65537], "bytes=-7": body[-7:],
@@ -259,7 +252,7 @@ def ranges():
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200 and answer["Body"].read() == body, text
 
 
-@case
+@case("conditions: writes")
 def conditional_writes():
     etag = put("cond", b"1", IfNoneMatch="*")["ETag"]
     refused("PreconditionFailed", put, key="cond", IfNoneMatch="*")
@@ -269,7 +262,7 @@ def conditional_writes():
     refused("NoSuchKey", put, key="cond/none", IfMatch=etag)
 
 
-@case
+@case("conditions: deletes, completions and copies")
 def conditional_deletes_completions_and_copies():
     none, etag = '"00000000000000000000000000000000"', put("cond/d", b"1")["ETag"]
     refused("PreconditionFailed", s3.delete_object, Bucket=B, Key="cond/d", IfMatch=none)
@@ -289,7 +282,7 @@ def conditional_deletes_completions_and_copies():
     refused("NoSuchKey", s3.get_object, Bucket=B, Key="cond/d")
 
 
-@case
+@case("conditions: reads")
 def conditional_reads():
     head = s3.head_object(Bucket=B, Key="cond")
     refused("304", s3.get_object, Bucket=B, Key="cond", IfNoneMatch=head["ETag"])
@@ -298,7 +291,7 @@ def conditional_reads():
     assert get("cond", IfMatch=head["ETag"]) == b"2"
 
 
-@case
+@case("versions: and delete markers")
 def versions():
     s3.put_bucket_versioning(Bucket=V, VersioningConfiguration={"Status": "Enabled"})
     first = put("v", b"1", Bucket=V)["VersionId"]
@@ -317,7 +310,7 @@ def versions():
     refused("NoSuchVersion", s3.get_object, Bucket=V, Key="v", VersionId=second)
 
 
-@case
+@case("versions: null versions")
 def null_versions():
     s3.put_bucket_versioning(Bucket=V, VersioningConfiguration={"Status": "Suspended"})
     put("n", b"1", Bucket=V)
@@ -327,7 +320,7 @@ def null_versions():
     assert get("n", Bucket=V, VersionId="null") == b"2"
 
 
-@case
+@case("deletes: many at once")
 def delete_many():
     for number in range(30):
         put(f"many/{number}", b"")
@@ -337,12 +330,12 @@ def delete_many():
     assert s3.list_objects_v2(Bucket=B, Prefix="many/")["KeyCount"] == 0
 
 
-@case
+@case("presigned URLs: put")
 def presigned_put():
     import urllib.request
 
     # boto3 still signs URLs with version 2 unless told otherwise; Sediment does not take that.
-    v4 = boto3.client("s3", endpoint_url=os.environ["S3"], config=Config(signature_version="s3v4"))
+    v4 = boto3.client("s3", endpoint_url=S3, config=Config(signature_version="s3v4"))
     url = v4.generate_presigned_url("put_object", Params={"Bucket": B, "Key": "signed"}, ExpiresIn=60)
     kind = {"Content-Type": "text/plain"}  # urllib's own would say that it is a form
     with urllib.request.urlopen(urllib.request.Request(url, data=b"by url", headers=kind, method="PUT")) as answer:
@@ -350,7 +343,7 @@ def presigned_put():
     assert get("signed") == b"by url"
 
 
-@case
+@case("errors: codes")
 def errors():
     refused("NoSuchKey", s3.get_object, Bucket=B, Key="none")
     refused("NoSuchBucket", s3.get_object, Bucket=B + "-none", Key="none")
@@ -358,18 +351,4 @@ def errors():
     refused("NotImplemented", s3.put_bucket_website, Bucket=B, WebsiteConfiguration={"IndexDocument": {"Suffix": "i"}})
 
 
-def main():
-    failed = False
-    for function in CASES:
-        name = function.__name__.replace("_", " ")
-        try:
-            function()
-            print(f"ok {name}", flush=True)
-        except Exception:
-            failed = True
-            print(f"FAILED {name}", flush=True)
-            print("    " + traceback.format_exc(limit=-3).replace("\n", "\n    "), flush=True)
-    sys.exit(failed)
-
-
-main()
+main(boto3.__version__)

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
+# client: aws CLI
+# needs: pypi awscli==1.46.3
 # The aws CLI, version 1, with its default settings.
-. "$(dirname "$0")/lib.sh"
+. "$COMPAT/lib.sh"
 bad=0
+version "$(aws --version)"
 B=aws-compat-$RANDOM
 make_tree "$WORK/aws-tree"
 noise 100 >"$WORK/small"
@@ -74,26 +77,26 @@ bucket_not_empty() { refused BucketNotEmpty s3 rb "s3://$B"; }
 bucket_gone() { s3 mb "s3://$B-2"; s3 rb "s3://$B-2"; refused 404 api head-bucket --bucket "$B-2"; }
 bad_secret() { AWS_SECRET_ACCESS_KEY=wrong refused SignatureDoesNotMatch api list-buckets; AWS_ACCESS_KEY_ID=nobody refused InvalidAccessKeyId api list-buckets; }
 
-t "make and list a bucket" make_bucket
-t "small object there and back" small
-t "ETag is the MD5" etag_is_md5
-t "large object by multipart" large
-t "from and to a pipe" stream
-t "server-side copy of a large object" server_copy
-t "sync a tree with empty files" sync_up
-t "sync again moves nothing" sync_idle
-t "sync back is identical" sync_down
-t "sync --delete" sync_delete
-t "listing with delimiter" delimiter
-t "presigned URL with curl" presign
-t "range" range
-t "range beyond the end" range_bad
-t "put if-none-match" if_none_match
-t "get if-match and if-none-match" if_match
-t "open upload, parts, abort" abort
-t "versions and delete markers" versions
-t "remove one and a tree" remove
-t "a full bucket stays" bucket_not_empty
-t "an empty bucket goes" bucket_gone
-t "wrong credentials" bad_secret
+t "buckets: make and list" make_bucket
+t "objects: small" small
+t "objects: ETag is the MD5" etag_is_md5
+t "multipart: large object" large
+t "pipes: from and to" stream
+t "copies: large object on the server" server_copy
+t "sync: a tree with empty files" sync_up
+t "sync: again moves nothing" sync_idle
+t "sync: back is identical" sync_down
+t "sync: --delete" sync_delete
+t "listing: delimiter" delimiter
+t "presigned URLs: with curl" presign
+t "ranges: middle" range
+t "ranges: beyond the end" range_bad
+t "conditions: put if-none-match" if_none_match
+t "conditions: get if-match and if-none-match" if_match
+t "multipart: open upload, parts, abort" abort
+t "versions: and delete markers" versions
+t "deletes: one and a tree" remove
+t "buckets: a full one stays" bucket_not_empty
+t "buckets: an empty one goes" bucket_gone
+t "credentials: wrong ones are refused" bad_secret
 exit $bad
