@@ -6,6 +6,7 @@
 #   // needs: npm minio@8.0.5      into $TOOLS/CLIENT/node_modules
 #   # needs: go github.com/peak/s5cmd/v2@v2.3.0     into $TOOLS/CLIENT/bin
 #   # needs: cargo s3s-e2e@0.14.1                   into $TOOLS/CLIENT/bin
+#   # needs: crate object_store     compat/object_store, built in $TOOLS/CLIENT/target
 #
 # What was installed is noted in $TOOLS/CLIENT/needs, so that a changed pin installs anew and nothing else does.
 
@@ -35,6 +36,9 @@ install_into() {
     mapfile -t go < <(needs "$1" go)
     mapfile -t cargo < <(needs "$1" cargo)
     want="${pypi[*]} ${npm[*]} ${go[*]} ${cargo[*]}"
+    for need in $(needs "$1" crate); do
+        cargo build --locked --quiet --manifest-path "$COMPAT/$need/Cargo.toml" --target-dir "$home/target" || return 1
+    done
     [ "$want" != "   " ] || return 0
     [ "$(cat "$home/needs" 2>/dev/null)" != "$want" ] || return 0
     echo "installing for $1: $want"
@@ -53,7 +57,8 @@ install_into() {
 
 # The aws CLI comes always, as $TOOLS/bin/aws: suites in shell look with it at what their client did.
 install_all() {
-    local suite needed="aws ${wanted//store/}"
+    local suite needed=aws
+    for suite in $wanted; do [ "$suite" = store ] || needed+=" $suite"; done
     install_apt || return 1
     for suite in $needed; do
         install_into "$suite" || { echo "cannot install $suite"; return 1; }

@@ -99,6 +99,18 @@ fn join_lists(headers: &mut HeaderMap) {
     }
 }
 
+/// A copy's source is decoded as forms are: `+` is a space, and a plus is `%2B`. s3s decodes only the latter.
+fn plus_is_space(headers: &mut HeaderMap) {
+    let Some(source) = headers.get_mut("x-amz-copy-source").filter(|value| value.as_bytes().contains(&b'+'))
+    else {
+        return;
+    };
+    let pieces: Vec<_> = source.as_bytes().split(|byte| *byte == b'+').collect();
+    if let Ok(decoded) = HeaderValue::from_bytes(&pieces.join(&b"%20"[..])) {
+        *source = decoded;
+    }
+}
+
 /// `length` is the body's, where it is known.
 ///
 /// # Errors
@@ -111,6 +123,7 @@ pub(super) fn rewrite(
     body: Body,
 ) -> Result<http::Request<Body>, Refusal> {
     join_lists(&mut head.headers);
+    plus_is_space(&mut head.headers);
     let sent = head.headers.clone();
     for name in OF_THE_TRANSFER.iter().chain(&READ_AS_SENT) {
         head.headers.remove(*name);

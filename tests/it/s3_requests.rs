@@ -55,6 +55,19 @@ fn what_a_url_carries_for_a_header_counts_as_one() {
 }
 
 #[test]
+fn a_copys_source_has_plus_for_a_space() {
+    let (_dir, _server, wire) = start(&[]);
+    for (target, content) in [("a%20b", "space"), ("a%2Bb", "plus")] {
+        assert_eq!(wire.send(&request("PUT", &format!("/bucket/{target}")).body(content)).status, 200);
+    }
+    for (source, content) in [("a+b", "space"), ("a%20b", "space"), ("a%2Bb", "plus")] {
+        let source = format!("bucket/{source}");
+        assert_eq!(wire.send(&request("PUT", "/bucket/to").header("x-amz-copy-source", &source)).status, 200);
+        assert_eq!(body(&wire, "to").as_deref(), Some(content), "{source}");
+    }
+}
+
+#[test]
 fn i6_a_sub_resource_that_is_not_there_is_never_the_plain_operation() {
     let (_dir, _server, wire) = start(&[]);
     for (method, target) in [
