@@ -3,7 +3,7 @@
 use super::super::authorize::authorize;
 use super::super::tokens::text;
 use super::super::{Action, Caller, ListToken, ObjectService, Resource, ServiceError};
-use super::{after_marker, delimiter, page_size};
+use super::{PageLimit, after_marker, delimiter};
 use crate::meta::{ListEntry, ListFrom, ListQuery, ListedObject};
 use crate::types::BucketName;
 
@@ -46,7 +46,7 @@ impl ObjectService {
         request: ListObjectsRequest,
     ) -> Result<ObjectsPage, ServiceError> {
         authorize(caller, Action::ListBucket, Resource::Bucket(bucket))?;
-        let limit = page_size("max-keys", request.maximum)?;
+        let limit = PageLimit::KEYS.of(request.maximum)?;
         let home = self.inner.bucket(bucket).await?;
         let delimiter = delimiter(request.delimiter.as_deref());
         let from = match request.start {

@@ -4,7 +4,7 @@ use super::super::authorize::authorize;
 use super::super::names::invalid;
 use super::super::tokens::text;
 use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
-use super::{after_marker, delimiter, page_size};
+use super::{PageLimit, after_marker, delimiter};
 use crate::meta::{ListFrom, ListQuery, ListedVersion, VersionEntry};
 use crate::types::{BucketName, VersionId};
 
@@ -40,7 +40,7 @@ impl ObjectService {
         request: ListVersionsRequest,
     ) -> Result<VersionsPage, ServiceError> {
         authorize(caller, Action::ListBucketVersions, Resource::Bucket(bucket))?;
-        let limit = page_size("max-keys", request.maximum)?;
+        let limit = PageLimit::KEYS.of(request.maximum)?;
         let home = self.inner.bucket(bucket).await?;
         let delimiter = delimiter(request.delimiter.as_deref());
         let key_marker = request.key_marker.unwrap_or_default();

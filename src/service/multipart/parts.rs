@@ -1,7 +1,7 @@
 //! Listing an upload's parts.
 
 use super::super::authorize::authorize;
-use super::super::list::page_size;
+use super::super::list::PageLimit;
 use super::super::names::invalid;
 use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
 use crate::types::{
@@ -19,8 +19,9 @@ pub struct ListPartsRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartsPage {
     pub parts: Vec<ListedPart>,
-    /// `None`: this was the last page.
+    /// The page's last part.
     pub next_marker: Option<PartNumber>,
+    pub truncated: bool,
     pub maximum: usize,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     pub storage_class: Option<String>,
@@ -46,7 +47,7 @@ impl ObjectService {
         request: &ListPartsRequest,
     ) -> Result<PartsPage, ServiceError> {
         authorize(caller, Action::ListMultipartUploadParts, Resource::Object(bucket, key))?;
-        let maximum = page_size("max-parts", request.maximum)?;
+        let maximum = PageLimit::PARTS.of(request.maximum)?;
         let after = match request.marker {
             None | Some(0) => None,
             Some(number) if number < 0 => {
@@ -61,9 +62,9 @@ impl ObjectService {
             0 => Vec::new(),
             _ => self.inner.meta.parts(request.upload, after, maximum + 1).await?,
         };
-        let more = found.len() > maximum;
+        let truncated = found.len() > maximum;
         found.truncate(maximum);
-        let next_marker = found.last().filter(|_| more).map(|p| p.number);
+        let next_marker = found.last().map(|p| p.number);
         let listed = |p: crate::meta::Part| ListedPart {
             number: p.number,
             size: p.size,
@@ -74,6 +75,7 @@ impl ObjectService {
         Ok(PartsPage {
             parts: found.into_iter().map(listed).collect(),
             next_marker,
+            truncated,
             maximum,
             checksum: upload.checksum,
             storage_class: upload.attributes.storage_class,
