@@ -8,11 +8,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_debug_implementations)]
 
 use sediment::meta::{
-    ChangeLog, Commit, Consumer, DeleteTarget, ListFrom, ListQuery, MetaStore, NewBody, NewObject, OpenMode,
-    Outcome, SqliteSettings, SqliteStore, WriteCondition,
+    ChangeLog, Commit, Consumer, DeleteCondition, ListFrom, ListQuery, MetaStore, NewBody, NewObject,
+    OpenMode, Outcome, SqliteSettings, SqliteStore, VersionTarget, WriteCondition,
 };
 use sediment::sys::{NoBarrier, OsRandom, SystemClock};
-use sediment::types::{Attributes, BucketId, BucketName, ETag, ObjectKey, Versioning};
+use sediment::types::{Attributes, BucketId, BucketName, ETag, ObjectKey, ObjectLock, TagSet, Versioning};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,18 +65,22 @@ fn put(bucket: BucketId, key: ObjectKey) -> Commit {
             ..Attributes::default()
         },
         parts: Vec::new(),
+        tags: TagSet::default(),
+        lock: ObjectLock::default(),
     };
     Commit::PutVersion { bucket, key, object, condition: WriteCondition::None }
 }
 
 fn delete(bucket: BucketId, key: ObjectKey) -> Commit {
-    let (target, condition) = (DeleteTarget::Current, WriteCondition::None);
-    Commit::DeleteVersion { bucket, key, target, condition }
+    let (target, condition) = (VersionTarget::Current, DeleteCondition::default());
+    Commit::DeleteVersion { bucket, key, target, condition, bypass_governance: false }
 }
 
 async fn bucket(store: &SqliteStore, name: &str, versioning: Option<Versioning>) -> BucketId {
     let name = BucketName::parse(name).unwrap();
-    let Outcome::Bucket(bucket) = store.commit(Commit::CreateBucket { name }).await.unwrap() else {
+    let Outcome::Bucket(bucket) =
+        store.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap()
+    else {
         panic!("a bucket")
     };
     if let Some(versioning) = versioning {
@@ -161,6 +165,12 @@ fn spread(n: usize) -> u64 {
     (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16
 }
 
+/// Into the file, from the log, of which the page cache would know more.
+fn checkpoint(path: &Path) {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+}
+
 fn drop_from_page_cache(path: &Path) {
     let file = std::fs::File::open(path).unwrap();
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
@@ -190,6 +200,7 @@ async fn measure(path: &Path, id: BucketId, questions: &[(&str, Kind, Ask)]) {
         let (mut times, mut entries) = (Vec::new(), 0);
         for n in 0..COLD {
             let store = open(path);
+            // Opening reads the schema.
             drop_from_page_cache(path);
             let (ask, began) = (ask(spread(n)), Instant::now());
             entries = page(&store, id, *kind, ask).await;
@@ -207,6 +218,7 @@ async fn bucket_of(dir: &Path, keys: u64) {
     write(&store, keys, move |n| put(id, key(n, keys))).await;
     let took = began.elapsed().as_secs_f64();
     drop(store);
+    checkpoint(&path);
     let bytes = std::fs::metadata(&path).unwrap().len();
     println!("{keys} keys, seeded in {took:.0} s, {} bytes each on disk", bytes / keys);
     measure(&path, id, &questions(keys)).await;
@@ -224,6 +236,7 @@ async fn hidden_rows(dir: &Path) {
     write(&store, HIDDEN, move |n| delete(id, opaque(format!("c/{n:06}")))).await;
     write(&store, 100, move |n| put(id, opaque(format!("d/{n:03}")))).await;
     drop(store);
+    checkpoint(&path);
     println!("{HIDDEN} versions of one key, and as many keys under delete markers, among 201 current ones");
     let questions: Vec<(&str, Kind, Ask)> = vec![
         ("root, delimiter", Kind::Objects, Box::new(|_| query("", true, ListFrom::Start))),
