@@ -147,7 +147,6 @@ fn questions(keys: u64) -> Vec<(&'static str, Kind, Ask)> {
     let behind = move |n: u64| ListFrom::AfterKey(key(n % keys, keys).as_bytes().to_vec());
     vec![
         ("root, delimiter", Kind::Objects, Box::new(|_| query("", true, ListFrom::Start))),
-        ("folder, delimiter", Kind::Objects, Box::new(|n| query(&folder(n), true, ListFrom::Start))),
         ("deep prefix", Kind::Objects, Box::new(move |n| query(&directory(n, keys), true, ListFrom::Start))),
         ("1,000 keys from the middle", Kind::Objects, Box::new(move |n| query("", false, behind(n)))),
         ("versions, root, delimiter", Kind::Versions, Box::new(|_| query("", true, ListFrom::Start))),
