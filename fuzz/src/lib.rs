@@ -11,7 +11,8 @@ use sediment::engine::pack::{
     decode_gaps, decode_pack_header, encode_footer_entry,
 };
 use sediment::service::{
-    ETagCondition, ListToken, parse_bucket_name, parse_key, parse_upload_id, parse_version_id,
+    ETagCondition, ListToken, parse_bucket_name, parse_key, parse_upload_id, parse_upload_marker,
+    parse_version_id, parse_version_marker,
 };
 use sediment::storage::{MemoryPackStore, PackId, PackStore};
 use sediment::sys::{ManualClock, SeededRandom};
@@ -31,12 +32,15 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("aws_chunked", aws_chunked),
     ("codec", codec),
+    ("copy_source", copy_source),
     ("credentials", credentials),
     ("file_name", file_name),
     ("file_record", file_record),
     ("framing", framing),
     ("hot_list", hot_list),
     ("index_rows", index_rows),
+    ("key_encoding", key_encoding),
+    ("list_token", list_token),
     ("log_record", log_record),
     ("manifest", manifest),
     ("meta_columns", meta_columns),
@@ -44,6 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pack", pack),
     ("pack_parts", pack_parts),
     ("plain_trailer", plain_trailer),
+    ("range", range),
     ("row_key", row_key_bytes),
     ("s3_document", s3_document),
     ("s3_head", s3_head),
@@ -179,6 +184,41 @@ pub fn names(bytes: &[u8]) {
             assert_eq!(Checksum::parse(algorithm, &checksum.to_string()).ok(), Some(checksum));
         }
     }
+}
+
+/// The markers and tokens of listings: what is accepted is read as it was written. Any key makes a token.
+pub fn list_token(bytes: &[u8]) {
+    if (1..=1024).contains(&bytes.len()) {
+        for token in [ListToken::AfterKey(bytes.to_vec()), ListToken::AfterPrefix(bytes.to_vec())] {
+            assert_eq!(ListToken::parse(&token.to_string()).ok(), Some(token));
+        }
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(token) = ListToken::parse(text) {
+        assert_eq!(token.to_string(), text);
+    }
+    let shown = text.to_ascii_lowercase();
+    if let Ok(version) = parse_version_marker(text) {
+        assert_eq!(version.to_string(), shown);
+    }
+    if let Ok(upload) = parse_upload_marker(text) {
+        assert_eq!(upload.to_string(), shown);
+    }
+}
+
+/// `Range` and `x-amz-copy-source-range`.
+pub fn range(bytes: &[u8]) {
+    sediment::s3::fuzzing::range(bytes);
+}
+
+/// `x-amz-copy-source`.
+pub fn copy_source(bytes: &[u8]) {
+    sediment::s3::fuzzing::copy_source_header(bytes);
+}
+
+/// Names in answers with `encoding-type=url`.
+pub fn key_encoding(bytes: &[u8]) {
+    sediment::s3::fuzzing::key_encoding(bytes);
 }
 
 /// A configuration file; its lines also as `--set`.

@@ -1,7 +1,8 @@
 //! The one listing algorithm: prefix, delimiter, position, limit, and an exact `next`, for every store.
 //!
 //! A store only has to step through its rows in order from a given row ([`Source`]). Every row that it shows becomes
-//! an entry, or the first of a common prefix, which is sought past at once. So the cost is that of the entries
+//! an entry, or the first of a common prefix, which is sought past at once: by its row alone, without what an entry
+//! would need. So the cost is that of the entries
 //! returned: older versions and deleted keys are in no source of current objects.
 
 use super::MetaError;
@@ -14,6 +15,9 @@ use crate::types::{
 
 /// Rows in the order of their keys: for `ListedObject` the current ones that are no delete markers, else all.
 pub(super) trait Source<E> {
+    /// The first row of `from..end`.
+    fn first(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError>;
+
     /// Shows `visit` every row of `from..end`, until it answers with anything but [`Step::Next`].
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, E>) -> Result<(), MetaError>;
 }
@@ -70,7 +74,7 @@ where
         let Entry::Row { row, entry } = entry else { continue };
         let prefix = object_prefix(Namespace::Versions, bucket, entry.key.as_bytes());
         entry.is_latest = match &previous {
-            None => first_row(store, &prefix)?.as_ref() == Some(row),
+            None => store.first(&prefix, &behind_prefix(&prefix))?.as_ref() == Some(row),
             Some(previous) => *previous != prefix,
         };
         previous = Some(prefix);
@@ -112,15 +116,6 @@ pub(super) fn behind_prefix(prefix: &[u8]) -> Vec<u8> {
         }
     }
     end
-}
-
-fn first_row<E>(source: &impl Source<E>, prefix: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
-    let mut first = None;
-    source.scan(prefix, &behind_prefix(prefix), &mut |seen| {
-        first = Some(seen.row.to_vec());
-        Ok(Step::Stop)
-    })?;
-    Ok(first)
 }
 
 enum Entry<E> {
@@ -174,7 +169,7 @@ impl<'q, E> Listing<'q, E> {
         let end = behind_prefix(&start);
         self.seek = Some(self.first(store)?.max(start));
         while let Some(from) = self.seek.take() {
-            if from < end {
+            if from < end && !self.is_passed(store, &from, &end)? {
                 store.scan(&from, &end, &mut |seen| self.visit(&seen))?;
             }
         }
@@ -208,20 +203,35 @@ impl<'q, E> Listing<'q, E> {
         })
     }
 
+    /// Whether nothing is to be shown from here: there is no row, no room, or a common prefix, which is stepped over.
+    fn is_passed(&mut self, store: &impl Source<E>, from: &[u8], end: &[u8]) -> Result<bool, MetaError> {
+        if self.query.delimiter.is_none() {
+            return Ok(false);
+        }
+        match store.first(from, end)? {
+            None => Ok(true),
+            Some(row) => Ok(self.shown_key(&row)?.is_none()),
+        }
+    }
+
     fn visit(&mut self, seen: &Seen<'_, E>) -> Result<Step, MetaError> {
-        let (_, _, key, _) = decode_row_key(seen.row)
-            .ok_or_else(|| MetaError::Corrupt(format!("row key {}", hex::encode(seen.row))))?;
-        if self.page.entries.len() >= self.query.limit {
-            self.page.more = true;
-            return Ok(Step::Stop);
-        }
-        if let Some(prefix) = self.common_prefix(key.as_bytes()) {
-            self.seek = Some(behind_prefix(&scan_prefix(self.namespace, self.bucket, &prefix)));
-            self.page.entries.push(Entry::CommonPrefix(prefix));
-            return Ok(Step::Stop);
-        }
+        let Some(key) = self.shown_key(seen.row)? else { return Ok(Step::Stop) };
         self.page.entries.push(Entry::Row { row: seen.row.to_vec(), entry: (seen.entry)(key)? });
         Ok(Step::Next)
+    }
+
+    /// The key of a row that is to be shown itself. Else the page was full, or it now ends with a common prefix.
+    fn shown_key(&mut self, row: &[u8]) -> Result<Option<ObjectKey>, MetaError> {
+        let (_, _, key, _) =
+            decode_row_key(row).ok_or_else(|| MetaError::Corrupt(format!("row key {}", hex::encode(row))))?;
+        if self.page.entries.len() >= self.query.limit {
+            self.page.more = true;
+            return Ok(None);
+        }
+        let Some(prefix) = self.common_prefix(key.as_bytes()) else { return Ok(Some(key)) };
+        self.seek = Some(behind_prefix(&scan_prefix(self.namespace, self.bucket, &prefix)));
+        self.page.entries.push(Entry::CommonPrefix(prefix));
+        Ok(None)
     }
 
     fn common_prefix(&self, key: &[u8]) -> Option<Vec<u8>> {

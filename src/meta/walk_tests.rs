@@ -38,9 +38,9 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-const NAMES: [&str; 6] = ["a", "a/", "a/b", "a\0", "b", "c/1"];
+const NAMES: [&str; 9] = ["a", "a/", "a/b", "a/b/c", "a/bb", "a\0", "b", "c/1", "c/2"];
 
-/// A row by its key and what tells it from all others: its stamp, or an upload's id.
+/// A row by its key and what tells it from all others: its stamp, or an upload's id. Common prefixes have none.
 type Row = (Vec<u8>, u128);
 
 /// What a kind of listing shows.
@@ -165,21 +165,27 @@ impl World {
     }
 
     async fn upload(&self, n: usize) -> Option<UploadId> {
-        let rows = self.page(Kind::Uploads, ListFrom::Start, 10_000).await.0;
+        let rows = self.page(Kind::Uploads, &ListQuery::default(), ListFrom::Start, 10_000).await.0;
         let bytes = rows.get(n.checked_rem(rows.len())?)?.1.to_be_bytes();
         Some(UploadId::new(bytes))
     }
 
-    async fn page(&self, kind: Kind, from: ListFrom, limit: usize) -> (Vec<Row>, Option<ListFrom>) {
+    async fn page(
+        &self,
+        kind: Kind,
+        asked: &ListQuery,
+        from: ListFrom,
+        limit: usize,
+    ) -> (Vec<Row>, Option<ListFrom>) {
         let (meta, bucket) = (&self.subject.meta, self.bucket);
-        let query = ListQuery { from, limit, ..ListQuery::default() };
+        let query = ListQuery { from, limit, ..asked.clone() };
         let row = |key: &ObjectKey, mark: u128| (key.as_bytes().to_vec(), mark);
         match kind {
             Kind::Objects => {
                 let page = meta.list_objects(bucket, query).await.unwrap();
                 let rows = page.entries.iter().map(|entry| match entry {
                     ListEntry::Object(object) => row(&object.key, object.modified.get() as u128),
-                    ListEntry::CommonPrefix(_) => panic!("no delimiter was given"),
+                    ListEntry::CommonPrefix(prefix) => (prefix.clone(), 0),
                 });
                 (rows.collect(), page.next)
             }
@@ -187,7 +193,7 @@ impl World {
                 let page = meta.list_versions(bucket, query).await.unwrap();
                 let rows = page.entries.iter().map(|entry| match entry {
                     VersionEntry::Version(version) => row(&version.key, version.modified.get() as u128),
-                    VersionEntry::CommonPrefix(_) => panic!("no delimiter was given"),
+                    VersionEntry::CommonPrefix(prefix) => (prefix.clone(), 0),
                 });
                 (rows.collect(), page.next)
             }
@@ -195,33 +201,33 @@ impl World {
                 let page = meta.list_uploads(bucket, query).await.unwrap();
                 let rows = page.entries.iter().map(|entry| match entry {
                     UploadEntry::Upload { id, key, .. } => row(key, u128::from_be_bytes(*id.as_bytes())),
-                    UploadEntry::CommonPrefix(_) => panic!("no delimiter was given"),
+                    UploadEntry::CommonPrefix(prefix) => (prefix.clone(), 0),
                 });
                 (rows.collect(), page.next)
             }
         }
     }
 
-    async fn all(&self, kind: Kind) -> BTreeSet<Row> {
-        self.page(kind, ListFrom::Start, 10_000).await.0.into_iter().collect()
+    async fn all(&self, kind: Kind, asked: &ListQuery) -> BTreeSet<Row> {
+        self.page(kind, asked, ListFrom::Start, 10_000).await.0.into_iter().collect()
     }
 }
 
 /// Walks one listing, with a change between any two pages.
-async fn walk(world: &mut World, kind: Kind, limit: usize, changes: &[Change]) {
-    let mut always = world.all(kind).await;
+async fn walk(world: &mut World, kind: Kind, asked: &ListQuery, limit: usize, changes: &[Change]) {
+    let mut always = world.all(kind, asked).await;
     let mut ever = always.clone();
     let (mut seen, mut from) = (Vec::new(), ListFrom::Start);
     let mut changes = changes.iter();
     loop {
-        let (rows, next) = world.page(kind, from, limit).await;
+        let (rows, next) = world.page(kind, asked, from, limit).await;
         assert!(rows.len() <= limit);
         seen.extend(rows);
         let Some(next) = next else { break };
         from = next;
         if let Some(change) = changes.next() {
             world.take(change).await;
-            let now = world.all(kind).await;
+            let now = world.all(kind, asked).await;
             always = always.intersection(&now).cloned().collect();
             ever.extend(now);
         }
@@ -232,30 +238,34 @@ async fn walk(world: &mut World, kind: Kind, limit: usize, changes: &[Change]) {
     assert!(once.is_subset(&ever), "{kind:?}: {seen:?} was shown, {ever:?} has been");
 }
 
-async fn walks(subject: Subject, before: &[Change], between: &[Change], limit: usize) {
+async fn walks(subject: Subject, before: &[Change], between: &[Change], asked: &ListQuery, limit: usize) {
     let mut world = World::new(subject).await;
     for change in before {
         world.take(change).await;
     }
     for kind in KINDS {
-        walk(&mut world, kind, limit, between).await;
+        walk(&mut world, kind, asked, limit, between).await;
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
     fn i1_a_walk_shows_what_was_there_all_the_time_exactly_once(
         before in proptest::collection::vec(change(), 0..40),
         between in proptest::collection::vec(change(), 0..20),
+        prefix in prop::sample::select(&["", "a", "a/", "c"][..]),
+        delimiter in prop::option::of(prop::sample::select(&["/", "b", "a/"][..])),
         limit in 1..4_usize,
         on_disk in prop::bool::weighted(0.2),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let delimiter = delimiter.map(|delimiter| delimiter.as_bytes().to_vec());
+        let asked = ListQuery { prefix: prefix.as_bytes().to_vec(), delimiter, ..ListQuery::default() };
         runtime.block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let subject = if on_disk { sqlite(&dir.path().join("sediment.db")) } else { memory() };
-            walks(subject, &before, &between, limit).await;
+            walks(subject, &before, &between, &asked, limit).await;
         });
     }
 }

@@ -13,6 +13,11 @@ pub(super) fn timestamp(at: UnixMillis) -> dto::Timestamp {
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
 }
 
+/// Where S3 counts whole seconds, as headers do: in listings.
+pub(super) fn whole_seconds(at: UnixMillis) -> dto::Timestamp {
+    OffsetDateTime::from_unix_timestamp(at.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+}
+
 pub(super) fn etag(etag: ETag) -> Option<dto::ETag> {
     Some(dto::ETag::Strong(etag.to_string()))
 }
@@ -156,11 +161,6 @@ pub(super) fn range(headers: &HeaderMap) -> Option<ByteRange> {
     let text = headers.get("range")?.to_str().ok()?;
     let (unit, range) = text.split_once('=')?;
     let (first, last) = range.trim().split_once('-').filter(|_| unit.trim().eq_ignore_ascii_case("bytes"))?;
-    let number = |digits: &str| {
-        let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        // More than there can be is more than there is.
-        is_number.then(|| digits.parse().unwrap_or(u64::MAX))
-    };
     match (first, last) {
         ("", length) => Some(ByteRange::Suffix { length: number(length)? }),
         (first, "") => Some(ByteRange::From { first: number(first)? }),
@@ -169,6 +169,24 @@ pub(super) fn range(headers: &HeaderMap) -> Option<ByteRange> {
             (first <= last).then_some(ByteRange::Span { first, last })
         }
     }
+}
+
+/// Digits alone. More than there can be is more than there is.
+fn number(digits: &str) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// `x-amz-copy-source-range`. Unlike `Range`, this one is never ignored.
+pub(super) fn copy_range(asked: Option<&str>) -> Result<ByteRange, ServiceError> {
+    let Some(asked) = asked else { return Ok(ByteRange::All) };
+    let span = asked.strip_prefix("bytes=").and_then(|span| span.split_once('-'));
+    let span = span.and_then(|(first, last)| Some((number(first)?, number(last)?)));
+    span.map(|(first, last)| ByteRange::Span { first, last }).ok_or(ServiceError::InvalidArgument {
+        name: "x-amz-copy-source-range",
+        value: asked.chars().take(256).collect(),
+        reason: "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy",
+    })
 }
 
 /// The header, and the trailer, that carries a checksum.
@@ -259,13 +277,17 @@ pub(super) struct Names {
 }
 
 impl Names {
+    pub(super) const fn encoded() -> Self {
+        Self { encoded: true }
+    }
+
     pub(super) fn new(asked: Option<&dto::EncodingType>) -> Result<Self, ServiceError> {
         match asked.map(dto::EncodingType::as_str) {
             None => Ok(Self { encoded: false }),
-            Some(dto::EncodingType::URL) => Ok(Self { encoded: true }),
-            Some(_) => Err(ServiceError::InvalidArgument {
+            Some(dto::EncodingType::URL) => Ok(Self::encoded()),
+            Some(other) => Err(ServiceError::InvalidArgument {
                 name: "encoding-type",
-                value: String::new(),
+                value: other.chars().take(256).collect(),
                 reason: "Invalid Encoding Method specified in Request",
             }),
         }
@@ -278,13 +300,18 @@ impl Names {
         let mut shown = String::with_capacity(name.len());
         for byte in name.bytes() {
             match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b'*' => {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b'*' => {
                     shown.push(char::from(byte));
                 }
                 _ => shown.push_str(&format!("%{byte:02X}")),
             }
         }
         shown
+    }
+
+    /// What was given and is not empty.
+    pub(super) fn show_given(self, name: Option<String>) -> Option<String> {
+        name.filter(|name| !name.is_empty()).map(|name| self.show(&name))
     }
 
     pub(super) fn prefixes(self, prefixes: &[String]) -> Option<Vec<dto::CommonPrefix>> {

@@ -3,10 +3,14 @@
 use super::address::{Address, Domains, host};
 use super::auth::{Authenticator, Payload};
 use super::body::Decoder;
-use super::query::Query;
+use super::ops::copy_source;
+use super::query::{Query, decode, encode};
 use super::{Credentials, convert};
+use crate::service::{parse_bucket_name, parse_key};
+use crate::types::ByteRange;
 use bytes::Bytes;
-use http::{HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request};
+use s3s::dto::CopySource;
 use time::OffsetDateTime;
 
 /// However the bytes are cut into reads, the body is the same, and never longer than announced.
@@ -68,4 +72,51 @@ pub fn head(bytes: &[u8]) {
 /// Documents are refused or harmless.
 pub fn document(bytes: &[u8]) {
     let _ = super::body::check_xml(bytes);
+}
+
+/// A range lies inside every body that it can be satisfied in, and reads the same when it is written again.
+pub fn range(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+    let read = |value: HeaderValue| convert::range(&HeaderMap::from_iter([(http::header::RANGE, value)]));
+    let copied = value.to_str().ok().and_then(|text| convert::copy_range(Some(text)).ok());
+    for range in [read(value), copied].into_iter().flatten() {
+        for size in [0, 1, 10, 4_096, u64::MAX] {
+            let Some(inside) = range.resolve(size) else { continue };
+            assert!(inside.start < inside.end && inside.end <= size, "{range:?} of {size}");
+        }
+        let again = match range {
+            ByteRange::All => continue,
+            ByteRange::From { first } => format!("bytes={first}-"),
+            ByteRange::Suffix { length } => format!("bytes=-{length}"),
+            ByteRange::Span { first, last } if first <= last => format!("bytes={first}-{last}"),
+            ByteRange::Span { .. } => continue,
+        };
+        assert_eq!(HeaderValue::try_from(again).ok().and_then(read), Some(range));
+    }
+}
+
+/// A source names one bucket and one key, both valid, and is the same when it is written again.
+pub fn copy_source_header(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(source) = CopySource::parse(text).map_err(drop).and_then(|s| copy_source(&s).map_err(drop)) else {
+        return;
+    };
+    let key = source.key.to_text();
+    assert_eq!(parse_bucket_name(source.bucket.as_str()).ok(), Some(source.bucket.clone()));
+    assert_eq!(parse_key(&key).ok(), Some(source.key.clone()));
+    let version = source.version.map(|id| format!("?versionId={id}")).unwrap_or_default();
+    let again = format!("{}/{}{version}", source.bucket.as_str(), encode(&key, true));
+    let again = CopySource::parse(&again).ok().and_then(|again| copy_source(&again).ok());
+    assert_eq!(again, Some(source));
+}
+
+/// A name in a listing with `encoding-type=url` is plain ASCII, and decoding gives it back.
+pub fn key_encoding(bytes: &[u8]) {
+    let Ok(name) = std::str::from_utf8(bytes) else { return };
+    let shown = convert::Names::encoded().show(name);
+    assert!(shown.bytes().all(|b| b.is_ascii_alphanumeric() || b"%-_./*".contains(&b)), "{shown}");
+    assert_eq!(decode(&shown).as_deref(), Some(name));
+    let (start, rest) = name.split_at(name.floor_char_boundary(name.len() / 2));
+    let names = convert::Names::encoded();
+    assert_eq!(names.show(start) + &names.show(rest), shown, "prefixes are encoded as their keys are");
 }

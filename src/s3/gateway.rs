@@ -6,6 +6,7 @@ use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, rea
 use super::convert::sent_checksums;
 use super::error::refusal_of;
 use super::finish::{Noted, finish, refused, request_id};
+use super::integers::check_integers;
 use super::ops::Operations;
 use super::query::Query;
 use super::refusal::{Fields, Refusal, refuse};
@@ -112,6 +113,9 @@ impl S3Gateway {
         let host = host(&head).map_err(|_| refuse(Code::InvalidRequest, "The request names no one host."))?;
         let verified = self.authenticator.check(&head, &query, host.as_deref(), self.now())?;
         hoist(&mut query, &mut head.headers)?;
+        if head.method == Method::GET {
+            check_integers(&mut query)?;
+        }
         let address = Address::of(&head.uri, host.as_deref(), &self.domains).map_err(|_| invalid())?;
         check_headers(&head)?;
         let shape = Shape::of(&head, &address, &query);

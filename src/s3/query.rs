@@ -47,6 +47,11 @@ impl Query {
         pairs.join("&")
     }
 
+    /// Forgets these names where they have no value.
+    pub(super) fn drop_empty(&mut self, names: &[&str]) {
+        self.0.retain(|(name, value)| !value.is_empty() || !names.contains(&name.as_str()));
+    }
+
     /// Takes out what the test says, in order.
     pub(super) fn take(&mut self, test: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let (taken, kept) = std::mem::take(&mut self.0).into_iter().partition(|(name, _)| test(name));

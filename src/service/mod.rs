@@ -43,6 +43,7 @@ pub use multipart::{
 };
 pub use names::{
     parse_bucket_name, parse_key, parse_part_number, parse_upload_id, parse_upload_marker, parse_version_id,
+    parse_version_marker,
 };
 pub use object::ObjectInfo;
 pub use put::{PutOutcome, PutRequest};

@@ -34,12 +34,22 @@ pub fn parse_upload_id(text: &str) -> Result<UploadId, ServiceError> {
     UploadId::parse(text).map_err(|_| ServiceError::NoSuchUpload { upload: text.chars().take(256).collect() })
 }
 
+/// A listing's `version-id-marker`.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn parse_version_marker(text: &str) -> Result<VersionId, ServiceError> {
+    VersionId::parse(text).map_err(|_| invalid("version-id-marker", text, "Invalid version id specified"))
+}
+
+pub(super) const INVALID_UPLOAD_MARKER: &str = "Invalid uploadId marker";
+
 /// A listing's `upload-id-marker`.
 ///
 /// # Errors
 /// `InvalidArgument`.
 pub fn parse_upload_marker(text: &str) -> Result<UploadId, ServiceError> {
-    UploadId::parse(text).map_err(|_| invalid("upload-id-marker", text, "Invalid uploadId marker"))
+    UploadId::parse(text).map_err(|_| invalid("upload-id-marker", text, INVALID_UPLOAD_MARKER))
 }
 
 /// # Errors

@@ -13,5 +13,6 @@ mod noise;
 mod s3_accounts;
 mod s3_answers;
 mod s3_bodies;
+mod s3_listing;
 mod s3_requests;
 mod support;

@@ -142,7 +142,20 @@ impl Positions for State {
     }
 }
 
+fn first_seen<E>(source: &impl Source<E>, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+    let mut first = None;
+    source.scan(from, end, &mut |seen| {
+        first = Some(seen.row.to_vec());
+        Ok(Step::Stop)
+    })?;
+    Ok(first)
+}
+
 impl Source<ListedObject> for State {
+    fn first(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        first_seen::<ListedObject>(self, from, end)
+    }
+
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, ListedObject>) -> Result<(), MetaError> {
         // A key's rows differ only in the order at their end, and the newest is the first.
         let key_of = |row: &[u8]| row[..row.len() - size_of::<u64>()].to_vec();
@@ -162,6 +175,10 @@ impl Source<ListedObject> for State {
 }
 
 impl Source<ListedVersion> for State {
+    fn first(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        first_seen::<ListedVersion>(self, from, end)
+    }
+
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, ListedVersion>) -> Result<(), MetaError> {
         for (row, version) in self.versions.range::<[u8], _>((Bound::Included(from), Bound::Excluded(end))) {
             let entry = |key: ObjectKey| {
@@ -182,6 +199,10 @@ impl Source<ListedVersion> for State {
 }
 
 impl Source<UploadEntry> for State {
+    fn first(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        first_seen::<UploadEntry>(self, from, end)
+    }
+
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, UploadEntry>) -> Result<(), MetaError> {
         for (row, upload) in self.uploads.range::<[u8], _>((Bound::Included(from), Bound::Excluded(end))) {
             let entry = |key| {

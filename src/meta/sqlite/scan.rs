@@ -23,6 +23,12 @@ struct ListedAttributes {
 }
 
 impl Snapshot<'_> {
+    fn first_row(&self, sql: &str, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let mut rows = statement.query(params![from, end])?;
+        rows.next()?.map(|row| Ok(blob(row, 0)?.to_vec())).transpose()
+    }
+
     fn rows<E>(
         &self,
         sql: &str,
@@ -58,12 +64,20 @@ fn listed(row: &Row<'_>, key: ObjectKey) -> Result<ListedObject, MetaError> {
 }
 
 impl Source<ListedObject> for Snapshot<'_> {
+    fn first(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        self.first_row(sql::FIRST_OBJECT, from, end)
+    }
+
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, ListedObject>) -> Result<(), MetaError> {
         self.rows(sql::SCAN_OBJECTS, (from, end), visit, listed)
     }
 }
 
 impl Source<ListedVersion> for Snapshot<'_> {
+    fn first(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        self.first_row(sql::FIRST_VERSION, from, end)
+    }
+
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, ListedVersion>) -> Result<(), MetaError> {
         self.rows(sql::SCAN_VERSIONS, (from, end), visit, |row, key| {
             let marker = row.get::<_, i64>(4)? == DELETE_MARKER;
@@ -75,6 +89,10 @@ impl Source<ListedVersion> for Snapshot<'_> {
 }
 
 impl Source<UploadEntry> for Snapshot<'_> {
+    fn first(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        self.first_row(sql::FIRST_UPLOAD, from, end)
+    }
+
     fn scan(&self, from: &[u8], end: &[u8], visit: &mut Visit<'_, UploadEntry>) -> Result<(), MetaError> {
         self.rows(sql::SCAN_UPLOADS, (from, end), visit, |row, key| {
             let attributes: ListedAttributes = unpack_or_default(optional_blob(row, 5)?)?;

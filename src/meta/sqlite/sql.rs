@@ -2,7 +2,7 @@
 //! `docs/format.md`.
 
 /// One per schema version, applied in order; never edited once released.
-pub(super) const MIGRATIONS: [&str; 3] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -70,6 +70,10 @@ ALTER TABLE versions ADD COLUMN tags BLOB;
 ALTER TABLE versions ADD COLUMN lock BLOB;
 ALTER TABLE uploads ADD COLUMN tags BLOB;
 ALTER TABLE uploads ADD COLUMN lock BLOB;
+",
+    "
+DROP INDEX current_objects;
+CREATE INDEX current_objects ON versions (row, listed) WHERE listed IS NOT NULL;
 ",
 ];
 
@@ -154,6 +158,10 @@ statements! {
         v.checksum, v.body, m.id, m.root, v.attributes, v.parts, v.tags, v.lock
         FROM versions v INDEXED BY versions_by_upload LEFT JOIN manifests m ON m.n = v.manifest
         WHERE v.upload = ?1 AND v.row >= ?2 AND v.row < ?3 LIMIT 1";
+    // From the index alone, which SQLite knows only if it holds all columns that are named.
+    FIRST_OBJECT = "SELECT row FROM versions INDEXED BY current_objects
+        WHERE row >= ?1 AND row < ?2 AND listed IS NOT NULL ORDER BY row LIMIT 1";
+    FIRST_VERSION = "SELECT row FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1";
     SCAN_OBJECTS = "SELECT row, seq, salt, modified, kind, size, etag, checksum, attributes
         FROM versions INDEXED BY current_objects
         WHERE row >= ?1 AND row < ?2 AND listed IS NOT NULL ORDER BY row";
@@ -166,6 +174,7 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     DROP_UPLOAD = "DELETE FROM uploads WHERE row = ?1";
     ANY_UPLOAD = "SELECT 1 FROM uploads WHERE row >= ?1 AND row < ?2 LIMIT 1";
+    FIRST_UPLOAD = "SELECT row FROM uploads WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1";
     SCAN_UPLOADS = "SELECT row, id, seq, initiated, checksum, attributes FROM uploads
         WHERE row >= ?1 AND row < ?2 ORDER BY row";
     ADD_PART = "INSERT INTO parts (upload, number, seq, modified, kind, size, etag, checksum, manifest, body)

@@ -57,7 +57,7 @@ fn directive(asked: Option<&dto::MetadataDirective>) -> Result<MetadataDirective
     }
 }
 
-pub(super) fn source(asked: &dto::CopySource) -> Result<CopySource, ServiceError> {
+pub(in crate::s3) fn source(asked: &dto::CopySource) -> Result<CopySource, ServiceError> {
     match asked {
         dto::CopySource::Bucket { bucket, key, version_id } => Ok(CopySource {
             bucket: parse_bucket_name(bucket)?,

@@ -2,10 +2,10 @@
 
 use super::{Answer, Operations, caller};
 use crate::meta::ListedObject;
-use crate::s3::convert::{Names, algorithm_name, etag, kind_name, size, timestamp};
+use crate::s3::convert::{Names, algorithm_name, etag, kind_name, size, whole_seconds};
 use crate::service::{
     ListObjectsRequest, ListToken, ListVersionsRequest, ObjectsPage, ObjectsStart, parse_bucket_name,
-    parse_version_id,
+    parse_version_marker,
 };
 use s3s::dto;
 use s3s::{S3Request, S3Response};
@@ -39,7 +39,7 @@ impl Operations {
             next_marker: page.next_marker.as_deref().map(|marker| names.show(marker)),
             common_prefixes: names.prefixes(&page.common_prefixes),
             contents: Some(contents(&page, names, owner.as_ref())),
-            delimiter: input.delimiter.map(|delimiter| names.show(&delimiter)),
+            delimiter: names.show_given(input.delimiter),
             encoding_type: input.encoding_type,
             ..Default::default()
         }))
@@ -77,7 +77,7 @@ impl Operations {
             next_continuation_token: page.next.as_ref().map(ToString::to_string),
             contents: Some(contents(&page, names, owner.as_ref())),
             common_prefixes: names.prefixes(&page.common_prefixes),
-            delimiter: input.delimiter.map(|delimiter| names.show(&delimiter)),
+            delimiter: names.show_given(input.delimiter),
             encoding_type: input.encoding_type,
             start_after: input.start_after.map(|after| names.show(&after)),
             ..Default::default()
@@ -97,7 +97,7 @@ impl Operations {
             prefix: input.prefix.clone().unwrap_or_default(),
             delimiter: input.delimiter.clone(),
             key_marker: input.key_marker.clone(),
-            version_marker: version_marker.map(parse_version_id).transpose()?,
+            version_marker: version_marker.map(parse_version_marker).transpose()?,
             maximum: input.max_keys.map(i64::from),
         };
         let page = self.service.list_versions(&caller, &bucket, asked).await?;
@@ -106,7 +106,7 @@ impl Operations {
         for listed in &page.versions {
             let key = Some(names.show(&listed.key.to_text()));
             let (is_latest, version_id) = (Some(listed.is_latest), Some(listed.id.to_string()));
-            let (last_modified, owner) = (Some(timestamp(listed.modified)), Some(owner.clone()));
+            let (last_modified, owner) = (Some(whole_seconds(listed.modified)), Some(owner.clone()));
             match &listed.object {
                 None => {
                     delete_markers.push(dto::DeleteMarkerEntry {
@@ -135,7 +135,7 @@ impl Operations {
         Ok(S3Response::new(dto::ListObjectVersionsOutput {
             common_prefixes: names.prefixes(&page.common_prefixes),
             delete_markers: Some(delete_markers),
-            delimiter: input.delimiter.map(|delimiter| names.show(&delimiter)),
+            delimiter: names.show_given(input.delimiter),
             encoding_type: input.encoding_type,
             is_truncated: Some(page.next_key_marker.is_some()),
             key_marker: Some(names.show(&input.key_marker.unwrap_or_default())),
@@ -144,7 +144,7 @@ impl Operations {
             next_key_marker: page.next_key_marker.as_deref().map(|marker| names.show(marker)),
             next_version_id_marker: page.next_version_marker.map(|id| id.to_string()),
             prefix: Some(names.show(&input.prefix.unwrap_or_default())),
-            version_id_marker: input.version_id_marker,
+            version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
             versions: Some(versions),
             ..Default::default()
         }))
@@ -162,7 +162,7 @@ fn contents(page: &ObjectsPage, names: Names, owner: Option<&dto::Owner>) -> Vec
         checksum_type: object.checksum.map(|(_, kind)| kind_name(kind)),
         e_tag: etag(object.etag),
         key: Some(names.show(&object.key.to_text())),
-        last_modified: Some(timestamp(object.modified)),
+        last_modified: Some(whole_seconds(object.modified)),
         owner: owner.cloned(),
         size: size(object.size),
         storage_class: Some(class(object).into()),

@@ -9,6 +9,8 @@ mod multipart;
 mod put;
 mod tagging;
 
+pub(super) use copy::source as copy_source;
+
 use super::body::Upload;
 use super::error::{fields, s3_error};
 use super::finish::Noted;

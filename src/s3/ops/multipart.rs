@@ -5,15 +5,15 @@ use super::list::limit;
 use super::put::expected;
 use super::{Answer, Operations, caller, upload};
 use crate::s3::convert::{
-    Names, Sums, algorithm, algorithm_name, attributes, content_md5, etag, kind, kind_name, length,
-    read_conditions, size, sums, timestamp, write_conditions,
+    Names, Sums, algorithm, algorithm_name, attributes, content_md5, copy_range, etag, kind, kind_name,
+    length, read_conditions, size, sums, timestamp, whole_seconds, write_conditions,
 };
 use crate::service::{
     CompleteRequest, CompletedPart, CopyPartRequest, CreateUploadRequest, ListPartsRequest,
     ListUploadsRequest, PutPartRequest, ServiceError, parse_bucket_name, parse_key, parse_part_number,
     parse_upload_id, parse_upload_marker,
 };
-use crate::types::{ByteRange, ETag};
+use crate::types::ETag;
 use s3s::dto;
 use s3s::{S3Request, S3Response};
 
@@ -170,7 +170,7 @@ impl Operations {
                 checksum_sha1: sums.sha1,
                 checksum_sha256: sums.sha256,
                 e_tag: etag(part.etag),
-                last_modified: Some(timestamp(part.modified)),
+                last_modified: Some(whole_seconds(part.modified)),
                 part_number: Some(i32::from(part.number.get())),
                 size: size(part.size),
             }
@@ -183,8 +183,8 @@ impl Operations {
             upload_id: Some(input.upload_id),
             max_parts: Some(limit(page.maximum)),
             part_number_marker: Some(input.part_number_marker.unwrap_or(0)),
-            next_part_number_marker: page.next_marker.map(|number| i32::from(number.get())),
-            is_truncated: Some(page.next_marker.is_some()),
+            next_part_number_marker: Some(page.next_marker.map_or(0, |number| i32::from(number.get()))),
+            is_truncated: Some(page.truncated),
             checksum_algorithm: page.checksum.map(|(algorithm, _)| algorithm_name(algorithm)),
             checksum_type: page.checksum.map(|(_, kind)| kind_name(kind)),
             initiator: Some(dto::Initiator {
@@ -205,7 +205,9 @@ impl Operations {
         let input = request.input;
         let bucket = parse_bucket_name(&input.bucket)?;
         let names = Names::new(input.encoding_type.as_ref())?;
-        let upload_marker = input.upload_id_marker.as_deref().filter(|marker| !marker.is_empty());
+        // Without a key it says nothing, whatever it is.
+        let has_key = input.key_marker.as_deref().is_some_and(|key| !key.is_empty());
+        let upload_marker = input.upload_id_marker.as_deref().filter(|marker| has_key && !marker.is_empty());
         let asked = ListUploadsRequest {
             prefix: input.prefix.clone().unwrap_or_default(),
             delimiter: input.delimiter.clone(),
@@ -219,7 +221,7 @@ impl Operations {
         let uploads = page.uploads.into_iter().map(|upload| dto::MultipartUpload {
             checksum_algorithm: upload.checksum.map(|(algorithm, _)| algorithm_name(algorithm)),
             checksum_type: upload.checksum.map(|(_, kind)| kind_name(kind)),
-            initiated: Some(timestamp(upload.initiated)),
+            initiated: Some(whole_seconds(upload.initiated)),
             initiator: Some(initiator.clone()),
             key: Some(names.show(&upload.key.to_text())),
             owner: Some(owner.clone()),
@@ -230,14 +232,14 @@ impl Operations {
             uploads: Some(uploads.collect()),
             bucket: Some(input.bucket),
             common_prefixes: names.prefixes(&page.common_prefixes),
-            delimiter: input.delimiter.map(|delimiter| names.show(&delimiter)),
+            delimiter: names.show_given(input.delimiter),
             encoding_type: input.encoding_type,
-            is_truncated: Some(page.next_key_marker.is_some()),
+            is_truncated: Some(page.truncated),
             key_marker: Some(names.show(&input.key_marker.unwrap_or_default())),
             max_uploads: Some(limit(page.maximum)),
-            next_key_marker: page.next_key_marker.as_deref().map(|marker| names.show(marker)),
-            next_upload_id_marker: page.next_upload_marker.map(|id| id.to_string()),
-            prefix: Some(names.show(&input.prefix.unwrap_or_default())),
+            next_key_marker: Some(names.show(&page.next_key_marker.unwrap_or_default())),
+            next_upload_id_marker: Some(page.next_upload_marker.map(|id| id.to_string()).unwrap_or_default()),
+            prefix: names.show_given(input.prefix),
             upload_id_marker: Some(input.upload_id_marker.unwrap_or_default()),
             ..Default::default()
         }))
@@ -251,17 +253,5 @@ fn completed_part(mut part: dto::CompletedPart) -> Result<CompletedPart, Service
         number: parse_part_number(i64::from(part.part_number.ok_or(malformed)?))?,
         etag: part.e_tag.as_ref().and_then(|tag| ETag::parse(tag.value()).ok()),
         checksums: sums!(part).parse()?,
-    })
-}
-
-/// Unlike `Range`, this one is never ignored.
-fn copy_range(asked: Option<&str>) -> Result<ByteRange, ServiceError> {
-    let Some(asked) = asked else { return Ok(ByteRange::All) };
-    let span = asked.strip_prefix("bytes=").and_then(|span| span.split_once('-'));
-    let span = span.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
-    span.map(|(first, last)| ByteRange::Span { first, last }).ok_or(ServiceError::InvalidArgument {
-        name: "x-amz-copy-source-range",
-        value: String::new(),
-        reason: "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy",
     })
 }

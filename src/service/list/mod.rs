@@ -13,16 +13,28 @@ use super::names::invalid;
 use super::settings::MAX_KEYS;
 use crate::meta::ListFrom;
 
-/// The entries of a page: 1,000 unless fewer were asked for.
-pub(super) fn page_size(name: &'static str, asked: Option<i64>) -> Result<usize, ServiceError> {
-    match asked.map(usize::try_from) {
-        None => Ok(MAX_KEYS),
-        Some(Ok(asked)) => Ok(asked.min(MAX_KEYS)),
-        Some(Err(_)) => Err(invalid(
-            name,
-            &asked.unwrap_or_default().to_string(),
-            "Argument must be an integer between 0 and 2147483647",
-        )),
+/// The number that limits a page, with the name and the words that AWS has for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageLimit {
+    name: &'static str,
+    reason: &'static str,
+}
+
+impl PageLimit {
+    pub(super) const KEYS: Self =
+        Self { name: "maxKeys", reason: "Argument maxKeys must be an integer between 0 and 2147483647" };
+    pub(super) const UPLOADS: Self = Self {
+        name: "max-uploads",
+        reason: "Argument max-uploads must be an integer between 0 and 2147483647",
+    };
+    pub(super) const PARTS: Self =
+        Self { name: "max-parts", reason: "Argument max-parts must be an integer between 0 and 2147483647" };
+
+    /// The entries of a page: 1,000 unless fewer were asked for.
+    pub(super) fn of(self, asked: Option<i64>) -> Result<usize, ServiceError> {
+        let Some(asked) = asked else { return Ok(MAX_KEYS) };
+        let size = usize::try_from(asked).map_err(|_| invalid(self.name, &asked.to_string(), self.reason))?;
+        Ok(size.min(MAX_KEYS))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::tokens::text;
 use super::super::{Action, Caller, ListToken, ObjectService, ServiceError};
-use super::{after_marker, delimiter, page_size};
+use super::{PageLimit, after_marker, delimiter};
 use crate::meta::{ListEntry, ListFrom, ListQuery, ListedObject};
 use crate::types::{AccountId, BucketName};
 
@@ -47,7 +47,7 @@ impl ObjectService {
         request: ListObjectsRequest,
     ) -> Result<ObjectsPage, ServiceError> {
         let home = self.inner.allowed(caller, Action::ListBucket, bucket).await?;
-        let limit = page_size("max-keys", request.maximum)?;
+        let limit = PageLimit::KEYS.of(request.maximum)?;
         let delimiter = delimiter(request.delimiter.as_deref());
         let from = match request.start {
             ObjectsStart::Beginning => ListFrom::Start,

@@ -1,4 +1,4 @@
-use super::{after_marker, page_size};
+use super::{PageLimit, after_marker};
 use crate::meta::ListFrom;
 use crate::service::MAX_KEYS;
 
@@ -17,8 +17,8 @@ fn a_marker_inside_a_common_prefix_stands_for_all_of_it() {
 
 #[test]
 fn pages_have_at_most_a_thousand_entries() {
-    assert_eq!(page_size("max-keys", None).unwrap(), MAX_KEYS);
-    assert_eq!(page_size("max-keys", Some(5000)).unwrap(), MAX_KEYS);
-    assert_eq!(page_size("max-keys", Some(0)).unwrap(), 0);
-    assert!(page_size("max-keys", Some(-1)).is_err());
+    assert_eq!(PageLimit::KEYS.of(None).unwrap(), MAX_KEYS);
+    assert_eq!(PageLimit::KEYS.of(Some(5000)).unwrap(), MAX_KEYS);
+    assert_eq!(PageLimit::KEYS.of(Some(0)).unwrap(), 0);
+    assert!(PageLimit::KEYS.of(Some(-1)).is_err());
 }

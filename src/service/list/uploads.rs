@@ -1,11 +1,13 @@
 //! Listing open multipart uploads.
 
+use super::super::names::{INVALID_UPLOAD_MARKER, invalid};
 use super::super::tokens::text;
 use super::super::{Action, Caller, ObjectService, ServiceError};
-use super::{after_marker, delimiter, page_size};
+use super::{PageLimit, after_marker, delimiter};
 use crate::meta::{ListFrom, ListQuery, UploadEntry};
 use crate::types::{
-    AccountId, BucketName, ChecksumAlgorithm, ChecksumKind, CommitSeq, ObjectKey, UnixMillis, UploadId,
+    AccountId, BucketId, BucketName, ChecksumAlgorithm, ChecksumKind, CommitSeq, ObjectKey, UnixMillis,
+    UploadId,
 };
 
 /// The end of a marker that is a place and no id: an upload's random id ends so once in 2^64.
@@ -28,10 +30,11 @@ pub struct UploadsPage {
     /// Oldest first under each key.
     pub uploads: Vec<ListedUpload>,
     pub common_prefixes: Vec<String>,
-    /// `None`: this was the last page.
+    /// Behind the page's last entry; as on AWS, the last page has it too, unless it ends with a common prefix.
     pub next_key_marker: Option<String>,
     /// Where the last upload stands, opaque to clients: it is not its id.
     pub next_upload_marker: Option<UploadId>,
+    pub truncated: bool,
     pub maximum: usize,
 }
 
@@ -54,20 +57,20 @@ impl ObjectService {
         request: ListUploadsRequest,
     ) -> Result<UploadsPage, ServiceError> {
         let home = self.inner.allowed(caller, Action::ListBucketMultipartUploads, bucket).await?;
-        let limit = page_size("max-uploads", request.maximum)?;
+        let limit = PageLimit::UPLOADS.of(request.maximum)?;
         let delimiter = delimiter(request.delimiter.as_deref());
         let key_marker = request.key_marker.unwrap_or_default();
-        let from =
-            match (after_marker(&request.prefix, delimiter.as_deref(), &key_marker), request.upload_marker) {
-                (ListFrom::AfterKey(key), Some(marker)) => match marked(marker) {
-                    Some(seq) => ListFrom::AfterUpload(key, seq),
-                    None => ListFrom::AfterUploadId(key, marker),
-                },
-                (from, _) => from,
-            };
+        let mut from = after_marker(&request.prefix, delimiter.as_deref(), &key_marker);
+        if let (ListFrom::AfterKey(key), Some(marker)) = (&from, request.upload_marker) {
+            from = self.after_upload(home.id, key, marker).await?;
+        }
         let query = ListQuery { prefix: request.prefix.into_bytes(), delimiter, from, limit };
         let page = self.inner.meta.list_uploads(home.id, query).await?;
 
+        let last = page.entries.last().and_then(|entry| match entry {
+            UploadEntry::Upload { key, seq, .. } => Some((key.to_text().into_owned(), marker_at(*seq))),
+            UploadEntry::CommonPrefix(_) => None,
+        });
         let (mut uploads, mut common_prefixes) = (Vec::new(), Vec::new());
         for entry in page.entries {
             match entry {
@@ -77,13 +80,11 @@ impl ObjectService {
                 UploadEntry::CommonPrefix(prefix) => common_prefixes.push(text(&prefix)),
             }
         }
-        let (next_key_marker, next_upload_marker) = match page.next {
-            None | Some(ListFrom::Start) => (None, None),
-            Some(ListFrom::AfterUpload(key, seq)) => (Some(text(&key)), Some(marker_at(seq))),
-            Some(ListFrom::AfterUploadId(key, id)) => (Some(text(&key)), Some(id)),
-            Some(
-                ListFrom::AfterKey(name) | ListFrom::AfterPrefix(name) | ListFrom::AfterVersion(name, _),
-            ) => (Some(text(&name)), None),
+        let truncated = page.next.is_some();
+        let (next_key_marker, next_upload_marker) = match (last, page.next) {
+            (Some((key, marker)), _) => (Some(key), Some(marker)),
+            (None, Some(ListFrom::AfterPrefix(prefix))) => (Some(text(&prefix)), None),
+            (None, _) => (None, None),
         };
         Ok(UploadsPage {
             owner: home.owner,
@@ -91,8 +92,27 @@ impl ObjectService {
             common_prefixes,
             next_key_marker,
             next_upload_marker,
+            truncated,
             maximum: limit,
         })
+    }
+
+    /// Behind the place that a page named, or the upload with the id.
+    async fn after_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        marker: UploadId,
+    ) -> Result<ListFrom, ServiceError> {
+        if let Some(seq) = marked(marker) {
+            return Ok(ListFrom::AfterUpload(key.to_vec(), seq));
+        }
+        match self.inner.meta.upload(marker).await? {
+            Some(upload) if upload.bucket != bucket || upload.key.as_bytes() != key => {
+                Err(invalid("upload-id-marker", &marker.to_string(), INVALID_UPLOAD_MARKER))
+            }
+            _ => Ok(ListFrom::AfterUploadId(key.to_vec(), marker)),
+        }
     }
 }
 

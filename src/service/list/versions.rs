@@ -3,7 +3,7 @@
 use super::super::names::invalid;
 use super::super::tokens::text;
 use super::super::{Action, Caller, ObjectService, ServiceError};
-use super::{after_marker, delimiter, page_size};
+use super::{PageLimit, after_marker, delimiter};
 use crate::meta::{ListFrom, ListQuery, ListedVersion, VersionEntry};
 use crate::types::{AccountId, BucketName, VersionId};
 
@@ -41,7 +41,7 @@ impl ObjectService {
         request: ListVersionsRequest,
     ) -> Result<VersionsPage, ServiceError> {
         let home = self.inner.allowed(caller, Action::ListBucketVersions, bucket).await?;
-        let limit = page_size("max-keys", request.maximum)?;
+        let limit = PageLimit::KEYS.of(request.maximum)?;
         let delimiter = delimiter(request.delimiter.as_deref());
         let key_marker = request.key_marker.unwrap_or_default();
         let mut from = after_marker(&request.prefix, delimiter.as_deref(), &key_marker);

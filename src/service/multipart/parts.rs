@@ -1,6 +1,6 @@
 //! Listing an upload's parts.
 
-use super::super::list::page_size;
+use super::super::list::PageLimit;
 use super::super::names::invalid;
 use super::super::{Action, Caller, ObjectService, ServiceError};
 use crate::types::{
@@ -21,8 +21,9 @@ pub struct PartsPage {
     /// Who owns the bucket, and so what is in it. `None`: the root user.
     pub owner: Option<AccountId>,
     pub parts: Vec<ListedPart>,
-    /// `None`: this was the last page.
+    /// The page's last part.
     pub next_marker: Option<PartNumber>,
+    pub truncated: bool,
     pub maximum: usize,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     pub storage_class: Option<String>,
@@ -48,7 +49,7 @@ impl ObjectService {
         request: &ListPartsRequest,
     ) -> Result<PartsPage, ServiceError> {
         let home = self.inner.allowed_object(caller, Action::ListMultipartUploadParts, (bucket, key)).await?;
-        let maximum = page_size("max-parts", request.maximum)?;
+        let maximum = PageLimit::PARTS.of(request.maximum)?;
         let after = match request.marker {
             None | Some(0) => None,
             Some(number) if number < 0 => {
@@ -62,9 +63,9 @@ impl ObjectService {
             0 => Vec::new(),
             _ => self.inner.meta.parts(request.upload, after, maximum + 1).await?,
         };
-        let more = found.len() > maximum;
+        let truncated = found.len() > maximum;
         found.truncate(maximum);
-        let next_marker = found.last().filter(|_| more).map(|p| p.number);
+        let next_marker = found.last().map(|p| p.number);
         let listed = |p: crate::meta::Part| ListedPart {
             number: p.number,
             size: p.size,
@@ -76,6 +77,7 @@ impl ObjectService {
             owner: home.owner,
             parts: found.into_iter().map(listed).collect(),
             next_marker,
+            truncated,
             maximum,
             checksum: upload.checksum,
             storage_class: upload.attributes.storage_class,

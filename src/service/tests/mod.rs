@@ -7,6 +7,7 @@ mod copy;
 mod delete;
 mod listing;
 mod multipart;
+mod paging;
 mod put;
 
 use super::checksums::digest_of;
