@@ -1,7 +1,7 @@
 //! The one place where the service's refusals become S3's codes, statuses and messages.
 
 use super::refusal::{Fields, Refusal};
-use crate::service::{InputError, ServiceError};
+use crate::service::{Feature, InputError, ServiceError};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode as Code};
 use std::borrow::Cow;
@@ -34,6 +34,10 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         | E::BucketAlreadyOwnedByYou { bucket }
         | E::BucketNotEmpty { bucket }
         | E::InvalidBucketState { bucket, .. } => vec![("BucketName", bucket.to_string())],
+        // Configurations with names are not looked for by the bucket's.
+        E::NotConfigured { bucket, feature } if *feature != Feature::Named => {
+            vec![("BucketName", bucket.to_string())]
+        }
         E::InvalidBucketName { name, .. } => vec![("BucketName", name.clone())],
         E::NoSuchKey { key, .. } | E::Deleted { key, .. } => vec![("Key", key.to_text().into_owned())],
         E::NoSuchVersion { key, version, .. } => {
@@ -61,6 +65,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         E::InvalidPart { upload, number } => {
             vec![("UploadId", upload.to_string()), ("PartNumber", number.get().to_string())]
         }
+        E::MissingAcl => vec![("MissingHeaderName", "x-amz-acl".to_owned())],
         E::InvalidPartOrder { upload } => vec![("UploadId", upload.to_string())],
         _ => Vec::new(),
     }
@@ -76,7 +81,6 @@ fn custom(code: &'static str) -> Code {
 
 fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
     use ServiceError as E;
-    let missing = |code, message: &'static str| (StatusCode::NOT_FOUND, code, message.into());
     match error {
         E::AccessDenied { .. } => (StatusCode::FORBIDDEN, Code::AccessDenied, "Access Denied".into()),
         E::Locked { .. } => (
@@ -84,14 +88,16 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             Code::AccessDenied,
             "Access Denied because object protected by object lock.".into(),
         ),
-        E::NoSuchBucket { .. } => missing(Code::NoSuchBucket, "The specified bucket does not exist"),
-        E::NoSuchKey { .. } | E::Deleted { .. } => {
-            missing(Code::NoSuchKey, "The specified key does not exist.")
-        }
-        E::NoSuchVersion { .. } => missing(Code::NoSuchVersion, "The specified version does not exist."),
-        E::NoSuchUpload { .. } => missing(
-            Code::NoSuchUpload,
-            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        E::NoSuchBucket { .. }
+        | E::NoSuchKey { .. }
+        | E::Deleted { .. }
+        | E::NoSuchVersion { .. }
+        | E::NoSuchUpload { .. } => not_found(&error),
+        E::NotConfigured { feature, .. } => not_configured(feature),
+        E::NotArchived => (
+            StatusCode::FORBIDDEN,
+            Code::InvalidObjectState,
+            "Restore is not allowed for the object's current storage class".into(),
         ),
         E::IsDeleteMarker { .. } => (
             StatusCode::METHOD_NOT_ALLOWED,
@@ -123,21 +129,7 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             format!("A header or option you provided implies functionality that is not implemented: {what}")
                 .into(),
         ),
-        E::Busy(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::SlowDown,
-            "The server is busy. Please reduce your request rate and try again.".into(),
-        ),
-        E::StorageFull => (
-            StatusCode::INSUFFICIENT_STORAGE,
-            custom("StorageFull"),
-            "The storage has no space left for this request.".into(),
-        ),
-        E::WritesRefused(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::ServiceUnavailable,
-            "Writes are refused until the operator has looked at the server; reads go on.".into(),
-        ),
+        E::Busy(_) | E::StorageFull | E::WritesRefused(_) => unavailable(&error),
         E::Input(error) => input(&error),
         E::Meta(_) | E::Body(_) | E::Internal(_) => {
             tracing::error!(%error, "a request failed");
@@ -148,6 +140,67 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             (StatusCode::BAD_REQUEST, code, message)
         }
     }
+}
+
+fn not_found(error: &ServiceError) -> (StatusCode, Code, Words) {
+    use ServiceError as E;
+    let (code, message) = match error {
+        E::NoSuchBucket { .. } => (Code::NoSuchBucket, "The specified bucket does not exist"),
+        E::NoSuchVersion { .. } => (Code::NoSuchVersion, "The specified version does not exist."),
+        E::NoSuchUpload { .. } => (
+            Code::NoSuchUpload,
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        ),
+        _ => (Code::NoSuchKey, "The specified key does not exist."),
+    };
+    (StatusCode::NOT_FOUND, code, message.into())
+}
+
+/// The server cannot do it now; the client did nothing wrong.
+fn unavailable(error: &ServiceError) -> (StatusCode, Code, Words) {
+    let (status, code, message) = match error {
+        ServiceError::StorageFull => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            custom("StorageFull"),
+            "The storage has no space left for this request.",
+        ),
+        ServiceError::WritesRefused(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::ServiceUnavailable,
+            "Writes are refused until the operator has looked at the server; reads go on.",
+        ),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::SlowDown,
+            "The server is busy. Please reduce your request rate and try again.",
+        ),
+    };
+    (status, code, message.into())
+}
+
+fn not_configured(feature: Feature) -> (StatusCode, Code, Words) {
+    let (code, message) = match feature {
+        Feature::Encryption => (
+            Code::ServerSideEncryptionConfigurationNotFoundError,
+            "The server side encryption configuration was not found",
+        ),
+        Feature::MetadataTable => {
+            (custom("MetadataConfigurationNotFound"), "The metadata configuration was not found")
+        }
+        Feature::Named => (custom("NoSuchConfiguration"), "The specified configuration does not exist."),
+        Feature::Policy => (Code::NoSuchBucketPolicy, "The bucket policy does not exist"),
+        Feature::PublicAccessBlock => (
+            custom("NoSuchPublicAccessBlockConfiguration"),
+            "The public access block configuration was not found",
+        ),
+        Feature::Replication => {
+            (Code::ReplicationConfigurationNotFoundError, "The replication configuration was not found")
+        }
+        Feature::Website => {
+            (Code::NoSuchWebsiteConfiguration, "The specified bucket does not have a website configuration")
+        }
+    };
+    (StatusCode::NOT_FOUND, code, message.into())
 }
 
 /// What went wrong stands in the log, never in the answer.
@@ -223,12 +276,19 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
             Code::InvalidPartOrder,
             "The list of parts was not in ascending order. Parts must be ordered by part number.".into(),
         ),
-        E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } => (
+        E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } | E::MalformedDocument => (
             Code::MalformedXML,
             "The XML you provided was not well-formed or did not validate against our published schema".into(),
         ),
         E::InvalidArgument { name: "Content-MD5", reason, .. } => (Code::InvalidDigest, (*reason).into()),
         E::InvalidArgument { reason, .. } => (Code::InvalidArgument, (*reason).into()),
+        E::AclNotSupported => {
+            (custom("AccessControlListNotSupported"), "The bucket does not allow ACLs".into())
+        }
+        E::MissingAcl => {
+            (Code::MissingSecurityHeader, "Your request was missing a required header".into())
+        }
+        E::MissingDocument => (Code::MissingRequestBodyError, "Request Body is empty".into()),
         E::InvalidStorageClass { .. } => {
             (Code::InvalidStorageClass, "The storage class you specified is not valid".into())
         }

@@ -6,7 +6,9 @@ use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, rea
 use super::convert::sent_checksums;
 use super::error::refusal_of;
 use super::finish::{Noted, finish, refused, request_id};
+use super::methods::check_method;
 use super::ops::Operations;
+use super::parameters::check_parameters;
 use super::query::Query;
 use super::refusal::{Fields, Refusal, refuse};
 use super::rewrite::{hoist, rewrite};
@@ -114,6 +116,8 @@ impl S3Gateway {
         let verified = self.authenticator.check(&head, &query, host.as_deref(), self.now())?;
         hoist(&mut query, &mut head.headers)?;
         let address = Address::of(&head.uri, host.as_deref(), &self.domains).map_err(|_| invalid())?;
+        check_method(&head, &address, &query)?;
+        check_parameters(&query)?;
         check_headers(&head, &self.owner)?;
         let shape = Shape::of(&head, &address, &query);
         let Verified { principal, payload } = verified;

@@ -15,7 +15,9 @@ mod finish;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod methods;
 mod ops;
+mod parameters;
 mod query;
 mod refusal;
 mod rewrite;

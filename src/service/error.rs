@@ -1,6 +1,6 @@
 //! Why an operation was refused or failed, in the words of the domain. The protocol's codes are another room's.
 
-use super::{Action, InputError, ObjectInfo};
+use super::{Action, Feature, InputError, ObjectInfo};
 use crate::engine::EngineError;
 use crate::meta::MetaError;
 use crate::types::{BucketName, ChecksumAlgorithm, ObjectKey, PartNumber, UnixMillis, UploadId, VersionId};
@@ -26,6 +26,9 @@ pub enum ServiceError {
     #[error("the location {location:?} is not this store's region")]
     WrongLocation { location: String },
 
+    #[error("the bucket {bucket} has no {feature:?} configuration")]
+    NotConfigured { bucket: BucketName, feature: Feature },
+
     #[error("the key does not exist")]
     NoSuchKey { bucket: BucketName, key: ObjectKey },
     #[error("the version does not exist")]
@@ -41,6 +44,9 @@ pub enum ServiceError {
     /// A retention or a legal hold keeps the version.
     #[error("object lock protects the version")]
     Locked { key: ObjectKey },
+    /// There is nothing to restore: the object can be read.
+    #[error("the object is not in an archive")]
+    NotArchived,
     #[error("the upload {upload} does not exist")]
     NoSuchUpload { upload: String },
 
@@ -88,6 +94,15 @@ pub enum ServiceError {
     #[error("the announced trailer with the {} did not come", .algorithm.name())]
     MissingTrailer { algorithm: ChecksumAlgorithm },
 
+    /// An ACL that gives somebody else something, where objects have no ACLs.
+    #[error("the bucket does not allow ACLs")]
+    AclNotSupported,
+    #[error("no ACL is given")]
+    MissingAcl,
+    #[error("the document is not one of its kind")]
+    MalformedDocument,
+    #[error("a document is required")]
+    MissingDocument,
     #[error("{name}: {reason}")]
     InvalidArgument { name: &'static str, value: String, reason: &'static str },
     #[error("{reason}")]

@@ -12,5 +12,6 @@ mod kill;
 mod noise;
 mod s3_answers;
 mod s3_bodies;
+mod s3_operations;
 mod s3_requests;
 mod support;
