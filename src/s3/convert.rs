@@ -195,8 +195,8 @@ fn decode_md5(text: Option<&str>) -> Result<Option<[u8; 16]>, ServiceError> {
     let decoded = base64::engine::general_purpose::STANDARD.decode(text).ok();
     decoded.and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or(ServiceError::InvalidArgument {
         name: "Content-MD5",
-        value: String::new(),
-        reason: "The Content-MD5 you specified is not valid.",
+        value: text.chars().take(256).collect(),
+        reason: "The Content-MD5 you specified was invalid.",
     })
 }
 
@@ -263,9 +263,9 @@ impl Names {
         match asked.map(dto::EncodingType::as_str) {
             None => Ok(Self { encoded: false }),
             Some(dto::EncodingType::URL) => Ok(Self { encoded: true }),
-            Some(_) => Err(ServiceError::InvalidArgument {
+            Some(unknown) => Err(ServiceError::InvalidArgument {
                 name: "encoding-type",
-                value: String::new(),
+                value: unknown.chars().take(256).collect(),
                 reason: "Invalid Encoding Method specified in Request",
             }),
         }

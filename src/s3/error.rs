@@ -43,28 +43,39 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         E::NoSuchVersion { key, version, .. } => {
             vec![("Key", key.to_text().into_owned()), ("VersionId", version.to_string())]
         }
-        E::IsDeleteMarker { .. } => {
-            vec![("Method", "GET".to_owned()), ("ResourceType", "DeleteMarker".to_owned())]
-        }
+        E::IsDeleteMarker { .. } => vec![("ResourceType", "DeleteMarker".to_owned())],
         E::NoSuchUpload { upload } => vec![("UploadId", upload.clone())],
         E::PreconditionFailed { condition } => vec![("Condition", (*condition).to_owned())],
-        E::InvalidRange { size } => vec![("ActualObjectSize", size.to_string())],
+        E::InvalidRange { size, requested } => {
+            vec![("RangeRequested", requested.to_string()), ("ActualObjectSize", size.to_string())]
+        }
+        E::NoSuchPart { requested, parts } => {
+            vec![("PartNumberRequested", requested.get().to_string()), ("ActualPartCount", parts.to_string())]
+        }
         E::KeyTooLong { length, maximum } => sizes(*length as u64, *maximum as u64),
         E::MetadataTooLarge { size, maximum } => sizes(*size as u64, *maximum as u64),
         E::EntityTooLarge { size, maximum } => {
             vec![("ProposedSize", size.to_string()), ("MaxSizeAllowed", maximum.to_string())]
         }
-        E::EntityTooSmall { number, size, minimum } => vec![
+        E::EntityTooSmall { number, etag, size, minimum } => vec![
             ("ProposedSize", size.to_string()),
             ("MinSizeAllowed", minimum.to_string()),
             ("PartNumber", number.get().to_string()),
+            ("ETag", etag.to_string()),
         ],
+        E::ContentMd5Mismatch { expected, computed } => {
+            vec![("ExpectedDigest", expected.clone()), ("CalculatedDigest", computed.clone())]
+        }
+        E::InvalidStorageClass { class } => vec![("StorageClassRequested", class.clone())],
+        E::InvalidArgument { name: "Content-MD5", value, .. } => vec![("Content-MD5", value.clone())],
         E::InvalidArgument { name, value, .. } => {
             vec![("ArgumentName", (*name).to_owned()), ("ArgumentValue", value.clone())]
         }
-        E::InvalidPart { upload, number } => {
-            vec![("UploadId", upload.to_string()), ("PartNumber", number.get().to_string())]
-        }
+        E::InvalidPart { upload, number, etag } => vec![
+            ("UploadId", upload.to_string()),
+            ("PartNumber", number.get().to_string()),
+            ("ETag", etag.map_or_else(String::new, |etag| etag.to_string())),
+        ],
         E::MissingAcl => vec![("MissingHeaderName", "x-amz-acl".to_owned())],
         E::InvalidPartOrder { upload } => vec![("UploadId", upload.to_string())],
         _ => Vec::new(),
@@ -229,9 +240,9 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
     let text = error.to_string();
     match error {
         E::InvalidBucketName { .. } => (Code::InvalidBucketName, "The specified bucket is not valid.".into()),
-        E::WrongLocation { .. } => (
+        E::WrongLocation { location } => (
             Code::IllegalLocationConstraintException,
-            "The location constraint is not that of this server's region.".into(),
+            format!("The {location} location constraint is incompatible for the region specific endpoint this request was sent to.").into(),
         ),
         E::NoObjectLock { .. } => {
             (Code::InvalidRequest, "Bucket is missing Object Lock Configuration".into())
@@ -248,26 +259,12 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
             Code::EntityTooSmall,
             "Your proposed upload is smaller than the minimum allowed size".into(),
         ),
-        E::IncompleteBody { .. } => (
-            Code::IncompleteBody,
-            "You did not provide the number of bytes specified by the Content-Length HTTP header".into(),
-        ),
-        E::ContentMd5Mismatch { .. } => {
-            (Code::BadDigest, "The Content-MD5 you specified did not match what we received.".into())
-        }
-        E::ContentSha256Mismatch => (
-            custom("XAmzContentSHA256Mismatch"),
-            "The provided 'x-amz-content-sha256' header does not match what was computed.".into(),
-        ),
-        E::ChecksumMismatch { algorithm, .. } => (
-            Code::BadDigest,
-            format!("The {} you specified did not match the calculated checksum.", algorithm.name()).into(),
-        ),
-        E::InvalidChecksum { algorithm } => (
-            Code::InvalidRequest,
-            format!("Value for x-amz-checksum-{} header is invalid.", algorithm.name().to_ascii_lowercase()).into(),
-        ),
-        E::MissingTrailer { .. } => (custom("MalformedTrailerError"), text.into()),
+        E::IncompleteBody { .. }
+        | E::ContentMd5Mismatch { .. }
+        | E::ContentSha256Mismatch
+        | E::ChecksumMismatch { .. }
+        | E::InvalidChecksum { .. }
+        | E::MissingTrailer { .. } => wrong_body(error),
         E::InvalidPart { .. } => (
             Code::InvalidPart,
             "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.".into(),
@@ -288,11 +285,43 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
         E::MissingAcl => {
             (Code::MissingSecurityHeader, "Your request was missing a required header".into())
         }
+        E::MissingVersioningStatus => (
+            custom("IllegalVersioningConfigurationException"),
+            "The Versioning element must be specified".into(),
+        ),
         E::MissingDocument => (Code::MissingRequestBodyError, "Request Body is empty".into()),
         E::InvalidStorageClass { .. } => {
             (Code::InvalidStorageClass, "The storage class you specified is not valid".into())
         }
         _ => (Code::InvalidRequest, text.into()),
+    }
+}
+
+/// The body is not what the head says.
+fn wrong_body(error: &ServiceError) -> (Code, Words) {
+    use ServiceError as E;
+    match error {
+        E::IncompleteBody { .. } => (
+            Code::IncompleteBody,
+            "You did not provide the number of bytes specified by the Content-Length HTTP header".into(),
+        ),
+        E::ContentMd5Mismatch { .. } => {
+            (Code::BadDigest, "The Content-MD5 you specified did not match what we received.".into())
+        }
+        E::ContentSha256Mismatch => (
+            custom("XAmzContentSHA256Mismatch"),
+            "The provided 'x-amz-content-sha256' header does not match what was computed.".into(),
+        ),
+        E::ChecksumMismatch { algorithm, .. } => (
+            Code::BadDigest,
+            format!("The {} you specified did not match the calculated checksum.", algorithm.name()).into(),
+        ),
+        E::InvalidChecksum { algorithm } => (
+            Code::InvalidRequest,
+            format!("Value for x-amz-checksum-{} header is invalid.", algorithm.name().to_ascii_lowercase())
+                .into(),
+        ),
+        other => (custom("MalformedTrailerError"), other.to_string().into()),
     }
 }
 
@@ -351,7 +380,7 @@ fn headers(error: &ServiceError) -> HeaderMap {
                 add("cache-control", value.clone());
             }
         }
-        ServiceError::InvalidRange { size } => add("content-range", format!("bytes */{size}")),
+        ServiceError::InvalidRange { size, .. } => add("content-range", format!("bytes */{size}")),
         ServiceError::Busy(_) => add("retry-after", "1".into()),
         _ => {}
     }

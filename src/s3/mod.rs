@@ -24,7 +24,9 @@ mod rewrite;
 mod rules;
 mod settings;
 mod stream;
+mod unreadable;
 
 pub use credentials::Credentials;
 pub use gateway::{BoxError, ResponseBody, S3Gateway, S3SetupError};
 pub use settings::S3Settings;
+pub use unreadable::Unreadable;

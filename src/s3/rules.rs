@@ -159,7 +159,7 @@ pub(super) fn check_headers(head: &Parts, owner: &str) -> Result<(), Refusal> {
         if let Some((_, what)) = REFUSED.iter().find(|(start, _)| name.starts_with(start))
             && name != "x-amz-tagging-directive"
         {
-            return Err(not_implemented(what));
+            return Err(not_implemented(what).with("Header", name));
         }
     }
     check_checksums(headers)?;

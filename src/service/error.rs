@@ -3,7 +3,9 @@
 use super::{Action, Feature, InputError, ObjectInfo};
 use crate::engine::EngineError;
 use crate::meta::MetaError;
-use crate::types::{BucketName, ChecksumAlgorithm, ObjectKey, PartNumber, UnixMillis, UploadId, VersionId};
+use crate::types::{
+    BucketName, ByteRange, ChecksumAlgorithm, ETag, ObjectKey, PartNumber, UnixMillis, UploadId, VersionId,
+};
 
 /// Every refusal and failure of this room.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +59,7 @@ pub enum ServiceError {
     #[error("not modified")]
     NotModified { info: Box<ObjectInfo> },
     #[error("the range is outside the {size} bytes")]
-    InvalidRange { size: u64 },
+    InvalidRange { size: u64, requested: ByteRange },
     #[error("the object has no part {}; it has {parts}", .requested.get())]
     NoSuchPart { requested: PartNumber, parts: u16 },
 
@@ -70,7 +72,7 @@ pub enum ServiceError {
     #[error("{size} bytes are more than the {maximum} allowed")]
     EntityTooLarge { size: u64, maximum: u64 },
     #[error("part {} has {size} bytes, less than the {minimum} required", .number.get())]
-    EntityTooSmall { number: PartNumber, size: u64, minimum: u64 },
+    EntityTooSmall { number: PartNumber, etag: ETag, size: u64, minimum: u64 },
     #[error("{count} keys in one request are more than the {maximum} allowed")]
     TooManyKeys { count: usize, maximum: usize },
     #[error("{count} parts are more than the {maximum} allowed")]
@@ -101,6 +103,8 @@ pub enum ServiceError {
     MissingAcl,
     #[error("the document is not one of its kind")]
     MalformedDocument,
+    #[error("the versioning status is missing")]
+    MissingVersioningStatus,
     #[error("a document is required")]
     MissingDocument,
     #[error("{name}: {reason}")]
@@ -112,7 +116,7 @@ pub enum ServiceError {
 
     /// A part named for completion is missing, or its `ETag` or checksum is another.
     #[error("part {} of upload {upload} is not the one named", .number.get())]
-    InvalidPart { upload: UploadId, number: PartNumber },
+    InvalidPart { upload: UploadId, number: PartNumber, etag: Option<ETag> },
     #[error("the parts are not in ascending order")]
     InvalidPartOrder { upload: UploadId },
     #[error("no part is named")]

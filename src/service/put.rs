@@ -60,6 +60,7 @@ impl ObjectService {
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
         let home = self.inner.bucket(bucket).await?;
+        self.inner.foresee(home.id, target, &condition).await?;
 
         let PutRequest { attributes, body, size, content_md5, content_sha256, checksum, .. } = request;
         let stored = checksum.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);

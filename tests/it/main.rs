@@ -12,6 +12,8 @@ mod kill;
 mod noise;
 mod s3_answers;
 mod s3_bodies;
+mod s3_continue;
+mod s3_errors;
 mod s3_operations;
 mod s3_requests;
 mod support;

@@ -2,8 +2,6 @@
 
 use super::support::sediment::{Sediment, exchange};
 use super::support::wire::{Answer, Request, Wire, request};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -87,8 +85,7 @@ impl Sample {
         if self.body.is_empty() {
             return request;
         }
-        let hash = BASE64.encode(Md5::digest(&self.body));
-        request.header("content-md5", &hash).body(self.body.as_str())
+        request.body(self.body.as_str()).with_md5()
     }
 }
 

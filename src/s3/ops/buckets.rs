@@ -107,13 +107,8 @@ impl Operations {
         let versioning = match asked.status.as_ref().map(dto::BucketVersioningStatus::as_str) {
             Some(dto::BucketVersioningStatus::ENABLED) => Versioning::Enabled,
             Some(dto::BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,
-            _ => {
-                return Err(ServiceError::InvalidArgument {
-                    name: "Status",
-                    value: String::new(),
-                    reason: "The versioning status must be Enabled or Suspended",
-                });
-            }
+            None => return Err(ServiceError::MissingVersioningStatus),
+            Some(_) => return Err(ServiceError::MalformedDocument),
         };
         self.service.set_versioning(&caller(&request), &name, versioning).await?;
         Ok(S3Response::new(dto::PutBucketVersioningOutput {}))

@@ -261,7 +261,7 @@ fn copy_range(asked: Option<&str>) -> Result<ByteRange, ServiceError> {
     let span = span.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     span.map(|(first, last)| ByteRange::Span { first, last }).ok_or(ServiceError::InvalidArgument {
         name: "x-amz-copy-source-range",
-        value: String::new(),
+        value: asked.chars().take(256).collect(),
         reason: "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy",
     })
 }
