@@ -11,8 +11,8 @@ use super::store::Store;
 use super::{metrics, private_file, stats};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings, account_keys};
-use crate::http::{Handler, HttpServer, ResponseBody};
-use crate::s3::{Credentials, S3Gateway};
+use crate::http::{Handler, HttpServer, Refuser, ResponseBody, Unreadable};
+use crate::s3::{self, Credentials, S3Gateway};
 use crate::service::ObjectService;
 use crate::sys::{OsRandom, SystemClock};
 use http_body_util::BodyExt;
@@ -86,7 +86,8 @@ impl Server {
         let background = Background::start(&store, &disk, &settings, &health);
         let operations = StoreOperations::new(Arc::clone(&store), background.token());
         let _ = api.operations.set(Arc::new(operations));
-        let s3 = serve("s3", s3_listener, &settings, handler)?;
+        let s3 = HttpServer::start_with("s3", s3_listener, settings.http.clone(), handler)
+            .map_err(|error| AppError::failure("cannot listen", error))?;
         let server = Self {
             s3,
             admin,
@@ -241,7 +242,7 @@ async fn open(
     settings: &Settings,
     keys: Credentials,
     health: &Health,
-) -> Result<(Arc<Store>, Arc<Disk>, Handler), AppError> {
+) -> Result<(Arc<Store>, Arc<Disk>, (Handler, Refuser)), AppError> {
     let progress = Arc::new(|done: u64, total: u64| {
         tracing::info!(done, total, "bringing the chunk index up to date");
     });
@@ -272,11 +273,24 @@ async fn open(
     Ok((store, disk, handler))
 }
 
-fn s3_handler(service: ObjectService, keys: Credentials, settings: &Settings) -> Result<Handler, AppError> {
+fn s3_handler(
+    service: ObjectService,
+    keys: Credentials,
+    settings: &Settings,
+) -> Result<(Handler, Refuser), AppError> {
     let gateway = S3Gateway::new(service, &settings.s3, keys, Arc::new(OsRandom), Arc::new(SystemClock))
         .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?;
-    Ok(Arc::new(move |request| {
+    let (refusing, maximum_bytes) = (gateway.clone(), settings.http.max_header_bytes);
+    let handler: Handler = Arc::new(move |request| {
         let gateway = gateway.clone();
         Box::pin(async move { gateway.handle(request).await })
-    }))
+    });
+    let refuser: Refuser = Arc::new(move |why| {
+        refusing.unreadable(match why {
+            Unreadable::Malformed => s3::Unreadable::Malformed,
+            Unreadable::HeadTooLarge => s3::Unreadable::HeadTooLarge { maximum_bytes },
+            Unreadable::Connect => s3::Unreadable::Connect,
+        })
+    });
+    Ok((handler, refuser))
 }

@@ -18,6 +18,8 @@ pub(super) struct Activity {
     /// When the present head's first byte came, plus one; zero outside of heads.
     head_since: AtomicU64,
     flushed: AtomicBool,
+    /// A response, or its end, was given to hyper and may still be in its buffer.
+    handed_over: AtomicBool,
     interim_wanted: AtomicBool,
 }
 
@@ -40,6 +42,7 @@ impl Activity {
             last_event: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             flushed: AtomicBool::new(true),
+            handed_over: AtomicBool::new(false),
             interim_wanted: AtomicBool::new(false),
         }
     }
@@ -64,6 +67,7 @@ impl Activity {
     pub(super) fn handler_ended(&self) {
         self.last_event.store(self.now(), SeqCst);
         self.open_handlers.fetch_sub(1, SeqCst);
+        self.handed_over.store(true, SeqCst);
     }
 
     pub(super) fn response_moved(&self) {
@@ -72,6 +76,7 @@ impl Activity {
 
     pub(super) fn request_ended(&self) {
         self.last_event.store(self.now(), SeqCst);
+        self.handed_over.store(true, SeqCst);
         self.open_requests.fetch_sub(1, SeqCst);
     }
 
@@ -81,6 +86,12 @@ impl Activity {
 
     pub(super) fn flushed(&self) {
         self.flushed.store(true, SeqCst);
+        self.handed_over.store(false, SeqCst);
+    }
+
+    /// Whether every answer that was given has left: what is written now is of hyper's own making.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.open_requests.load(SeqCst) == 0 && !self.handed_over.load(SeqCst)
     }
 
     /// Asks for a `100 Continue` in front of the next bytes written. Only while everything before has left:

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
@@ -42,12 +43,19 @@ pub struct RequestBody {
     waited: Duration,
     received_bytes: u64,
     is_http2: bool,
+    asked: Arc<AtomicBool>,
 }
 
 impl RequestBody {
-    pub(super) const fn new(incoming: Incoming, pace: Pace, is_http2: bool) -> Self {
+    pub(super) fn new(incoming: Incoming, pace: Pace, is_http2: bool) -> Self {
         let (timer, waiting_since, waited) = (None, None, Duration::ZERO);
-        Self { incoming, pace, timer, waiting_since, waited, received_bytes: 0, is_http2 }
+        let asked = Arc::new(AtomicBool::new(false));
+        Self { incoming, pace, timer, waiting_since, waited, received_bytes: 0, is_http2, asked }
+    }
+
+    /// Whether anybody has asked for the body yet; a client that waits to be told has been told then.
+    pub(super) fn asked(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.asked)
     }
 }
 
@@ -60,6 +68,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = &mut *self;
+        this.asked.store(true, Ordering::Release);
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
             this.waited += this.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);

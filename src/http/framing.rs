@@ -106,6 +106,11 @@ impl Framing {
         }
     }
 
+    /// Whether a head has used up all that it may have.
+    pub(super) const fn is_head_full(&self) -> bool {
+        self.head_bytes_left == 0
+    }
+
     /// # Errors
     /// At the first byte that breaks the rules; nothing behind it was looked at.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(), Violation> {

@@ -10,6 +10,7 @@ mod pace;
 mod server;
 mod settings;
 mod stream;
+mod unreadable;
 
 #[doc(hidden)]
 pub mod fuzzing {
@@ -26,3 +27,4 @@ pub mod fuzzing {
 pub use body::{BoxError, RequestBody, RequestBodyError, ResponseBody};
 pub use server::{Handler, HttpServer, full};
 pub use settings::HttpSettings;
+pub use unreadable::{Refuser, Unreadable};

@@ -4,9 +4,10 @@ use super::activity::{Activity, Verdict};
 use super::body::{OpenRequest, RequestBody, ResponseBody, WatchedBody};
 use super::settings::HttpSettings;
 use super::stream::GuardedStream;
+use super::unreadable::{Refuser, Unreadable, plain};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
@@ -16,6 +17,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
@@ -42,6 +44,7 @@ struct Shared {
     builder: Builder<TokioExecutor>,
     settings: HttpSettings,
     handler: Handler,
+    refuser: Refuser,
     /// The listener's name in metrics.
     name: &'static str,
     connections: Arc<Semaphore>,
@@ -70,6 +73,19 @@ impl HttpServer {
         settings: HttpSettings,
         handler: Handler,
     ) -> io::Result<Self> {
+        Self::start_with(name, listener, settings, (handler, plain()))
+    }
+
+    /// As [`Self::start`], with words of its own for what is no request.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start_with(
+        name: &'static str,
+        listener: TcpListener,
+        settings: HttpSettings,
+        (handler, refuser): (Handler, Refuser),
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let shared = Arc::new(Shared {
@@ -80,6 +96,7 @@ impl HttpServer {
             )),
             settings,
             handler,
+            refuser,
             name,
             pressure: Notify::new(),
             stop: stop.clone(),
@@ -151,7 +168,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 let _ = tcp.set_nodelay(true);
                 let http2 = Arc::clone(&shared.http2_connections);
                 let max_head = shared.settings.max_header_bytes;
-                let stream = GuardedStream::new(tcp, Arc::clone(&activity), permit, http2, max_head);
+                let refuser = Arc::clone(&shared.refuser);
+                let activity_of_stream = Arc::clone(&activity);
+                let stream = GuardedStream::new(tcp, activity_of_stream, permit, http2, max_head, refuser);
                 shared.tasks.spawn(serve(stream, peer, activity, Arc::clone(&shared)));
             }
             Err(error) => {
@@ -236,20 +255,25 @@ async fn answer(
     let mut open = OpenRequest::new(Arc::clone(&activity));
     if request.method() == Method::CONNECT {
         open.handled();
-        return Ok(Response::from_parts(
-            refused(),
-            WatchedBody::new(empty(), open, shared.settings.response_pace()),
-        ));
+        let mut response = (shared.refuser)(Unreadable::Connect).map(full);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace())));
     }
-    if waits_for_continue(&request) && request.body().size_hint().exact() == Some(0) {
-        // hyper says 100 Continue when the body is first read, and there is none to read; but botocore waits for
-        // it all the same, and would take the next response for it.
-        activity.want_interim();
-    }
+    let (waits, is_empty) = (waits_for_continue(&request), request.body().size_hint().exact() == Some(0));
     request.extensions_mut().insert(peer);
     let pace = shared.settings.body_pace();
     let is_http2 = request.version() == Version::HTTP_2;
-    let response = (shared.handler)(request.map(|body| RequestBody::new(body, pace, is_http2))).await;
+    let request = request.map(|body| RequestBody::new(body, pace, is_http2));
+    let asked = request.body().asked();
+    let mut response = (shared.handler)(request).await;
+    if waits && is_empty && response.status().is_success() {
+        // hyper says 100 Continue when the body is first read, and there is none to read; but botocore waits for
+        // it all the same, and would take the next response for it.
+        activity.want_interim();
+    } else if waits && !is_empty && !asked.load(Ordering::Acquire) {
+        // The body may come all the same or not: nobody could tell it from the next request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     open.handled();
     Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace())))
 }
@@ -257,16 +281,6 @@ async fn answer(
 fn waits_for_continue(request: &Request<Incoming>) -> bool {
     let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     request.version() == Version::HTTP_11 && request.headers().get(header::EXPECT).is_some_and(expects)
-}
-
-fn refused() -> http::response::Parts {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response.into_parts().0
-}
-
-fn empty() -> ResponseBody {
-    full(Bytes::new())
 }
 
 /// A body that is all there.

@@ -2,6 +2,8 @@
 
 use super::activity::Activity;
 use super::framing::{Framing, Phase};
+use super::unreadable::{Refuser, Unreadable, refusal_to};
+use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +21,6 @@ const LINGER_BYTES: usize = 8 << 20;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection's socket.
-#[derive(Debug)]
 pub(super) struct GuardedStream {
     /// Taken on drop only.
     tcp: Option<TcpStream>,
@@ -35,6 +36,11 @@ pub(super) struct GuardedStream {
     /// What is still to be read in place of a violation.
     refused: &'static [u8],
     interim: &'static [u8],
+    refuser: Refuser,
+    /// Why the rules were broken, once they were.
+    violated: Option<Unreadable>,
+    /// What is written in place of hyper's answer to what it cannot read. Empty once it has left.
+    own: Option<Bytes>,
 }
 
 impl GuardedStream {
@@ -44,6 +50,7 @@ impl GuardedStream {
         permit: OwnedSemaphorePermit,
         http2_permits: Arc<Semaphore>,
         max_head_bytes: u32,
+        refuser: Refuser,
     ) -> Self {
         Self {
             tcp: Some(tcp),
@@ -56,6 +63,9 @@ impl GuardedStream {
             peer_ended: false,
             refused: &[],
             interim: &[],
+            refuser,
+            violated: None,
+            own: None,
         }
     }
 
@@ -81,6 +91,8 @@ impl GuardedStream {
             Err(violation) => {
                 metrics::counter!("sediment_http_framing_violations_total").increment(1);
                 self.ended = true;
+                let is_full = self.framing.is_head_full();
+                self.violated = Some(if is_full { Unreadable::HeadTooLarge } else { Unreadable::Malformed });
                 self.refused = REFUSED;
                 violation.at
             }
@@ -91,6 +103,27 @@ impl GuardedStream {
         let (now, later) = self.refused.split_at(self.refused.len().min(buffer.remaining()));
         buffer.put_slice(now);
         self.refused = later;
+    }
+
+    /// hyper answers what it cannot read by itself, and says no more than a status. The first bytes of such an answer
+    /// are known by nobody else having any to write.
+    fn look_at(&mut self, answer: &[u8]) {
+        let is_own = self.framing.phase() != Phase::Http2 && self.activity.is_quiet();
+        if self.own.is_none() && is_own && Unreadable::is_answered_by(answer) {
+            let why = self.violated.unwrap_or_else(|| Unreadable::of_answer(answer));
+            self.own = Some(refusal_to(&(self.refuser)(why)));
+        }
+    }
+
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(own) = self.own.clone().filter(|own| !own.is_empty()) {
+            let written = ready!(self.tcp()?.poll_write(cx, &own))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.own = Some(own.slice(written..));
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,7 +170,11 @@ impl AsyncRead for GuardedStream {
 impl AsyncWrite for GuardedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        self.look_at(bytes);
         self.activity.wrote();
+        if self.own.is_some() {
+            return Poll::Ready(ready!(self.poll_own(cx)).map(|()| bytes.len()));
+        }
         self.tcp()?.poll_write(cx, bytes)
     }
 
@@ -147,7 +184,12 @@ impl AsyncWrite for GuardedStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        self.look_at(slices.first().map_or(&[], |slice| slice));
         self.activity.wrote();
+        if self.own.is_some() {
+            let length = slices.iter().map(|slice| slice.len()).sum();
+            return Poll::Ready(ready!(self.poll_own(cx)).map(|()| length));
+        }
         self.tcp()?.poll_write_vectored(cx, slices)
     }
 

@@ -143,7 +143,10 @@ pub enum WriteCondition {
 
 impl WriteCondition {
     /// `current`: the ETag of the key's current version, `None` without one or with a delete marker.
-    pub(super) fn check(&self, current: Option<ETag>) -> Result<(), CommitError> {
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `ConditionFailed`.
+    pub fn check(&self, current: Option<ETag>) -> Result<(), CommitError> {
         match (self, current) {
             (Self::None, _) | (Self::IfAbsent, None) | (Self::IfExists, Some(_)) => Ok(()),
             (Self::IfExists | Self::IfMatch(_), None) => Err(CommitError::NoSuchKey),

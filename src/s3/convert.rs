@@ -213,8 +213,8 @@ fn decode_md5(text: Option<&str>) -> Result<Option<[u8; 16]>, ServiceError> {
     let decoded = base64::engine::general_purpose::STANDARD.decode(text).ok();
     decoded.and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or(ServiceError::InvalidArgument {
         name: "Content-MD5",
-        value: String::new(),
-        reason: "The Content-MD5 you specified is not valid.",
+        value: text.chars().take(256).collect(),
+        reason: "The Content-MD5 you specified was invalid.",
     })
 }
 

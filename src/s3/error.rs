@@ -1,7 +1,7 @@
 //! The one place where the service's refusals become S3's codes, statuses and messages.
 
 use super::refusal::{Fields, Refusal};
-use crate::service::{InputError, ServiceError};
+use crate::service::{Feature, InputError, ServiceError};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode as Code};
 use std::borrow::Cow;
@@ -35,33 +35,49 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         | E::BucketAlreadyExists { bucket }
         | E::BucketNotEmpty { bucket }
         | E::InvalidBucketState { bucket, .. } => vec![("BucketName", bucket.to_string())],
+        // Configurations with names are not looked for by the bucket's.
+        E::NotConfigured { bucket, feature } if *feature != Feature::Named => {
+            vec![("BucketName", bucket.to_string())]
+        }
         E::InvalidBucketName { name, .. } => vec![("BucketName", name.clone())],
         E::NoSuchKey { key, .. } | E::Deleted { key, .. } => vec![("Key", key.to_text().into_owned())],
         E::NoSuchVersion { key, version, .. } => {
             vec![("Key", key.to_text().into_owned()), ("VersionId", version.to_string())]
         }
-        E::IsDeleteMarker { .. } => {
-            vec![("Method", "GET".to_owned()), ("ResourceType", "DeleteMarker".to_owned())]
-        }
+        E::IsDeleteMarker { .. } => vec![("ResourceType", "DeleteMarker".to_owned())],
         E::NoSuchUpload { upload } => vec![("UploadId", upload.clone())],
         E::PreconditionFailed { condition } => vec![("Condition", (*condition).to_owned())],
-        E::InvalidRange { size } => vec![("ActualObjectSize", size.to_string())],
+        E::InvalidRange { size, requested } => {
+            vec![("RangeRequested", requested.to_string()), ("ActualObjectSize", size.to_string())]
+        }
+        E::NoSuchPart { requested, parts } => {
+            vec![("PartNumberRequested", requested.get().to_string()), ("ActualPartCount", parts.to_string())]
+        }
         E::KeyTooLong { length, maximum } => sizes(*length as u64, *maximum as u64),
         E::MetadataTooLarge { size, maximum } => sizes(*size as u64, *maximum as u64),
         E::EntityTooLarge { size, maximum } => {
             vec![("ProposedSize", size.to_string()), ("MaxSizeAllowed", maximum.to_string())]
         }
-        E::EntityTooSmall { number, size, minimum } => vec![
+        E::EntityTooSmall { number, etag, size, minimum } => vec![
             ("ProposedSize", size.to_string()),
             ("MinSizeAllowed", minimum.to_string()),
             ("PartNumber", number.get().to_string()),
+            ("ETag", etag.to_string()),
         ],
+        E::ContentMd5Mismatch { expected, computed } => {
+            vec![("ExpectedDigest", expected.clone()), ("CalculatedDigest", computed.clone())]
+        }
+        E::InvalidStorageClass { class } => vec![("StorageClassRequested", class.clone())],
+        E::InvalidArgument { name: "Content-MD5", value, .. } => vec![("Content-MD5", value.clone())],
         E::InvalidArgument { name, value, .. } => {
             vec![("ArgumentName", (*name).to_owned()), ("ArgumentValue", value.clone())]
         }
-        E::InvalidPart { upload, number } => {
-            vec![("UploadId", upload.to_string()), ("PartNumber", number.get().to_string())]
-        }
+        E::InvalidPart { upload, number, etag } => vec![
+            ("UploadId", upload.to_string()),
+            ("PartNumber", number.get().to_string()),
+            ("ETag", etag.map_or_else(String::new, |etag| etag.to_string())),
+        ],
+        E::MissingAcl => vec![("MissingHeaderName", "x-amz-acl".to_owned())],
         E::InvalidPartOrder { upload } => vec![("UploadId", upload.to_string())],
         _ => Vec::new(),
     }
@@ -77,7 +93,6 @@ fn custom(code: &'static str) -> Code {
 
 fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
     use ServiceError as E;
-    let missing = |code, message: &'static str| (StatusCode::NOT_FOUND, code, message.into());
     match error {
         E::AccessDenied { .. } => (StatusCode::FORBIDDEN, Code::AccessDenied, "Access Denied".into()),
         E::Locked { .. } => (
@@ -85,14 +100,16 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             Code::AccessDenied,
             "Access Denied because object protected by object lock.".into(),
         ),
-        E::NoSuchBucket { .. } => missing(Code::NoSuchBucket, "The specified bucket does not exist"),
-        E::NoSuchKey { .. } | E::Deleted { .. } => {
-            missing(Code::NoSuchKey, "The specified key does not exist.")
-        }
-        E::NoSuchVersion { .. } => missing(Code::NoSuchVersion, "The specified version does not exist."),
-        E::NoSuchUpload { .. } => missing(
-            Code::NoSuchUpload,
-            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        E::NoSuchBucket { .. }
+        | E::NoSuchKey { .. }
+        | E::Deleted { .. }
+        | E::NoSuchVersion { .. }
+        | E::NoSuchUpload { .. } => not_found(&error),
+        E::NotConfigured { feature, .. } => not_configured(feature),
+        E::NotArchived => (
+            StatusCode::FORBIDDEN,
+            Code::InvalidObjectState,
+            "Restore is not allowed for the object's current storage class".into(),
         ),
         E::IsDeleteMarker { .. } => (
             StatusCode::METHOD_NOT_ALLOWED,
@@ -138,6 +155,20 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
     }
 }
 
+fn not_found(error: &ServiceError) -> (StatusCode, Code, Words) {
+    use ServiceError as E;
+    let (code, message) = match error {
+        E::NoSuchBucket { .. } => (Code::NoSuchBucket, "The specified bucket does not exist"),
+        E::NoSuchVersion { .. } => (Code::NoSuchVersion, "The specified version does not exist."),
+        E::NoSuchUpload { .. } => (
+            Code::NoSuchUpload,
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        ),
+        _ => (Code::NoSuchKey, "The specified key does not exist."),
+    };
+    (StatusCode::NOT_FOUND, code, message.into())
+}
+
 /// The server cannot do it now; the client did nothing wrong.
 fn unavailable(error: &ServiceError) -> (StatusCode, Code, Words) {
     let (status, code, message) = match error {
@@ -158,6 +189,31 @@ fn unavailable(error: &ServiceError) -> (StatusCode, Code, Words) {
         ),
     };
     (status, code, message.into())
+}
+
+fn not_configured(feature: Feature) -> (StatusCode, Code, Words) {
+    let (code, message) = match feature {
+        Feature::Encryption => (
+            Code::ServerSideEncryptionConfigurationNotFoundError,
+            "The server side encryption configuration was not found",
+        ),
+        Feature::MetadataTable => {
+            (custom("MetadataConfigurationNotFound"), "The metadata configuration was not found")
+        }
+        Feature::Named => (custom("NoSuchConfiguration"), "The specified configuration does not exist."),
+        Feature::Policy => (Code::NoSuchBucketPolicy, "The bucket policy does not exist"),
+        Feature::PublicAccessBlock => (
+            custom("NoSuchPublicAccessBlockConfiguration"),
+            "The public access block configuration was not found",
+        ),
+        Feature::Replication => {
+            (Code::ReplicationConfigurationNotFoundError, "The replication configuration was not found")
+        }
+        Feature::Website => {
+            (Code::NoSuchWebsiteConfiguration, "The specified bucket does not have a website configuration")
+        }
+    };
+    (StatusCode::NOT_FOUND, code, message.into())
 }
 
 /// What went wrong stands in the log, never in the answer.
@@ -190,9 +246,9 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
     let text = error.to_string();
     match error {
         E::InvalidBucketName { .. } => (Code::InvalidBucketName, "The specified bucket is not valid.".into()),
-        E::WrongLocation { .. } => (
+        E::WrongLocation { location } => (
             Code::IllegalLocationConstraintException,
-            "The location constraint is not that of this server's region.".into(),
+            format!("The {location} location constraint is incompatible for the region specific endpoint this request was sent to.").into(),
         ),
         E::NoObjectLock { .. } => {
             (Code::InvalidRequest, "Bucket is missing Object Lock Configuration".into())
@@ -209,6 +265,48 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
             Code::EntityTooSmall,
             "Your proposed upload is smaller than the minimum allowed size".into(),
         ),
+        E::IncompleteBody { .. }
+        | E::ContentMd5Mismatch { .. }
+        | E::ContentSha256Mismatch
+        | E::ChecksumMismatch { .. }
+        | E::InvalidChecksum { .. }
+        | E::MissingTrailer { .. } => wrong_body(error),
+        E::InvalidPart { .. } => (
+            Code::InvalidPart,
+            "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.".into(),
+        ),
+        E::InvalidPartOrder { .. } => (
+            Code::InvalidPartOrder,
+            "The list of parts was not in ascending order. Parts must be ordered by part number.".into(),
+        ),
+        E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } | E::MalformedDocument => (
+            Code::MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema".into(),
+        ),
+        E::InvalidArgument { name: "Content-MD5", reason, .. } => (Code::InvalidDigest, (*reason).into()),
+        E::InvalidArgument { reason, .. } => (Code::InvalidArgument, (*reason).into()),
+        E::AclNotSupported => {
+            (custom("AccessControlListNotSupported"), "The bucket does not allow ACLs".into())
+        }
+        E::MissingAcl => {
+            (Code::MissingSecurityHeader, "Your request was missing a required header".into())
+        }
+        E::MissingVersioningStatus => (
+            custom("IllegalVersioningConfigurationException"),
+            "The Versioning element must be specified".into(),
+        ),
+        E::MissingDocument => (Code::MissingRequestBodyError, "Request Body is empty".into()),
+        E::InvalidStorageClass { .. } => {
+            (Code::InvalidStorageClass, "The storage class you specified is not valid".into())
+        }
+        _ => (Code::InvalidRequest, text.into()),
+    }
+}
+
+/// The body is not what the head says.
+fn wrong_body(error: &ServiceError) -> (Code, Words) {
+    use ServiceError as E;
+    match error {
         E::IncompleteBody { .. } => (
             Code::IncompleteBody,
             "You did not provide the number of bytes specified by the Content-Length HTTP header".into(),
@@ -226,27 +324,10 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
         ),
         E::InvalidChecksum { algorithm } => (
             Code::InvalidRequest,
-            format!("Value for x-amz-checksum-{} header is invalid.", algorithm.name().to_ascii_lowercase()).into(),
+            format!("Value for x-amz-checksum-{} header is invalid.", algorithm.name().to_ascii_lowercase())
+                .into(),
         ),
-        E::MissingTrailer { .. } => (custom("MalformedTrailerError"), text.into()),
-        E::InvalidPart { .. } => (
-            Code::InvalidPart,
-            "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.".into(),
-        ),
-        E::InvalidPartOrder { .. } => (
-            Code::InvalidPartOrder,
-            "The list of parts was not in ascending order. Parts must be ordered by part number.".into(),
-        ),
-        E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } => (
-            Code::MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema".into(),
-        ),
-        E::InvalidArgument { name: "Content-MD5", reason, .. } => (Code::InvalidDigest, (*reason).into()),
-        E::InvalidArgument { reason, .. } => (Code::InvalidArgument, (*reason).into()),
-        E::InvalidStorageClass { .. } => {
-            (Code::InvalidStorageClass, "The storage class you specified is not valid".into())
-        }
-        _ => (Code::InvalidRequest, text.into()),
+        other => (custom("MalformedTrailerError"), other.to_string().into()),
     }
 }
 
@@ -305,7 +386,7 @@ fn headers(error: &ServiceError) -> HeaderMap {
                 add("cache-control", value.clone());
             }
         }
-        ServiceError::InvalidRange { size } => add("content-range", format!("bytes */{size}")),
+        ServiceError::InvalidRange { size, .. } => add("content-range", format!("bytes */{size}")),
         ServiceError::Busy(_) => add("retry-after", "1".into()),
         _ => {}
     }

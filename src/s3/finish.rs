@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 use s3s::Body;
 use std::sync::Arc;
 
+/// For what says nothing of its own.
+const RETRY_AFTER_SECONDS: &str = "5";
+
 /// What an error's document says besides its code and message; noted where the error is made.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Noted(Arc<Mutex<Fields>>);
@@ -51,6 +54,10 @@ pub(super) fn finish(
     }
     head.headers.insert("x-amz-id-2", HeaderValue::from_static("sediment"));
     head.headers.insert(header::SERVER, HeaderValue::from_static("Sediment"));
+    if head.status == StatusCode::SERVICE_UNAVAILABLE {
+        let soon = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+        head.headers.entry(header::RETRY_AFTER).or_insert(soon);
+    }
     let is_error = head.status.is_client_error() || head.status.is_server_error();
     let no_body = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
     if no_body && (is_error || head.status == StatusCode::NOT_MODIFIED) {
@@ -59,7 +66,7 @@ pub(super) fn finish(
         return Response::from_parts(head, Body::empty().map_err(Into::into).boxed_unsync());
     }
     if is_error && let Some(document) = body.take_bytes() {
-        let document = annotate(&document, &noted.0.lock(), id, resource);
+        let document = annotate(&document, &noted.0.lock(), id, (method, resource));
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         let body = Full::new(document).map_err(|never| match never {});
@@ -97,7 +104,7 @@ fn reference_controls(document: Bytes) -> Bytes {
     written.into()
 }
 
-fn annotate(document: &Bytes, fields: &Fields, id: &str, resource: &str) -> Bytes {
+fn annotate(document: &Bytes, fields: &Fields, id: &str, (method, resource): (&Method, &str)) -> Bytes {
     let Some(text) = std::str::from_utf8(document).ok().and_then(|text| text.strip_suffix("</Error>")) else {
         return document.clone();
     };
@@ -108,10 +115,16 @@ fn annotate(document: &Bytes, fields: &Fields, id: &str, resource: &str) -> Byte
     if !document.windows(9).any(|window| window == b"<Message>") {
         add("Message", default_message(document));
     }
+    let has = |name: &str| fields.iter().any(|(known, _)| *known == name);
+    if has("ResourceType") && !has("Method") {
+        add("Method", method.as_str());
+    }
     for (name, value) in fields {
         add(name, value);
     }
-    add("Resource", resource);
+    if !resource.is_empty() {
+        add("Resource", resource);
+    }
     add("RequestId", id);
     add("HostId", "sediment");
     text.push_str("</Error>");
@@ -133,7 +146,7 @@ fn default_message(document: &Bytes) -> &'static str {
             "The XML you provided was not well-formed or did not validate against our published schema",
         ),
         ("MethodNotAllowed", "The specified method is not allowed against this resource."),
-        ("MissingRequestBodyError", "Request body is empty."),
+        ("MissingRequestBodyError", "Request Body is empty"),
         ("MissingContentLength", "You must provide the Content-Length HTTP header."),
         (
             "IncompleteBody",
@@ -161,4 +174,26 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Noted, finish};
+    use http::{Method, Response, StatusCode};
+    use s3s::Body;
+
+    #[test]
+    fn who_is_sent_away_is_told_for_how_long() {
+        let retry_after = |told: Option<&str>| {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            if let Some(told) = told {
+                response.headers_mut().insert("retry-after", told.parse().unwrap());
+            }
+            let finished = finish(response, &Noted::default(), "0", &Method::GET, "/");
+            finished.headers()["retry-after"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(retry_after(None), "5");
+        assert_eq!(retry_after(Some("1")), "1");
+    }
 }

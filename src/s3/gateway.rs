@@ -4,20 +4,24 @@ use super::address::{Address, Domains, host};
 use super::auth::{Authenticator, Verified};
 use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, read_document};
 use super::convert::sent_checksums;
+use super::dates::http_date;
 use super::error::refusal_of;
 use super::finish::{Noted, finish, refused, request_id};
-use super::integers::check_integers;
+use super::methods::check_method;
 use super::ops::Operations;
+use super::parameters::check_parameters;
 use super::query::Query;
 use super::refusal::{Fields, Refusal, refuse};
 use super::rewrite::{hoist, rewrite};
 use super::rules::{Shape, check_headers, check_operation};
+use super::unreadable::Unreadable;
 use super::{Credentials, S3Settings};
-use crate::service::ObjectService;
+use crate::service::{ObjectService, parse_bucket_name, parse_key};
 use crate::sys::{Clock, Random};
-use crate::types::Principal;
+use crate::types::{ChecksumAlgorithm, Principal};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use futures::FutureExt;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use parking_lot::Mutex;
@@ -97,6 +101,20 @@ impl S3Gateway {
         response.map(|body| Counted::new(body, traffic).boxed_unsync())
     }
 
+    /// The answer to what is no request. It has a document as every other.
+    pub fn unreadable(&self, why: Unreadable) -> Response<Bytes> {
+        let id = request_id(self.random.as_ref());
+        let noted = Noted::default();
+        let response = refused(why.refusal(), &noted);
+        let (mut head, body) = finish(response, &noted, &id, &Method::GET, "").into_parts();
+        if let Ok(date) = HeaderValue::from_str(&http_date(self.clock.now())) {
+            head.headers.insert(header::DATE, date);
+        }
+        // It is all there.
+        let body = body.collect().now_or_never().and_then(Result::ok);
+        Response::from_parts(head, body.map(http_body_util::Collected::to_bytes).unwrap_or_default())
+    }
+
     async fn answer<B>(
         &self,
         request: Request<B>,
@@ -113,10 +131,10 @@ impl S3Gateway {
         let host = host(&head).map_err(|_| refuse(Code::InvalidRequest, "The request names no one host."))?;
         let verified = self.authenticator.check(&head, &query, host.as_deref(), self.now())?;
         hoist(&mut query, &mut head.headers)?;
-        if head.method == Method::GET {
-            check_integers(&mut query)?;
-        }
         let address = Address::of(&head.uri, host.as_deref(), &self.domains).map_err(|_| invalid())?;
+        check_method(&head, &address, &query)?;
+        check_names(&address)?;
+        check_parameters(&mut query)?;
         check_headers(&head)?;
         let shape = Shape::of(&head, &address, &query);
         let Verified { principal, payload } = verified;
@@ -152,6 +170,9 @@ impl S3Gateway {
     async fn document(&self, head: &Parts, query: &Query, upload: &Upload) -> Result<Document, Refusal> {
         // A completed upload's checksum is the object's, not the document's.
         let is_of_the_object = head.method == Method::POST && query.has("uploadId");
+        if head.method == Method::POST && query.has("delete") {
+            check_has_digest(&head.headers)?;
+        }
         let checksums =
             if is_of_the_object { Vec::new() } else { sent_checksums(&head.headers).map_err(refusal_of)? };
         read_document(&self.documents, &head.headers, checksums, upload).await
@@ -160,6 +181,31 @@ impl S3Gateway {
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(self.clock.now().seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
+}
+
+/// s3s refuses the same names, and says less about them.
+fn check_names(address: &Address) -> Result<(), Refusal> {
+    let (bucket, key) = match address {
+        Address::Service => return Ok(()),
+        Address::Bucket(bucket) => (bucket, None),
+        Address::Object { bucket, key } => (bucket, Some(key)),
+    };
+    parse_bucket_name(bucket).map_err(refusal_of)?;
+    key.map(|key| parse_key(key)).transpose().map_err(refusal_of)?;
+    Ok(())
+}
+
+/// What deletes many objects has to come as it was sent.
+fn check_has_digest(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_one = |name: &str| {
+        let is_checksum =
+            name.strip_prefix("x-amz-checksum-").and_then(ChecksumAlgorithm::from_name).is_some();
+        is_checksum || matches!(name, "content-md5" | "x-amz-trailer")
+    };
+    if headers.keys().any(|name| is_one(name.as_str())) {
+        return Ok(());
+    }
+    Err(refuse(Code::InvalidRequest, "Missing required header for this request: Content-MD5"))
 }
 
 /// Signatures are checked before s3s, and taken away.

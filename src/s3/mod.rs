@@ -15,15 +15,18 @@ mod finish;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
-mod integers;
+mod methods;
 mod ops;
+mod parameters;
 mod query;
 mod refusal;
 mod rewrite;
 mod rules;
 mod settings;
 mod stream;
+mod unreadable;
 
 pub use credentials::{AccountKey, Credentials, DuplicateAccessKey};
 pub use gateway::{BoxError, ResponseBody, S3Gateway, S3SetupError};
 pub use settings::{AccountSettings, S3Settings, Secret};
+pub use unreadable::Unreadable;

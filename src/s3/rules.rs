@@ -1,11 +1,12 @@
 //! What a request may ask for at all: silence about a thing that is not done would be a promise that it is.
 
 use super::address::Address;
+use super::methods::is_form;
 use super::ops::is_implemented;
 use super::query::Query;
 use super::refusal::{Refusal, refuse};
 use crate::types::ChecksumAlgorithm;
-use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 use s3s::S3ErrorCode as Code;
 
 /// Every sub-resource of AWS: a request with one of them is never the plain operation on the bucket or the object.
@@ -71,6 +72,21 @@ const PLAIN: [&str; 11] = [
 ];
 /// Operations whose body is an object's or a part's.
 const UPLOADS: [&str; 2] = ["PutObject", "UploadPart"];
+
+pub(super) fn is_subresource(name: &str) -> bool {
+    SUBRESOURCES.contains(&name)
+}
+
+const CANNED_ACLS: [&str; 8] = [
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+    "log-delivery-write",
+];
 
 /// What the body of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +154,7 @@ pub(super) fn check_headers(head: &Parts) -> Result<(), Refusal> {
         if let Some((_, what)) = REFUSED.iter().find(|(start, _)| name.starts_with(start))
             && name != "x-amz-tagging-directive"
         {
-            return Err(not_implemented(what));
+            return Err(not_implemented(what).with("Header", name));
         }
     }
     check_checksums(headers)?;
@@ -177,6 +193,12 @@ fn check_checksums(headers: &HeaderMap) -> Result<(), Refusal> {
 fn check_acl(headers: &HeaderMap) -> Result<(), Refusal> {
     let says_nothing =
         |acl: &[u8]| matches!(acl, b"private" | b"bucket-owner-full-control" | b"bucket-owner-read");
+    let is_known = |acl: &&HeaderValue| CANNED_ACLS.iter().any(|known| known.as_bytes() == acl.as_bytes());
+    if let Some(unknown) = headers.get_all("x-amz-acl").iter().find(|acl| !is_known(acl)) {
+        let value: String = String::from_utf8_lossy(unknown.as_bytes()).chars().take(256).collect();
+        let refusal = refuse(Code::InvalidArgument, "There is no canned ACL of this name");
+        return Err(refusal.with("ArgumentName", "x-amz-acl").with("ArgumentValue", &value));
+    }
     let is_granted = headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
     let is_asked = headers.get_all("x-amz-acl").iter().any(|acl| !says_nothing(acl.as_bytes()));
     if is_granted || is_asked {
@@ -184,9 +206,4 @@ fn check_acl(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(refuse(code, "The bucket does not allow ACLs").status(StatusCode::BAD_REQUEST));
     }
     Ok(())
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"multipart/form-data"))
 }

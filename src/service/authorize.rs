@@ -56,11 +56,49 @@ pub enum Action {
     GetBucketLocation,
     GetBucketVersioning,
     PutBucketVersioning,
+    GetAccelerateConfiguration,
+    PutAccelerateConfiguration,
+    GetAnalyticsConfiguration,
+    PutAnalyticsConfiguration,
+    GetBucketAcl,
+    PutBucketAcl,
+    GetBucketLogging,
+    PutBucketLogging,
+    GetBucketMetadataTableConfiguration,
+    DeleteBucketMetadataTableConfiguration,
+    GetBucketNotification,
+    PutBucketNotification,
+    GetBucketOwnershipControls,
+    PutBucketOwnershipControls,
+    GetBucketPolicy,
+    DeleteBucketPolicy,
+    GetBucketPolicyStatus,
+    GetBucketPublicAccessBlock,
+    PutBucketPublicAccessBlock,
+    GetBucketRequestPayment,
+    PutBucketRequestPayment,
+    GetBucketWebsite,
+    DeleteBucketWebsite,
+    GetEncryptionConfiguration,
+    PutEncryptionConfiguration,
+    GetIntelligentTieringConfiguration,
+    PutIntelligentTieringConfiguration,
+    GetInventoryConfiguration,
+    PutInventoryConfiguration,
+    GetMetricsConfiguration,
+    PutMetricsConfiguration,
+    GetReplicationConfiguration,
+    PutReplicationConfiguration,
     ListBucket,
     ListBucketVersions,
     ListBucketMultipartUploads,
     GetObject,
     GetObjectVersion,
+    GetObjectAcl,
+    GetObjectVersionAcl,
+    PutObjectAcl,
+    PutObjectVersionAcl,
+    RestoreObject,
     PutObject,
     DeleteObject,
     DeleteObjectVersion,
@@ -73,6 +111,18 @@ impl Action {
     #[must_use]
     pub const fn get(version: Option<VersionId>) -> Self {
         if version.is_some() { Self::GetObjectVersion } else { Self::GetObject }
+    }
+
+    /// The action of reading who may do what with an object, likewise.
+    #[must_use]
+    pub const fn get_acl(version: Option<VersionId>) -> Self {
+        if version.is_some() { Self::GetObjectVersionAcl } else { Self::GetObjectAcl }
+    }
+
+    /// The action of setting it, likewise.
+    #[must_use]
+    pub const fn put_acl(version: Option<VersionId>) -> Self {
+        if version.is_some() { Self::PutObjectVersionAcl } else { Self::PutObjectAcl }
     }
 
     /// The action of deleting, likewise.

@@ -3,6 +3,8 @@
 use super::ServiceError;
 use crate::engine::Digests;
 use crate::types::{Checksum, ChecksumAlgorithm, ChecksumKind, ParseError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use crc_fast::CrcAlgorithm;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -83,7 +85,7 @@ impl Expectations {
         if let Some(expected) = self.content_md5.filter(|e| *e != digests.md5) {
             return Err(ServiceError::ContentMd5Mismatch {
                 expected: hex::encode(expected),
-                computed: hex::encode(digests.md5),
+                computed: BASE64.encode(digests.md5),
             });
         }
         if let Some(expected) = self.content_sha256

@@ -3,9 +3,9 @@
 use super::settings::MAX_PARTS;
 use super::{ServiceError, ServiceSettings};
 use crate::engine::{BodyStore, StagedBody};
-use crate::meta::{Bucket, Commit, CommitError, MetaStore, NewBody, Outcome};
+use crate::meta::{Bucket, Commit, CommitError, MetaStore, NewBody, Outcome, VersionKind, WriteCondition};
 use crate::sys::Random;
-use crate::types::{AccountId, BucketName, ObjectKey};
+use crate::types::{AccountId, BucketId, BucketName, ObjectKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -88,6 +88,25 @@ impl Inner {
     pub(super) async fn bucket(&self, name: &BucketName) -> Result<Bucket, ServiceError> {
         let bucket = self.meta.bucket(name).await?;
         bucket.ok_or_else(|| ServiceError::NoSuchBucket { bucket: name.clone() })
+    }
+
+    /// Refuses a write whose condition fails already, before its body is asked for. The commit decides all the
+    /// same: this only saves the transfer.
+    pub(super) async fn foresee(
+        &self,
+        bucket: BucketId,
+        target: Target<'_>,
+        condition: &WriteCondition,
+    ) -> Result<(), ServiceError> {
+        if matches!(condition, WriteCondition::None) {
+            return Ok(());
+        }
+        let current = self.meta.version(bucket, target.key, None).await?;
+        let etag = current.and_then(|version| match version.kind {
+            VersionKind::Object(data) => Some(data.etag),
+            VersionKind::DeleteMarker => None,
+        });
+        condition.check(etag).map_err(|error| target.error(error))
     }
 
     /// Commits a staged body. Runs to the end even when the caller goes away: the write may still happen then,

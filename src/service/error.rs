@@ -1,9 +1,11 @@
 //! Why an operation was refused or failed, in the words of the domain. The protocol's codes are another room's.
 
-use super::{Action, InputError, ObjectInfo};
+use super::{Action, Feature, InputError, ObjectInfo};
 use crate::engine::EngineError;
 use crate::meta::MetaError;
-use crate::types::{BucketName, ChecksumAlgorithm, ObjectKey, PartNumber, UnixMillis, UploadId, VersionId};
+use crate::types::{
+    BucketName, ByteRange, ChecksumAlgorithm, ETag, ObjectKey, PartNumber, UnixMillis, UploadId, VersionId,
+};
 
 /// Every refusal and failure of this room.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,9 @@ pub enum ServiceError {
     #[error("the location {location:?} is not this store's region")]
     WrongLocation { location: String },
 
+    #[error("the bucket {bucket} has no {feature:?} configuration")]
+    NotConfigured { bucket: BucketName, feature: Feature },
+
     #[error("the key does not exist")]
     NoSuchKey { bucket: BucketName, key: ObjectKey },
     #[error("the version does not exist")]
@@ -44,6 +49,9 @@ pub enum ServiceError {
     /// A retention or a legal hold keeps the version.
     #[error("object lock protects the version")]
     Locked { key: ObjectKey },
+    /// There is nothing to restore: the object can be read.
+    #[error("the object is not in an archive")]
+    NotArchived,
     #[error("the upload {upload} does not exist")]
     NoSuchUpload { upload: String },
 
@@ -54,7 +62,7 @@ pub enum ServiceError {
     #[error("not modified")]
     NotModified { info: Box<ObjectInfo> },
     #[error("the range is outside the {size} bytes")]
-    InvalidRange { size: u64 },
+    InvalidRange { size: u64, requested: ByteRange },
     #[error("the object has no part {}; it has {parts}", .requested.get())]
     NoSuchPart { requested: PartNumber, parts: u16 },
 
@@ -67,7 +75,7 @@ pub enum ServiceError {
     #[error("{size} bytes are more than the {maximum} allowed")]
     EntityTooLarge { size: u64, maximum: u64 },
     #[error("part {} has {size} bytes, less than the {minimum} required", .number.get())]
-    EntityTooSmall { number: PartNumber, size: u64, minimum: u64 },
+    EntityTooSmall { number: PartNumber, etag: ETag, size: u64, minimum: u64 },
     #[error("{count} keys in one request are more than the {maximum} allowed")]
     TooManyKeys { count: usize, maximum: usize },
     #[error("{count} parts are more than the {maximum} allowed")]
@@ -91,6 +99,17 @@ pub enum ServiceError {
     #[error("the announced trailer with the {} did not come", .algorithm.name())]
     MissingTrailer { algorithm: ChecksumAlgorithm },
 
+    /// An ACL that gives somebody else something, where objects have no ACLs.
+    #[error("the bucket does not allow ACLs")]
+    AclNotSupported,
+    #[error("no ACL is given")]
+    MissingAcl,
+    #[error("the document is not one of its kind")]
+    MalformedDocument,
+    #[error("the versioning status is missing")]
+    MissingVersioningStatus,
+    #[error("a document is required")]
+    MissingDocument,
     #[error("{name}: {reason}")]
     InvalidArgument { name: &'static str, value: String, reason: &'static str },
     #[error("{reason}")]
@@ -100,7 +119,7 @@ pub enum ServiceError {
 
     /// A part named for completion is missing, or its `ETag` or checksum is another.
     #[error("part {} of upload {upload} is not the one named", .number.get())]
-    InvalidPart { upload: UploadId, number: PartNumber },
+    InvalidPart { upload: UploadId, number: PartNumber, etag: Option<ETag> },
     #[error("the parts are not in ascending order")]
     InvalidPartOrder { upload: UploadId },
     #[error("no part is named")]

@@ -149,7 +149,8 @@ fn describe(
             Ok(HeadOutcome { info, range: whole, partial: false, checksum, parts_count: None })
         }
         Selection::Range(range) => {
-            let range = range.resolve(data.size).ok_or(ServiceError::InvalidRange { size: data.size })?;
+            let (size, requested) = (data.size, range);
+            let range = range.resolve(size).ok_or(ServiceError::InvalidRange { size, requested })?;
             let checksum = checksum.filter(|_| range == whole);
             Ok(HeadOutcome { info, range, partial: true, checksum, parts_count: None })
         }

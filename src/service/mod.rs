@@ -22,6 +22,7 @@ mod object;
 mod put;
 mod settings;
 mod tokens;
+mod unconfigured;
 
 pub use authorize::{Action, Caller, Decision, Resource, decide};
 pub use buckets::{BucketPage, ListBucketsRequest};
@@ -52,6 +53,7 @@ pub use settings::{
     ServiceSettings,
 };
 pub use tokens::ListToken;
+pub use unconfigured::Feature;
 
 use context::Inner;
 

@@ -56,6 +56,7 @@ impl ObjectService {
         check_attributes(&request.attributes)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
+        self.inner.foresee(home.id, target, &condition).await?;
 
         let PutRequest { attributes, body, size, content_md5, content_sha256, checksum, .. } = request;
         let stored = checksum.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);

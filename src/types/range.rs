@@ -19,6 +19,18 @@ pub enum ByteRange {
     },
 }
 
+impl std::fmt::Display for ByteRange {
+    /// As a header has it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("bytes=0-"),
+            Self::From { first } => write!(f, "bytes={first}-"),
+            Self::Span { first, last } => write!(f, "bytes={first}-{last}"),
+            Self::Suffix { length } => write!(f, "bytes=-{length}"),
+        }
+    }
+}
+
 /// A range inside a body of known size: `start..end`, half-open, `end` never past the size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResolvedRange {

@@ -162,20 +162,20 @@ fn i6_documents_are_what_was_signed_and_hashed() {
     let crc = base64(&[0; 4]);
     assert_eq!(wire.send(&delete().header("x-amz-checksum-crc32", &crc)).refusal(), (400, "BadDigest"));
     let hash = hex::encode(Sha256::digest(b"other"));
-    assert_eq!(wire.send(&delete().payload(&hash)).refusal(), (400, "XAmzContentSHA256Mismatch"));
+    assert_eq!(wire.send(&delete().payload(&hash).with_md5()).refusal(), (400, "XAmzContentSHA256Mismatch"));
     let deep = "<a>".repeat(100_000);
     assert_eq!(
-        wire.send(&request("POST", "/bucket?delete=").body(deep.as_str())).refusal(),
+        wire.send(&request("POST", "/bucket?delete=").body(deep.as_str()).with_md5()).refusal(),
         (400, "MalformedXML")
     );
     let bomb = format!("<!DOCTYPE d [<!ENTITY k 'kept'>]>{}", xml.replace("kept", "&k;"));
     assert_eq!(
-        wire.send(&request("POST", "/bucket?delete=").body(bomb.as_str())).refusal(),
+        wire.send(&request("POST", "/bucket?delete=").body(bomb.as_str()).with_md5()).refusal(),
         (400, "MalformedXML")
     );
     let mut keys = "<Object><Key>kept</Key></Object>".repeat(1000);
     keys.push_str(&format!("<Object><Key>{}</Key></Object>", "k".repeat(1025)));
-    let many = request("POST", "/bucket?delete=").body(format!("<Delete>{keys}</Delete>"));
+    let many = request("POST", "/bucket?delete=").body(format!("<Delete>{keys}</Delete>")).with_md5();
     assert_eq!(wire.send(&many).refusal(), (400, "MalformedXML"));
     assert!(stored(&wire, "kept").is_some());
     let chunked = request("POST", "/bucket?delete=")

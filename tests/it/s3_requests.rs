@@ -70,23 +70,26 @@ fn a_copys_source_has_plus_for_a_space() {
 #[test]
 fn i6_a_sub_resource_that_is_not_there_is_never_the_plain_operation() {
     let (_dir, _server, wire) = start(&[]);
-    for (method, target) in [
-        ("DELETE", "/bucket/secret?acl="),
-        ("DELETE", "/bucket?metadataConfiguration="),
-        ("DELETE", "/bucket?versioning="),
-        ("DELETE", "/bucket?lifecycle="),
-        ("PUT", "/bucket/secret?renameObject="),
-        ("PUT", "/bucket/secret?uploadId=x"),
-        ("PUT", "/bucket/secret?partNumber=1"),
-        ("PUT", "/bucket/secret?tagging="),
-        ("PUT", "/bucket2?metadataInventoryTable="),
-        ("PUT", "/bucket?website="),
-        ("GET", "/bucket?metadataConfiguration="),
-        ("GET", "/bucket/secret?torrent="),
-        ("POST", "/bucket/secret?restore="),
+    const MISSING: (u16, &str) = (501, "NotImplemented");
+    const NO_SUCH_METHOD: (u16, &str) = (405, "MethodNotAllowed");
+    for (method, target, refusal) in [
+        ("DELETE", "/bucket/secret?acl=", NO_SUCH_METHOD),
+        ("DELETE", "/bucket?metadataConfiguration=", MISSING),
+        ("DELETE", "/bucket?versioning=", NO_SUCH_METHOD),
+        ("DELETE", "/bucket?lifecycle=", MISSING),
+        ("PUT", "/bucket/secret?renameObject=", MISSING),
+        ("PUT", "/bucket/secret?uploadId=x", MISSING),
+        ("PUT", "/bucket/secret?partNumber=1", MISSING),
+        ("PUT", "/bucket/secret?tagging=", MISSING),
+        ("PUT", "/bucket2?metadataInventoryTable=", MISSING),
+        ("PUT", "/bucket?website=", MISSING),
+        ("GET", "/bucket?metadataConfiguration=", MISSING),
+        ("GET", "/bucket/secret?torrent=", MISSING),
+        ("POST", "/bucket/secret?restore=", (400, "MissingRequestBodyError")),
+        ("POST", "/bucket/secret?acl=", NO_SUCH_METHOD),
     ] {
         let answer = wire.send(&request(method, target).body(*b""));
-        assert_eq!(answer.refusal(), (501, "NotImplemented"), "{method} {target}: {}", answer.body);
+        assert_eq!(answer.refusal(), refusal, "{method} {target}: {}", answer.body);
     }
     let version = wire.send(&request("PUT", "/bucket/secret?versionId=null").body(*b"x"));
     assert_eq!(version.refusal(), (400, "InvalidArgument"));

@@ -37,7 +37,7 @@ impl Form {
 }
 
 impl Subject<'_> {
-    fn canonical_request(&self, claim: &Claim, form: Form) -> Vec<u8> {
+    pub(super) fn canonical_request(&self, claim: &Claim, form: Form) -> Vec<u8> {
         let sent = self.head.uri.path();
         let path = match form {
             Form::PathAsSent => sent.to_owned(),

@@ -214,13 +214,20 @@ fn check_time(made: &Made, now: OffsetDateTime) -> Result<(), Refusal> {
         let message = "The difference between the request time and the server's time is too large.";
         return Err(refuse(Code::RequestTimeTooSkewed, message)
             .with("RequestTime", &made.signed_at.text)
+            .with("ServerTime", &shown(now))
             .with("MaxAllowedSkewMilliseconds", &MAX_SKEW.whole_milliseconds().to_string()));
     }
     if age > oldest {
         return Err(refuse(Code::AccessDenied, "Request has expired")
-            .with("X-Amz-Expires", &oldest.whole_seconds().to_string()));
+            .with("X-Amz-Expires", &oldest.whole_seconds().to_string())
+            .with("Expires", &shown(made.signed_at.at + oldest))
+            .with("ServerTime", &shown(now)));
     }
     Ok(())
+}
+
+fn shown(at: OffsetDateTime) -> String {
+    at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }
 
 /// Nothing of meaning is left out of the signature, and nothing in it is made up.
@@ -297,7 +304,14 @@ fn verify(key: &SigningKey, subject: &Subject<'_>, made: &Made) -> Result<(), Re
     }
     let message = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     let refusal = refuse(Code::SignatureDoesNotMatch, message);
-    Err(refusal.with("AWSAccessKeyId", &made.claim.access_key))
+    let form = Form::Reference;
+    let canonical = subject.canonical_request(&made.claim, form);
+    // All of it came with the request: it tells a client's author what was signed otherwise.
+    Err(refusal
+        .with("AWSAccessKeyId", &made.claim.access_key)
+        .with("StringToSign", &subject.string_to_sign(&made.claim, &made.signed_at, form))
+        .with("SignatureProvided", &made.claim.signature)
+        .with("CanonicalRequest", &String::from_utf8_lossy(&canonical)))
 }
 
 fn payload_of(kind: PayloadKind, key: SigningKey, made: Made) -> Payload {

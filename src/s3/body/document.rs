@@ -7,6 +7,8 @@ use crate::s3::error::refusal_of;
 use crate::s3::refusal::{Refusal, refuse};
 use crate::service::{InputError, ServiceError, digest_of};
 use crate::types::{Checksum, ChecksumAlgorithm};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::HeaderMap;
@@ -139,7 +141,7 @@ fn check_hashes(
     if let Some(expected) = content_md5(headers)? {
         let computed: [u8; 16] = Md5::digest(bytes).into();
         if expected != computed {
-            let (expected, computed) = (hex::encode(expected), hex::encode(computed));
+            let (expected, computed) = (hex::encode(expected), BASE64.encode(computed));
             return Err(ServiceError::ContentMd5Mismatch { expected, computed });
         }
     }

@@ -15,6 +15,7 @@ impl Operations {
         let caller = caller(&request);
         let input = request.input;
         refuse(input.object_lock_enabled_for_bucket == Some(true), "object lock")?;
+        check_ownership(input.object_ownership.as_ref())?;
         let name = parse_bucket_name(&input.bucket)?;
         let configuration = input.create_bucket_configuration;
         let location = configuration.and_then(|c| c.location_constraint);
@@ -106,13 +107,8 @@ impl Operations {
         let versioning = match asked.status.as_ref().map(dto::BucketVersioningStatus::as_str) {
             Some(dto::BucketVersioningStatus::ENABLED) => Versioning::Enabled,
             Some(dto::BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,
-            _ => {
-                return Err(ServiceError::InvalidArgument {
-                    name: "Status",
-                    value: String::new(),
-                    reason: "The versioning status must be Enabled or Suspended",
-                });
-            }
+            None => return Err(ServiceError::MissingVersioningStatus),
+            Some(_) => return Err(ServiceError::MalformedDocument),
         };
         self.service.set_versioning(&caller(&request), &name, versioning).await?;
         Ok(S3Response::new(dto::PutBucketVersioningOutput {}))
@@ -121,5 +117,21 @@ impl Operations {
     pub(super) fn owner(&self, account: Option<&AccountId>) -> dto::Owner {
         let owner = self.service.owner(account);
         dto::Owner { display_name: Some(owner.name), id: Some(owner.id) }
+    }
+}
+
+/// Objects belong to the bucket's owner.
+fn check_ownership(asked: Option<&dto::ObjectOwnership>) -> Result<(), ServiceError> {
+    use dto::ObjectOwnership as Ownership;
+    match asked.map(Ownership::as_str) {
+        None | Some(Ownership::BUCKET_OWNER_ENFORCED) => Ok(()),
+        Some(Ownership::BUCKET_OWNER_PREFERRED | Ownership::OBJECT_WRITER) => {
+            refuse(true, "object ownership other than the bucket owner's")
+        }
+        Some(unknown) => Err(ServiceError::InvalidArgument {
+            name: "x-amz-object-ownership",
+            value: unknown.chars().take(64).collect(),
+            reason: "Invalid x-amz-object-ownership header",
+        }),
     }
 }

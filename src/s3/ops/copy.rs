@@ -49,9 +49,9 @@ fn directive(asked: Option<&dto::MetadataDirective>) -> Result<MetadataDirective
     match asked.map(dto::MetadataDirective::as_str) {
         None | Some(dto::MetadataDirective::COPY) => Ok(MetadataDirective::Copy),
         Some(dto::MetadataDirective::REPLACE) => Ok(MetadataDirective::Replace),
-        Some(_) => Err(ServiceError::InvalidArgument {
+        Some(unknown) => Err(ServiceError::InvalidArgument {
             name: "x-amz-metadata-directive",
-            value: String::new(),
+            value: unknown.chars().take(256).collect(),
             reason: "Unknown metadata directive.",
         }),
     }

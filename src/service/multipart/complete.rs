@@ -151,7 +151,8 @@ impl Inner {
         let minimum = self.settings.minimum_part_bytes;
         let all_but_last = parts.iter().take(parts.len() - 1);
         if let Some(small) = all_but_last.into_iter().find(|p| p.size < minimum) {
-            return Err(ServiceError::EntityTooSmall { number: small.number, size: small.size, minimum });
+            let (number, etag, size) = (small.number, small.etag, small.size);
+            return Err(ServiceError::EntityTooSmall { number, etag, size, minimum });
         }
         let size = parts.iter().fold(0u64, |sum, p| sum.saturating_add(p.size));
         if size > MAX_OBJECT_BYTES {
@@ -183,12 +184,12 @@ impl Inner {
             for part in page {
                 let Some(name) = wanted.next_if(|n| n.number <= part.number) else { continue };
                 if !names(name, &part) {
-                    return Err(ServiceError::InvalidPart { upload, number: name.number });
+                    return Err(wrong_part(upload, name));
                 }
                 found.push(part);
             }
             if last_page && let Some(missing) = wanted.peek() {
-                return Err(ServiceError::InvalidPart { upload, number: missing.number });
+                return Err(wrong_part(upload, missing));
             }
         }
         Ok(found)
@@ -218,6 +219,10 @@ impl Inner {
 }
 
 /// Whether the client's name for a part is this one's.
+fn wrong_part(upload: UploadId, name: &CompletedPart) -> ServiceError {
+    ServiceError::InvalidPart { upload, number: name.number, etag: name.etag }
+}
+
 fn names(name: &CompletedPart, part: &Part) -> bool {
     name.number == part.number
         && name.etag == Some(part.etag)

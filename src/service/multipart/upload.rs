@@ -104,7 +104,7 @@ pub(super) fn no_such_upload(id: UploadId) -> ServiceError {
 pub(super) fn upload_error(bucket: &BucketName, upload: UploadId, error: CommitError) -> ServiceError {
     match error {
         CommitError::NoSuchUpload => no_such_upload(upload),
-        CommitError::PartGone(number) => ServiceError::InvalidPart { upload, number },
+        CommitError::PartGone(number) => ServiceError::InvalidPart { upload, number, etag: None },
         other => unexpected(bucket, other),
     }
 }

@@ -6,6 +6,9 @@ use aws_sigv4::http_request::{
     SigningSettings, UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -78,6 +81,12 @@ impl Request {
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
+    }
+
+    /// With the digest of its body, which some operations insist on.
+    pub fn with_md5(self) -> Self {
+        let digest = BASE64.encode(Md5::digest(&self.body));
+        self.header("content-md5", &digest)
     }
 
     pub fn payload(mut self, payload: &str) -> Self {
