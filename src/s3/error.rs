@@ -31,6 +31,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
     use ServiceError as E;
     match error {
         E::NoSuchBucket { bucket }
+        | E::NoLockConfiguration { bucket }
         | E::BucketAlreadyOwnedByYou { bucket }
         | E::BucketAlreadyExists { bucket }
         | E::BucketNotEmpty { bucket }
@@ -90,6 +91,14 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             missing(Code::NoSuchKey, "The specified key does not exist.")
         }
         E::NoSuchVersion { .. } => missing(Code::NoSuchVersion, "The specified version does not exist."),
+        E::NoLockConfiguration { .. } => missing(
+            Code::ObjectLockConfigurationNotFoundError,
+            "Object Lock configuration does not exist for this bucket",
+        ),
+        E::NoSuchLock { .. } => missing(
+            Code::NoSuchObjectLockConfiguration,
+            "The specified object does not have a ObjectLock configuration",
+        ),
         E::NoSuchUpload { .. } => missing(
             Code::NoSuchUpload,
             "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
@@ -179,6 +188,7 @@ fn conflict(error: &ServiceError) -> (StatusCode, Code, Words) {
         ServiceError::BucketNotEmpty { .. } => {
             (Code::BucketNotEmpty, "The bucket you tried to delete is not empty".into())
         }
+        ServiceError::InvalidBucketState { why, .. } => (Code::InvalidBucketState, (*why).into()),
         other => (Code::InvalidBucketState, other.to_string().into()),
     };
     (StatusCode::CONFLICT, code, message)
@@ -197,6 +207,7 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
         E::NoObjectLock { .. } => {
             (Code::InvalidRequest, "Bucket is missing Object Lock Configuration".into())
         }
+        E::InvalidRetentionPeriod(why) => (custom("InvalidRetentionPeriod"), (*why).into()),
         E::KeyTooLong { .. } => (Code::KeyTooLongError, "Your key is too long".into()),
         E::MetadataTooLarge { .. } => (
             Code::MetadataTooLarge,
@@ -237,7 +248,7 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
             Code::InvalidPartOrder,
             "The list of parts was not in ascending order. Parts must be ordered by part number.".into(),
         ),
-        E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } => (
+        E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } | E::MalformedXml => (
             Code::MalformedXML,
             "The XML you provided was not well-formed or did not validate against our published schema".into(),
         ),

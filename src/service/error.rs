@@ -41,6 +41,14 @@ pub enum ServiceError {
     IsDeleteMarker { key: ObjectKey, marker: VersionId, modified: UnixMillis },
     #[error("the bucket {bucket} has no object lock")]
     NoObjectLock { bucket: BucketName },
+    /// The bucket has no object lock to show.
+    #[error("the bucket {bucket} has no object lock configuration")]
+    NoLockConfiguration { bucket: BucketName },
+    /// The version has no retention, or never had a legal hold, to show.
+    #[error("the version has no such lock")]
+    NoSuchLock { key: ObjectKey },
+    #[error("{0}")]
+    InvalidRetentionPeriod(&'static str),
     /// A retention or a legal hold keeps the version.
     #[error("object lock protects the version")]
     Locked { key: ObjectKey },
@@ -95,6 +103,9 @@ pub enum ServiceError {
     InvalidArgument { name: &'static str, value: String, reason: &'static str },
     #[error("{reason}")]
     InvalidRequest { reason: String },
+    /// A document that says too little, too much or nothing that makes sense.
+    #[error("the document does not say what it must")]
+    MalformedXml,
     #[error("not implemented: {what}")]
     NotImplemented { what: &'static str },
 

@@ -108,7 +108,8 @@ pub(super) async fn locks(subject: &Subject) {
     assert_eq!(data(subject, bucket).await.lock.retention, until(LockMode::Governance, 2_000));
     expects!(subject.refuse(remove(false)).await, CommitError::Locked);
     expects!(subject.refuse(retain(None, false)).await, CommitError::Locked);
-    subject.commit(retain(until(LockMode::Compliance, 2_000), false)).await;
+    expects!(subject.refuse(retain(until(LockMode::Compliance, 2_000), false)).await, CommitError::Locked);
+    subject.commit(retain(until(LockMode::Compliance, 2_000), true)).await;
     expects!(subject.refuse(remove(true)).await, CommitError::Locked);
     expects!(subject.refuse(retain(None, true)).await, CommitError::Locked);
     subject.delete(bucket, "k", VersionTarget::Current).await;
