@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::store::Store;
-use super::{metrics, stats, warm};
+use super::{lock_clock, metrics, stats, warm};
 use crate::admin::Health;
 use crate::config::Settings;
 use crate::engine::gc::{Collector, Schedule};
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
 const RESERVE_INTERVAL: Duration = Duration::from_secs(5);
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
 /// Looks at every plain file.
 const CENSUS_INTERVAL: Duration = Duration::from_secs(300);
@@ -62,6 +63,7 @@ impl Background {
                 }
             }
         });
+        this.tend_lock_clock(store, health);
         this.repeat(CENSUS_INTERVAL, {
             let collector = store.collector.clone();
             move || {
@@ -113,6 +115,16 @@ impl Background {
                 }
                 Err(error) => tracing::error!(%error, "what applies the change log to the chunk index has died"),
             }
+        });
+    }
+
+    fn tend_lock_clock(&self, store: &Arc<Store>, health: &Health) {
+        let clock = Arc::clone(&store.lock_clock);
+        health.note(Box::new(move || lock_clock::note(&clock)));
+        let store = Arc::clone(store);
+        self.repeat(CLOCK_INTERVAL, move || {
+            let store = Arc::clone(&store);
+            async move { lock_clock::tend(&store).await }
         });
     }
 

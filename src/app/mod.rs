@@ -9,6 +9,7 @@ mod credentials;
 mod data_dir;
 mod disk;
 mod error;
+mod lock_clock;
 mod logging;
 mod metrics;
 mod operations;

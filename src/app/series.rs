@@ -183,6 +183,12 @@ const SERIES: &[Series] = &[
     series(Gauge, "sediment_index_raw_bytes", PLAIN, "their bytes"),
     series(Gauge, "sediment_index_stored_bytes", PLAIN, "their bytes as stored"),
     series(Gauge, "sediment_index_unreferenced_bytes", PLAIN, "stored bytes of those that nothing refers to"),
+    series(
+        Gauge,
+        "sediment_lock_clock_lag_seconds",
+        PLAIN,
+        "how far the system's clock is ahead of the one that object locks and lifecycle go by",
+    ),
     series(Counter, "sediment_gc_runs_total", RESULTS, "collections"),
     series(Histogram, "sediment_gc_seconds", PLAIN, "how long one took"),
     series(Counter, "sediment_gc_collected_total", PLAIN, "chunks and nodes collected"),

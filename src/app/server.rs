@@ -266,6 +266,7 @@ async fn open(
         Arc::clone(&parts.meta),
         Arc::new(bodies),
         Arc::clone(&parts.random),
+        Arc::clone(&parts.clock),
         settings.service.clone(),
         keys.account_names().collect(),
     );

@@ -2,7 +2,7 @@
 
 use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
-use super::warm;
+use super::{lock_clock, warm};
 use crate::config::Settings;
 use crate::engine::Follower;
 use crate::engine::gc::{Collector, PlainFiles};
@@ -11,7 +11,7 @@ use crate::engine::pack::{PackSet, RecoveryReport};
 use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
 use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteStore};
 use crate::storage::DiskPackStore;
-use crate::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock};
+use crate::sys::{Clock, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub(super) struct Store {
     pub(super) engine: Engine,
     pub(super) collector: Collector,
     pub(super) meta: Arc<SqliteStore>,
+    /// What locks and lifecycle go by.
+    pub(super) lock_clock: Arc<GuardedClock>,
     /// Last, so that it is dropped last: the lock goes when everything is closed.
     pub(super) data: DataDir,
 }
@@ -93,6 +95,7 @@ fn open(
             .map_err(failed)?;
     report(&recovery);
     let meta = open_meta(&mut data, settings, &packs, Arc::clone(&clock), Arc::clone(&random))?;
+    let lock_clock = lock_clock::start(&meta, Arc::clone(&clock), &settings.lock);
     let index = data.join("index");
     let index = ChunkIndex::open_showing(&index, packs.clone(), &settings.index, Progress(&progress));
     let index = index.map_err(failed)?;
@@ -127,7 +130,7 @@ fn open(
         memory: EngineParts::memory_budget(&settings.engine),
     };
     let engine = Engine::new(parts).map_err(failed)?;
-    Ok(Store { engine, collector, meta, data })
+    Ok(Store { engine, collector, meta, lock_clock, data })
 }
 
 /// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).

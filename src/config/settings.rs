@@ -10,6 +10,7 @@ use crate::http::HttpSettings;
 use crate::meta::SqliteSettings;
 use crate::s3::S3Settings;
 use crate::service::{MAX_OBJECT_BYTES, ServiceSettings};
+use crate::sys::LockClockSettings;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -33,6 +34,7 @@ pub struct Settings {
     pub index: IndexSettings,
     pub gc: GcSettings,
     pub meta: SqliteSettings,
+    pub lock: LockClockSettings,
 }
 
 /// The `server` section.
@@ -115,6 +117,7 @@ impl Settings {
         self.http.validate()?;
         self.engine.validate().map_err(|error| error.to_string())?;
         self.gc.validate().map_err(|error| error.to_string())?;
+        self.lock.validate().map_err(|why| format!("lock.{why}"))?;
         self.meta.validate().map_err(|why| format!("meta.{why}"))?;
         accounts::validate(&self.s3.accounts, &self.service.owner_id)?;
         for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]

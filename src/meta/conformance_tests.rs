@@ -25,11 +25,32 @@ pub(super) fn memory() -> Subject {
 
 pub(super) fn sqlite(path: &Path) -> Subject {
     let clock = Arc::new(ManualClock::default());
+    Subject::new(Arc::new(open(path, clock.clone())), clock)
+}
+
+fn open(path: &Path, clock: Arc<ManualClock>) -> SqliteStore {
     let random = Arc::new(SeededRandom::new(7));
     let settings = SqliteSettings { reader_threads: 2, ..SqliteSettings::default() };
-    let barrier = Arc::new(NoBarrier);
-    let store = SqliteStore::open(path, OpenMode::Create, barrier, clock.clone(), random, &settings).unwrap();
-    Subject::new(Arc::new(store), clock)
+    SqliteStore::open(path, OpenMode::Create, Arc::new(NoBarrier), clock, random, &settings).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_go_by_a_clock_of_their_own() {
+    let (clock, locks) = (Arc::new(ManualClock::default()), Arc::new(ManualClock::default()));
+    let store = MemoryStore::new(clock.clone(), Arc::new(SeededRandom::new(7)));
+    store.set_lock_clock(locks.clone());
+    conformance::lock_clock(&Subject::new(Arc::new(store), clock), &locks).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("locks.db");
+    let (clock, locks) = (Arc::new(ManualClock::default()), Arc::new(ManualClock::default()));
+    let store = Arc::new(open(&path, clock.clone()));
+    assert_eq!(store.reached(), None);
+    store.set_lock_clock(locks.clone());
+    conformance::lock_clock(&Subject::new(Arc::clone(&store), clock.clone()), &locks).await;
+    drop(store);
+    let reached = open(&path, clock).reached();
+    assert_eq!(reached, Some(UnixMillis::new(900_086_400_000)), "it is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

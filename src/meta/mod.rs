@@ -17,6 +17,7 @@ mod memory;
 mod rows;
 mod sqlite;
 mod store;
+mod times;
 
 pub use commit::{
     Commit, Consumer, DeleteCondition, NewBody, NewObject, NewPart, NewUpload, Outcome, VersionTarget,

@@ -31,6 +31,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
     use ServiceError as E;
     match error {
         E::NoSuchBucket { bucket }
+        | E::NoLockConfiguration { bucket }
         | E::BucketAlreadyOwnedByYou { bucket }
         | E::BucketAlreadyExists { bucket }
         | E::BucketNotEmpty { bucket }
@@ -104,6 +105,8 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
         | E::NoSuchKey { .. }
         | E::Deleted { .. }
         | E::NoSuchVersion { .. }
+        | E::NoLockConfiguration { .. }
+        | E::NoSuchLock { .. }
         | E::NoSuchUpload { .. } => not_found(&error),
         E::NotConfigured { feature, .. } => not_configured(feature),
         E::NotArchived => (
@@ -160,6 +163,14 @@ fn not_found(error: &ServiceError) -> (StatusCode, Code, Words) {
     let (code, message) = match error {
         E::NoSuchBucket { .. } => (Code::NoSuchBucket, "The specified bucket does not exist"),
         E::NoSuchVersion { .. } => (Code::NoSuchVersion, "The specified version does not exist."),
+        E::NoLockConfiguration { .. } => (
+            Code::ObjectLockConfigurationNotFoundError,
+            "Object Lock configuration does not exist for this bucket",
+        ),
+        E::NoSuchLock { .. } => (
+            Code::NoSuchObjectLockConfiguration,
+            "The specified object does not have a ObjectLock configuration",
+        ),
         E::NoSuchUpload { .. } => (
             Code::NoSuchUpload,
             "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
@@ -235,6 +246,7 @@ fn conflict(error: &ServiceError) -> (StatusCode, Code, Words) {
         ServiceError::BucketNotEmpty { .. } => {
             (Code::BucketNotEmpty, "The bucket you tried to delete is not empty".into())
         }
+        ServiceError::InvalidBucketState { why, .. } => (Code::InvalidBucketState, (*why).into()),
         other => (Code::InvalidBucketState, other.to_string().into()),
     };
     (StatusCode::CONFLICT, code, message)
@@ -253,6 +265,7 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
         E::NoObjectLock { .. } => {
             (Code::InvalidRequest, "Bucket is missing Object Lock Configuration".into())
         }
+        E::InvalidRetentionPeriod(why) => (custom("InvalidRetentionPeriod"), (*why).into()),
         E::KeyTooLong { .. } => (Code::KeyTooLongError, "Your key is too long".into()),
         E::MetadataTooLarge { .. } => (
             Code::MetadataTooLarge,

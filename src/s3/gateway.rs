@@ -12,7 +12,7 @@ use super::ops::Operations;
 use super::parameters::check_parameters;
 use super::query::Query;
 use super::refusal::{Fields, Refusal, refuse};
-use super::rewrite::{hoist, rewrite};
+use super::rewrite::{Sent, hoist, rewrite};
 use super::rules::{Shape, check_headers, check_operation};
 use super::unreadable::Unreadable;
 use super::{Credentials, S3Settings};
@@ -237,7 +237,9 @@ impl S3Access for Routed {
         let route = context.extensions_mut().remove::<Route>();
         let route = route.ok_or_else(|| S3Error::new(Code::InternalError))?;
         route.traffic.names(&operation);
-        check_operation(&operation, route.shape, &route.query).map_err(|refusal| {
+        let sent = context.extensions_mut().get::<Sent>().map(|Sent(headers)| headers);
+        let sent = sent.ok_or_else(|| S3Error::new(Code::InternalError))?;
+        check_operation(&operation, route.shape, &route.query, sent).map_err(|refusal| {
             *route.fields.lock() = refusal.fields;
             refusal.error
         })

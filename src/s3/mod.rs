@@ -15,6 +15,7 @@ mod finish;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod lock;
 mod methods;
 mod ops;
 mod parameters;

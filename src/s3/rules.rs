@@ -1,6 +1,7 @@
 //! What a request may ask for at all: silence about a thing that is not done would be a promise that it is.
 
 use super::address::Address;
+use super::lock::LOCK_HEADERS;
 use super::methods::is_form;
 use super::ops::is_implemented;
 use super::query::Query;
@@ -87,6 +88,8 @@ const CANNED_ACLS: [&str; 8] = [
     "bucket-owner-full-control",
     "log-delivery-write",
 ];
+/// Operations that lock what they write.
+const LOCKING: [&str; 3] = ["CopyObject", "CreateMultipartUpload", "PutObject"];
 
 /// What the body of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,9 +119,17 @@ fn not_implemented(what: &str) -> Refusal {
 }
 
 /// Compares what s3s takes a request for with what it asks for.
-pub(super) fn check_operation(operation: &str, shape: Shape, query: &Query) -> Result<(), Refusal> {
+pub(super) fn check_operation(
+    operation: &str,
+    shape: Shape,
+    query: &Query,
+    sent: &HeaderMap,
+) -> Result<(), Refusal> {
     if !is_implemented(operation) {
         return Err(not_implemented(operation));
+    }
+    if !LOCKING.contains(&operation) && sent.keys().any(|name| name.as_str().starts_with(LOCK_HEADERS)) {
+        return Err(not_implemented("object lock headers"));
     }
     if PLAIN.contains(&operation) {
         if let Some(name) = query.names().find(|name| SUBRESOURCES.contains(name)) {
@@ -143,10 +154,9 @@ pub(super) fn check_operation(operation: &str, shape: Shape, query: &Query) -> R
 /// Headers that ask for what is not there, whatever the operation.
 pub(super) fn check_headers(head: &Parts) -> Result<(), Refusal> {
     let headers = &head.headers;
-    const REFUSED: [(&str, &str); 5] = [
+    const REFUSED: [(&str, &str); 4] = [
         ("x-amz-server-side-encryption", "server-side encryption"),
         ("x-amz-copy-source-server-side-encryption", "server-side encryption"),
-        ("x-amz-object-lock-", "object lock"),
         ("x-amz-tagging", "object tags"),
         ("x-amz-write-offset-bytes", "appending"),
     ];

@@ -28,8 +28,8 @@ pub struct BucketPage {
 }
 
 impl ObjectService {
-    /// Creates a bucket, which is the caller's. Creating one's own again gives it in us-east-1 and is refused
-    /// elsewhere, as on AWS.
+    /// Creates a bucket, which is the caller's, with object lock if `lock`. Creating one's own again gives it in
+    /// us-east-1 and is refused elsewhere, as on AWS.
     ///
     /// # Errors
     /// `WrongLocation`, `BucketAlreadyOwnedByYou`, `BucketAlreadyExists`.
@@ -38,13 +38,17 @@ impl ObjectService {
         caller: &Caller,
         name: &BucketName,
         location: Option<&str>,
+        lock: bool,
     ) -> Result<Bucket, ServiceError> {
         authorize(caller, Action::CreateBucket, Resource::Bucket(name))?;
+        if lock {
+            authorize(caller, Action::PutBucketObjectLockConfiguration, Resource::Bucket(name))?;
+        }
         if let Some(location) = location.filter(|l| !l.is_empty() && *l != self.region()) {
             return Err(ServiceError::WrongLocation { location: location.chars().take(256).collect() });
         }
         let owner = caller.account().cloned();
-        let create = Commit::CreateBucket { name: name.clone(), owner: owner.clone(), lock: false };
+        let create = Commit::CreateBucket { name: name.clone(), owner: owner.clone(), lock };
         match self.inner.meta.commit(create).await {
             Ok(Outcome::Bucket(bucket)) => Ok(bucket),
             Ok(_) => Err(WRONG_OUTCOME),
@@ -53,7 +57,9 @@ impl ObjectService {
                 if bucket.owner != owner {
                     return Err(ServiceError::BucketAlreadyExists { bucket: bucket.name });
                 }
-                if self.region() != CLASSIC_REGION {
+                // A success would promise a lock that is not there.
+                let lacks_lock = lock && bucket.lock.is_none();
+                if self.region() != CLASSIC_REGION || lacks_lock {
                     return Err(ServiceError::BucketAlreadyOwnedByYou { bucket: bucket.name });
                 }
                 Ok(bucket)

@@ -4,7 +4,7 @@ use super::settings::MAX_PARTS;
 use super::{ServiceError, ServiceSettings};
 use crate::engine::{BodyStore, StagedBody};
 use crate::meta::{Bucket, Commit, CommitError, MetaStore, NewBody, Outcome, VersionKind, WriteCondition};
-use crate::sys::Random;
+use crate::sys::{Clock, Random};
 use crate::types::{AccountId, BucketId, BucketName, ObjectKey};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub(super) struct Inner {
     pub(super) meta: Arc<dyn MetaStore>,
     pub(super) bodies: Arc<dyn BodyStore>,
     pub(super) random: Arc<dyn Random>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: ServiceSettings,
     /// Of those accounts that there are now.
     account_names: HashMap<AccountId, Arc<str>>,
@@ -44,9 +45,10 @@ impl ObjectService {
         meta: Arc<dyn MetaStore>,
         bodies: Arc<dyn BodyStore>,
         random: Arc<dyn Random>,
+        clock: Arc<dyn Clock>,
         settings: ServiceSettings,
     ) -> Self {
-        Self::with_accounts(meta, bodies, random, settings, HashMap::new())
+        Self::with_accounts(meta, bodies, random, clock, settings, HashMap::new())
     }
 
     /// As [`Self::new`], with the names that accounts are shown by.
@@ -55,11 +57,12 @@ impl ObjectService {
         meta: Arc<dyn MetaStore>,
         bodies: Arc<dyn BodyStore>,
         random: Arc<dyn Random>,
+        clock: Arc<dyn Clock>,
         settings: ServiceSettings,
         account_names: HashMap<AccountId, Arc<str>>,
     ) -> Self {
         let completions = Semaphore::new(COMPLETION_PARTS);
-        Self { inner: Arc::new(Inner { meta, bodies, random, settings, account_names, completions }) }
+        Self { inner: Arc::new(Inner { meta, bodies, random, clock, settings, account_names, completions }) }
     }
 
     /// How an owner is shown: an account, or the root user. An account that is no more is shown by its id.

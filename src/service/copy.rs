@@ -44,6 +44,8 @@ pub struct CopyRequest {
     pub attributes: Attributes,
     /// The algorithm to have a checksum of; the source's is kept when absent.
     pub checksum: Option<ChecksumAlgorithm>,
+    /// The copy's own: the source's never goes with it.
+    pub lock: ObjectLock,
     pub source_conditions: ReadConditions,
     pub conditions: WriteConditions,
 }
@@ -74,6 +76,7 @@ impl ObjectService {
         let source_home = self.inner.allowed_source(caller, *version, (source_bucket, source_key)).await?;
         let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         check_attributes(&request.attributes)?;
+        self.inner.check_lock(caller, &home, key, request.lock)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
         let onto_itself = source_home.id == home.id && source_key == key && version.is_none();
@@ -105,7 +108,7 @@ impl ObjectService {
                     // A copy is one piece, as AWS's is.
                     parts: Vec::new(),
                     tags: TagSet::default(),
-                    lock: ObjectLock::default(),
+                    lock: request.lock,
                 },
                 condition,
             });

@@ -12,6 +12,8 @@ use futures::StreamExt;
 pub struct DeleteRequest {
     pub version: Option<VersionId>,
     pub conditions: WriteConditions,
+    /// Delete even what is retained under governance.
+    pub bypass_governance: bool,
 }
 
 /// What a delete did. Deleting what does not exist is a success that did nothing.
@@ -41,7 +43,7 @@ pub struct DeletedItem {
 
 impl ObjectService {
     /// # Errors
-    /// `NoSuchBucket`, `PreconditionFailed`; `NoSuchKey` only under a condition.
+    /// `NoSuchBucket`, `PreconditionFailed`, `Locked`; `NoSuchKey` only under a condition.
     pub async fn delete(
         &self,
         caller: &Caller,
@@ -51,6 +53,7 @@ impl ObjectService {
     ) -> Result<DeleteOutcome, ServiceError> {
         let action = Action::delete(request.version);
         let home = self.inner.allowed_object(caller, action, (bucket, key)).await?;
+        authorize_bypass(caller, &home, key, request.bypass_governance)?;
         self.delete_in(&home, key, request).await
     }
 
@@ -71,7 +74,9 @@ impl ObjectService {
         let deletes = items.into_iter().map(|item| async move {
             let DeleteItem { key, request } = item;
             let action = Action::delete(request.version);
-            let result = match authorize_in(caller, action, Resource::Object(bucket, &key), Some(home)) {
+            let allowed = authorize_in(caller, action, Resource::Object(bucket, &key), Some(home));
+            let bypass = request.bypass_governance;
+            let result = match allowed.and_then(|()| authorize_bypass(caller, home, &key, bypass)) {
                 Ok(()) => self.delete_in(home, &key, &request).await,
                 Err(denied) => Err(denied),
             };
@@ -92,7 +97,7 @@ impl ObjectService {
             key: key.clone(),
             target: request.version.map_or(VersionTarget::Current, VersionTarget::Version),
             condition: request.conditions.for_commit()?.into(),
-            bypass_governance: false,
+            bypass_governance: request.bypass_governance,
         };
         let target = Target { bucket: &bucket.name, key, condition: request.conditions.header() };
         match self.inner.meta.commit(commit).await.map_err(|e| target.error(e))? {
@@ -103,4 +108,18 @@ impl ObjectService {
             _ => Err(WRONG_OUTCOME),
         }
     }
+}
+
+/// Whoever asks to bypass governance must be allowed to, needed or not.
+pub(super) fn authorize_bypass(
+    caller: &Caller,
+    home: &Bucket,
+    key: &ObjectKey,
+    asked: bool,
+) -> Result<(), ServiceError> {
+    if !asked {
+        return Ok(());
+    }
+    let object = Resource::Object(&home.name, key);
+    authorize_in(caller, Action::BypassGovernanceRetention, object, Some(home))
 }

@@ -46,6 +46,14 @@ pub enum ServiceError {
     IsDeleteMarker { key: ObjectKey, marker: VersionId, modified: UnixMillis },
     #[error("the bucket {bucket} has no object lock")]
     NoObjectLock { bucket: BucketName },
+    /// The bucket has no object lock to show.
+    #[error("the bucket {bucket} has no object lock configuration")]
+    NoLockConfiguration { bucket: BucketName },
+    /// The version has no retention, or never had a legal hold, to show.
+    #[error("the version has no such lock")]
+    NoSuchLock { key: ObjectKey },
+    #[error("{0}")]
+    InvalidRetentionPeriod(&'static str),
     /// A retention or a legal hold keeps the version.
     #[error("object lock protects the version")]
     Locked { key: ObjectKey },

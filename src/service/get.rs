@@ -1,6 +1,7 @@
 //! Reading objects and what is known of them.
 
 use super::conditions::Verdict;
+use super::lock::visible_lock;
 use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, ServiceError};
 use crate::engine::BodyStream;
 use crate::meta::{Bucket, ObjectData, ObjectVersion, VersionKind};
@@ -70,7 +71,8 @@ impl ObjectService {
             // Before the row is read: what it names is then there until the body is.
             let hold = self.inner.bodies.hold();
             let (version, data) = self.inner.find(&home, key, request.version).await?;
-            let head = describe(&home, &version, &data, request)?;
+            let mut head = describe(&home, &version, &data, request)?;
+            head.info.lock = visible_lock(caller, &home, key, head.info.lock);
             match self.inner.bodies.read(hold, &data.body, data.size, head.range).await {
                 Ok(body) => return Ok(GetOutcome { head, body }),
                 // The version may have been deleted and its chunks collected since it was found.
@@ -94,7 +96,9 @@ impl ObjectService {
         let action = Action::get(request.version);
         let home = self.inner.allowed_object(caller, action, (bucket, key)).await?;
         let (version, data) = self.inner.find(&home, key, request.version).await?;
-        describe(&home, &version, &data, request)
+        let mut head = describe(&home, &version, &data, request)?;
+        head.info.lock = visible_lock(caller, &home, key, head.info.lock);
+        Ok(head)
     }
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod get;
 mod input;
 mod list;
+mod lock;
 mod multipart;
 mod names;
 mod object;

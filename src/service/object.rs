@@ -1,7 +1,7 @@
 //! What operations tell of an object.
 
 use crate::meta::ObjectData;
-use crate::types::{Attributes, Checksum, ETag, ObjectKey, UnixMillis, VersionId, Versioning};
+use crate::types::{Attributes, Checksum, ETag, ObjectKey, ObjectLock, UnixMillis, VersionId, Versioning};
 
 /// A version's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct ObjectInfo {
     pub modified: UnixMillis,
     pub checksum: Option<Checksum>,
     pub attributes: Attributes,
+    /// As far as the caller may see it.
+    pub lock: ObjectLock,
     /// The number of parts of a multipart object.
     pub parts: Option<u16>,
 }
@@ -35,6 +37,7 @@ impl ObjectInfo {
             modified,
             checksum: data.checksum.clone(),
             attributes: data.attributes.clone(),
+            lock: data.lock,
             parts: u16::try_from(data.parts.len()).ok().filter(|n| *n > 0),
         }
     }

@@ -14,6 +14,7 @@ use crate::types::{
 /// An object to store.
 pub struct PutRequest {
     pub attributes: Attributes,
+    pub lock: ObjectLock,
     pub body: InputStream,
     /// The decoded length, when the client announced one.
     pub size: Option<u64>,
@@ -44,7 +45,7 @@ impl ObjectService {
     /// Stores an object. What the client sent to check its bytes is checked before anything becomes visible.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `PreconditionFailed`, `InvalidStorageClass`, and all that can be wrong with a body.
+    /// `NoSuchBucket`, `PreconditionFailed`, `InvalidStorageClass`, `NoObjectLock`, and all that can be wrong with a body.
     pub async fn put(
         &self,
         caller: &Caller,
@@ -54,11 +55,12 @@ impl ObjectService {
     ) -> Result<PutOutcome, ServiceError> {
         let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         check_attributes(&request.attributes)?;
+        self.inner.check_lock(caller, &home, key, request.lock)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
         self.inner.foresee(home.id, target, &condition).await?;
 
-        let PutRequest { attributes, body, size, content_md5, content_sha256, checksum, .. } = request;
+        let PutRequest { attributes, lock, body, size, content_md5, content_sha256, checksum, .. } = request;
         let stored = checksum.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         let expected = Expectations { content_md5, content_sha256, checksum };
         let maximum = self.inner.settings.maximum_put_bytes;
@@ -79,7 +81,7 @@ impl ObjectService {
                 attributes,
                 parts: Vec::new(),
                 tags: TagSet::default(),
-                lock: ObjectLock::default(),
+                lock,
             },
             condition,
         });

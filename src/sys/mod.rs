@@ -4,6 +4,7 @@
 mod clock;
 mod durability;
 mod fs;
+mod guarded;
 mod queued;
 mod random;
 
@@ -15,5 +16,6 @@ pub use fs::{
     DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, create_durable_dir, is_device_error,
     parent,
 };
+pub use guarded::{GuardedClock, LockClockSettings, Steady, SystemSteady};
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};

@@ -47,15 +47,12 @@ impl ObjectLock {
             || self.retained(now).is_some_and(|mode| !may_pass(mode, bypass_governance))
     }
 
-    /// Whether the retention may become `new`. A running one may be made longer or stronger by anybody; made
-    /// shorter, weaker or ended only under governance, and only by a bypass.
+    /// Whether the retention may become `new`. A running one may be made longer by anybody; made shorter, of another
+    /// mode or ended only under governance, and only by a bypass.
     #[must_use]
     pub fn may_become(&self, new: Option<Retention>, now: UnixMillis, bypass_governance: bool) -> bool {
         let Some((mode, old)) = self.retained(now).zip(self.retention) else { return true };
-        let keeps = new.is_some_and(|new| {
-            let as_strong = new.mode == mode || new.mode == LockMode::Compliance;
-            as_strong && new.until >= old.until
-        });
+        let keeps = new.is_some_and(|new| new.mode == mode && new.until >= old.until);
         keeps || may_pass(mode, bypass_governance)
     }
 
@@ -163,8 +160,9 @@ mod tests {
         assert!(compliance.may_become(None, UnixMillis::new(2_000), false), "it has ended");
         let governance = lock(Governance, 2_000);
         assert!(governance.may_become(Some(until(Governance, 3_000)), NOW, false));
-        assert!(governance.may_become(Some(until(Compliance, 2_000)), NOW, false));
-        assert!(!governance.may_become(Some(until(Compliance, 1_500)), NOW, false));
+        assert!(!governance.may_become(Some(until(Compliance, 9_000)), NOW, false), "as on AWS");
+        assert!(governance.may_become(Some(until(Compliance, 9_000)), NOW, true));
+        assert!(!governance.may_become(Some(until(Governance, 1_500)), NOW, false));
         assert!(!governance.may_become(None, NOW, false));
         assert!(governance.may_become(None, NOW, true));
     }

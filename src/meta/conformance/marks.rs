@@ -5,6 +5,7 @@ use crate::meta::{
     Change, Commit, CommitError, DeleteCondition, ObjectData, Outcome, VersionKind, VersionTarget,
     WriteCondition,
 };
+use crate::sys::ManualClock;
 use crate::types::{
     AccountId, BucketId, BucketName, BucketSetting, DefaultRetention, ETag, LockMode, LockSettings,
     ObjectLock, Retention, RetentionPeriod, Tag, TagSet, VersionId, Versioning,
@@ -108,7 +109,8 @@ pub(super) async fn locks(subject: &Subject) {
     assert_eq!(data(subject, bucket).await.lock.retention, until(LockMode::Governance, 2_000));
     expects!(subject.refuse(remove(false)).await, CommitError::Locked);
     expects!(subject.refuse(retain(None, false)).await, CommitError::Locked);
-    subject.commit(retain(until(LockMode::Compliance, 2_000), false)).await;
+    expects!(subject.refuse(retain(until(LockMode::Compliance, 2_000), false)).await, CommitError::Locked);
+    subject.commit(retain(until(LockMode::Compliance, 2_000), true)).await;
     expects!(subject.refuse(remove(true)).await, CommitError::Locked);
     expects!(subject.refuse(retain(None, true)).await, CommitError::Locked);
     subject.delete(bucket, "k", VersionTarget::Current).await;
@@ -152,6 +154,38 @@ pub(super) async fn default_retention(subject: &Subject) {
     assert_eq!(data(subject, bucket).await.lock, wanted);
     let unlocked = subject.bucket("unlocked").await;
     expects!(subject.refuse(write(unlocked, asks)).await, CommitError::NoObjectLock);
+}
+
+/// Locks go by a clock of their own: a wall clock that jumps moves stamps, not locks.
+pub(super) async fn lock_clock(subject: &Subject, locks: &ManualClock) {
+    let bucket = locked_bucket(subject).await;
+    let (mode, period) = (LockMode::Compliance, RetentionPeriod::Days(1));
+    let lock = LockSettings { default_retention: Some(DefaultRetention { mode, period }) };
+    subject.commit(Commit::LockBucket { bucket, lock }).await;
+    locks.set(at(1_000));
+    subject.clock.set(at(1_000));
+    let (id, _) = subject.put(bucket, "k", inline("one")).await;
+    let remove = || delete(bucket, "k", VersionTarget::Version(id));
+    let retain = |retention| {
+        let (key, target) = (key("k"), VersionTarget::Version(id));
+        Commit::SetRetention { bucket, key, target, retention, bypass_governance: true }
+    };
+    subject.clock.set(at(900_000_000_000));
+    expects!(subject.refuse(remove()).await, CommitError::Locked);
+    expects!(subject.refuse(retain(None)).await, CommitError::Locked);
+    // A new lock runs its whole period, whichever clock is ahead.
+    let (later, _) = subject.put(bucket, "k", inline("two")).await;
+    assert_eq!(data(subject, bucket).await.lock.retention, until(mode, 900_086_400_000));
+    locks.set(at(86_401_000));
+    subject.commit(remove()).await;
+    // What locks have gone through they do not go back behind.
+    locks.set(at(0));
+    let remove = || delete(bucket, "k", VersionTarget::Version(later));
+    expects!(subject.refuse(remove()).await, CommitError::Locked);
+    locks.set(at(900_086_400_000));
+    subject.put(bucket, "another", inline("three")).await;
+    locks.set(at(0));
+    subject.commit(remove()).await;
 }
 
 /// A delete may require what its version is.

@@ -123,6 +123,14 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     inspect::totals(&empty().await).await;
 }
 
+/// Runs the check of a store whose locks go by `locks`.
+///
+/// # Panics
+/// When the store breaks its contract.
+pub async fn lock_clock(subject: &Subject, locks: &ManualClock) {
+    marks::lock_clock(subject, locks).await;
+}
+
 /// The key of checks that need only one.
 static KEY: std::sync::OnceLock<ObjectKey> = std::sync::OnceLock::new();
 

@@ -27,7 +27,7 @@ impl State {
         bypass_governance: bool,
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        let now = draft.at;
+        let now = draft.times.locks;
         self.set_lock(at, target, draft, |lock| {
             let may = lock.may_become(retention, now, bypass_governance);
             if may { Ok(ObjectLock { retention, ..lock }) } else { Err(CommitError::Locked) }

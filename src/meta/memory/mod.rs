@@ -8,6 +8,7 @@ mod marks;
 mod reads;
 mod state;
 
+use super::times::LockClock;
 use super::{
     Bucket, ChangeLog, Commit, CommitError, Consumer, ListPage, ListQuery, LogRecord, ManifestRow, MetaError,
     MetaStore, ObjectVersion, Outcome, Part, Totals, Upload, UploadPage, VersionPage, listing,
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
+    lock_clock: LockClock,
     random: Arc<dyn Random>,
     state: Mutex<State>,
     last_seq: watch::Sender<CommitSeq>,
@@ -34,7 +36,12 @@ impl MemoryStore {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         let (last_seq, _) = watch::channel(CommitSeq::ZERO);
-        Self { clock, random, state: Mutex::default(), last_seq }
+        Self { clock, lock_clock: LockClock::default(), random, state: Mutex::default(), last_seq }
+    }
+
+    /// What locks go by from now on; until then it is the wall clock. The first one given counts.
+    pub fn set_lock_clock(&self, clock: Arc<dyn Clock>) {
+        self.lock_clock.set(clock);
     }
 }
 
@@ -47,7 +54,7 @@ fn behind<T>(after: Option<T>) -> (Bound<T>, Bound<T>) {
 impl MetaStore for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError> {
         let mut state = self.state.lock();
-        let outcome = state.apply(commit, self.clock.now(), self.random.u64())?;
+        let outcome = state.apply(commit, self.lock_clock.times(self.clock.as_ref()), self.random.u64())?;
         self.last_seq.send_replace(state.last_seq);
         Ok(outcome)
     }

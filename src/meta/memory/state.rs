@@ -3,6 +3,7 @@
 
 use crate::meta::commit::{Facts, lock_of_new};
 use crate::meta::log::MANIFESTS_PER_RECORD;
+use crate::meta::times::Times;
 use crate::meta::{
     Bucket, Change, Commit, CommitError, Consumer, DeleteCondition, LogRecord, LoggedObject, LoggedPart,
     LoggedUpload, LoggedVersion, ManifestRow, NewBody, NewObject, NewPart, NewUpload, Outcome, Totals,
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct State {
     pub last_seq: CommitSeq,
     last_at: UnixMillis,
+    reached: UnixMillis,
     pub last_bucket: u32,
     pub buckets: BTreeMap<BucketName, Bucket>,
     /// By row key.
@@ -75,6 +77,7 @@ pub(super) struct Counted<T> {
 pub(super) struct Draft {
     pub seq: CommitSeq,
     pub at: UnixMillis,
+    pub times: Times,
     salt: u64,
     /// The upload that the command completes.
     upload: Option<UploadId>,
@@ -83,20 +86,15 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    fn new(seq: CommitSeq, at: UnixMillis, salt: u64) -> Self {
-        Self { seq, at, salt, upload: None, added: Vec::new(), dropped: Vec::new() }
+    fn new(seq: CommitSeq, times: Times, salt: u64) -> Self {
+        Self { seq, at: times.at, times, salt, upload: None, added: Vec::new(), dropped: Vec::new() }
     }
 }
 
 impl State {
-    pub(super) fn apply(
-        &mut self,
-        commit: Commit,
-        now: UnixMillis,
-        salt: u64,
-    ) -> Result<Outcome, CommitError> {
-        let at = now.max(self.last_at);
-        let draft = Draft::new(self.last_seq.next(), at, salt);
+    pub(super) fn apply(&mut self, commit: Commit, times: Times, salt: u64) -> Result<Outcome, CommitError> {
+        let times = times.not_before(self.last_at, self.reached);
+        let draft = Draft::new(self.last_seq.next(), times, salt);
         match commit {
             Commit::CreateBucket { name, owner, lock } => self.create_bucket(name, owner, lock, draft),
             Commit::DeleteBucket { name } => self.delete_bucket(&name, draft),
@@ -154,7 +152,7 @@ impl State {
         let home = self.home(bucket)?;
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
-        let lock = lock_of_new(home.lock, object.lock, draft.at)?;
+        let lock = lock_of_new(home.lock, object.lock, draft.times.lock_start())?;
         let object = Some(NewObject { lock, ..object });
         let (version, replaced) = self.write(bucket, &key, home.versioning, object, &mut draft);
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
@@ -185,7 +183,7 @@ impl State {
         let found = self.find(bucket, key.as_bytes(), id).map(|(_, version)| version);
         condition.check(found.map(Version::facts))?;
         let lock = found.and_then(|version| version.logged.object.as_ref()).map(|object| object.lock);
-        if lock.is_some_and(|lock| lock.protects(draft.at, bypass_governance)) {
+        if lock.is_some_and(|lock| lock.protects(draft.times.locks, bypass_governance)) {
             return Err(CommitError::Locked);
         }
         let Some(removed) = self.remove(bucket, &key, id, &mut draft) else {
@@ -202,7 +200,7 @@ impl State {
         upload: NewUpload,
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        lock_of_new(self.home(bucket)?.lock, upload.lock, draft.at)?;
+        lock_of_new(self.home(bucket)?.lock, upload.lock, draft.times.lock_start())?;
         if self.upload_row(upload.id).is_some() {
             return Err(CommitError::InvalidState("the upload id is taken"));
         }
@@ -256,7 +254,7 @@ impl State {
         let home = self.home(bucket)?;
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
-        let lock = lock_of_new(home.lock, object.lock, draft.at)?;
+        let lock = lock_of_new(home.lock, object.lock, draft.times.lock_start())?;
         draft.upload = Some(id);
         let object = Some(NewObject { lock, ..object });
         let (version, replaced) = self.write(bucket, &key, home.versioning, object, &mut draft);
@@ -329,12 +327,13 @@ impl State {
     /// Behind the record of the command that ends the upload.
     fn drop_upload(&mut self, row: &[u8]) {
         let parts = self.uploads.remove(row).map(|upload| upload.parts).unwrap_or_default();
-        let mut released = Draft::new(self.last_seq, self.last_at, 0);
+        let times = Times { at: self.last_at, locks: self.reached };
+        let mut released = Draft::new(self.last_seq, times, 0);
         for part in parts.into_values() {
             self.release(&part.logged.body, &mut released);
         }
         for dropped in released.dropped.chunks(MANIFESTS_PER_RECORD) {
-            let record = Draft::new(self.last_seq.next(), self.last_at, 0);
+            let record = Draft::new(self.last_seq.next(), times, 0);
             self.record(Draft { dropped: dropped.to_vec(), ..record }, Change::Released);
         }
     }
@@ -398,9 +397,10 @@ impl State {
     }
 
     pub(super) fn record(&mut self, draft: Draft, change: Change) {
-        let Draft { seq, at, added, dropped, .. } = draft;
+        let Draft { seq, at, times, added, dropped, .. } = draft;
         self.last_seq = seq;
         self.last_at = at;
+        self.reached = times.locks;
         self.log.insert(seq, LogRecord { seq, at, change, added, dropped });
     }
 

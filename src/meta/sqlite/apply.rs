@@ -11,6 +11,7 @@ use super::sql;
 use super::state::State;
 use crate::meta::commit::lock_of_new;
 use crate::meta::log::MANIFESTS_PER_RECORD;
+use crate::meta::times::Times;
 use crate::meta::{
     Change, Commit, CommitError, Consumer, LoggedPart, LoggedUpload, MetaError, NewObject, NewPart,
     NewUpload, Outcome, WriteCondition,
@@ -32,6 +33,7 @@ pub(super) struct Session<'w> {
 pub(super) struct Draft {
     pub seq: CommitSeq,
     pub at: UnixMillis,
+    pub times: Times,
     pub salt: u64,
     pub root: Option<EncodedRoot>,
     /// The upload that the command completes.
@@ -66,12 +68,21 @@ impl Session<'_> {
         &mut self,
         commit: Commit,
         root: Option<EncodedRoot>,
-        now: UnixMillis,
+        times: Times,
         salt: u64,
     ) -> Result<Outcome, CommitError> {
-        let at = now.max(self.state.last_at);
+        let times = times.not_before(self.state.last_at, self.state.reached);
         let seq = self.state.last_seq.next();
-        let draft = Draft { seq, at, salt, root, upload: None, added: Vec::new(), dropped: Vec::new() };
+        let draft = Draft {
+            seq,
+            at: times.at,
+            times,
+            salt,
+            root,
+            upload: None,
+            added: Vec::new(),
+            dropped: Vec::new(),
+        };
         match commit {
             Commit::CreateBucket { name, owner, lock } => self.create_bucket(name, owner, lock, &draft),
             Commit::DeleteBucket { name } => self.delete_bucket(&name, &draft),
@@ -116,7 +127,7 @@ impl Session<'_> {
         draft: &Draft,
     ) -> Result<Outcome, CommitError> {
         let home = self.home(bucket)?;
-        lock_of_new(home.lock, upload.lock, draft.at)?;
+        lock_of_new(home.lock, upload.lock, draft.times.lock_start())?;
         if self.open_upload(upload.id)?.is_some() {
             return Err(CommitError::InvalidState("the upload id is taken"));
         }
@@ -236,6 +247,7 @@ impl Session<'_> {
         self.db.prepare_cached(sql::ADD_CHANGE)?.execute(params![seq, draft.at.get(), record])?;
         self.state.last_seq = draft.seq;
         self.state.last_at = draft.at;
+        self.state.reached = draft.times.locks;
         Ok(())
     }
 

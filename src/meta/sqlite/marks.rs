@@ -34,7 +34,7 @@ impl Session<'_> {
         draft: &Draft,
     ) -> Result<Outcome, CommitError> {
         let (place, object) = self.lockable(at, target)?;
-        if !object.lock.may_become(retention, draft.at, bypass_governance) {
+        if !object.lock.may_become(retention, draft.times.locks, bypass_governance) {
             return Err(CommitError::Locked);
         }
         let lock = ObjectLock { retention, ..object.lock };

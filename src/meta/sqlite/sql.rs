@@ -75,6 +75,10 @@ ALTER TABLE uploads ADD COLUMN lock BLOB;
 DROP INDEX current_objects;
 CREATE INDEX current_objects ON versions (row, listed) WHERE listed IS NOT NULL;
 ",
+    "
+ALTER TABLE state ADD COLUMN reached INTEGER NOT NULL DEFAULT 0;
+UPDATE state SET reached = last_at;
+",
 ];
 
 /// Gives the constants, and `ALL` of them for the test that prepares each.
@@ -95,10 +99,10 @@ statements! {
     RELEASE = "RELEASE command";
     ROLLBACK_TO = "ROLLBACK TO command";
     STATE = "SELECT last_seq, last_at, last_bucket, buckets, versions, delete_markers, logical_bytes, uploads,
-        parts, manifests, manifest_bytes, inline_bytes FROM state";
+        parts, manifests, manifest_bytes, inline_bytes, reached FROM state";
     SET_STATE = "UPDATE state SET last_seq = ?1, last_at = ?2, last_bucket = ?3, buckets = ?4, versions = ?5,
         delete_markers = ?6, logical_bytes = ?7, uploads = ?8, parts = ?9, manifests = ?10,
-        manifest_bytes = ?11, inline_bytes = ?12";
+        manifest_bytes = ?11, inline_bytes = ?12, reached = ?13";
 
     // Buckets.
     BUCKET_BY_NAME = "SELECT id, name, created, versioning, owner, lock, settings

@@ -11,6 +11,8 @@ use rusqlite::{Connection, params};
 pub(super) struct State {
     pub last_seq: CommitSeq,
     pub last_at: UnixMillis,
+    /// The newest time that the clock of locks showed at a record.
+    pub reached: UnixMillis,
     pub last_bucket: u32,
     pub totals: Totals,
 }
@@ -30,11 +32,17 @@ pub(super) fn load(db: &Connection) -> Result<State, MetaError> {
         manifest_bytes: unsigned(row, 10)?,
         inline_bytes: unsigned(row, 11)?,
     };
-    Ok(State { last_seq: seq(row, 0)?, last_at: millis(row, 1)?, last_bucket: row.get(2)?, totals })
+    Ok(State {
+        last_seq: seq(row, 0)?,
+        last_at: millis(row, 1)?,
+        reached: millis(row, 12)?,
+        last_bucket: row.get(2)?,
+        totals,
+    })
 }
 
 pub(super) fn store(db: &Connection, state: &State) -> Result<(), MetaError> {
-    let State { last_seq, last_at, last_bucket, totals } = state;
+    let State { last_seq, last_at, reached, last_bucket, totals } = state;
     db.prepare_cached(sql::SET_STATE)?.execute(params![
         last_seq.get().cast_signed(),
         last_at.get(),
@@ -48,6 +56,7 @@ pub(super) fn store(db: &Connection, state: &State) -> Result<(), MetaError> {
         totals.manifests.cast_signed(),
         totals.manifest_bytes.cast_signed(),
         totals.inline_bytes.cast_signed(),
+        reached.get(),
     ])?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::settings::SqliteSettings;
 use super::state::{self, State};
 use super::writer::{Command, Writer};
 use super::{apply, read};
+use crate::meta::times::LockClock;
 use crate::meta::{
     Bucket, ChangeLog, Commit, CommitError, Consumer, Duplicate, Inspect, ListPage, ListQuery, LogRecord,
     ManifestRow, MetaError, MetaStore, ObjectVersion, Outcome, Part, Totals, Upload, UploadPage, VersionPage,
@@ -36,6 +37,7 @@ pub struct SqliteStore {
     cache: Arc<RowCache>,
     published: watch::Receiver<State>,
     poisoned: Arc<OnceLock<String>>,
+    lock_clock: LockClock,
 }
 
 impl SqliteStore {
@@ -60,10 +62,12 @@ impl SqliteStore {
         let (queue, commands) = mpsc::channel(settings.queue_commands);
         let (sender, published) = watch::channel(state);
         let poisoned = Arc::new(OnceLock::new());
+        let lock_clock = LockClock::default();
         let writer = Writer {
             db,
             barrier,
             clock,
+            lock_clock: lock_clock.clone(),
             random,
             cache: cache.clone(),
             state,
@@ -74,7 +78,19 @@ impl SqliteStore {
         };
         let thread = std::thread::Builder::new().name("meta-write".into());
         let writer = Some(thread.spawn(move || writer.run(commands))?);
-        Ok(Self { queue: Some(queue), writer, look_ups, scans, cache, published, poisoned })
+        Ok(Self { queue: Some(queue), writer, look_ups, scans, cache, published, poisoned, lock_clock })
+    }
+
+    /// What locks go by from now on; until then it is the wall clock. The first one given counts.
+    pub fn set_lock_clock(&self, clock: Arc<dyn Clock>) {
+        self.lock_clock.set(clock);
+    }
+
+    /// The newest time of the clock of locks that a record kept; `None` for a store without records.
+    #[must_use]
+    pub fn reached(&self) -> Option<UnixMillis> {
+        let state = *self.published.borrow();
+        (state.last_seq > CommitSeq::ZERO).then_some(state.reached)
     }
 
     /// Whether writes still count. Does not block.

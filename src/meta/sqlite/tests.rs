@@ -6,6 +6,7 @@ use super::scan::Snapshot;
 use super::writer::{Command, Writer};
 use super::{OpenMode, SqliteSettings, SqliteStore, open, sql, state};
 use crate::meta::listing::{self, Positions, Source, Visit};
+use crate::meta::times::LockClock;
 use crate::meta::{
     ChangeLog, Commit, CommitError, DeleteCondition, ListEntry, ListFrom, ListQuery, MetaError, MetaStore,
     NewBody, NewObject, NewUpload, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
@@ -216,6 +217,7 @@ fn writer(path: &Path, log_bytes: u64) -> Writer {
         db,
         barrier: Arc::new(NoBarrier),
         clock: Arc::new(ManualClock::default()),
+        lock_clock: LockClock::default(),
         random: Arc::new(SeededRandom::new(7)),
         cache: Arc::new(RowCache::new(0)),
         state,
@@ -406,13 +408,14 @@ fn i1_migrations_stay_what_they_were() {
         "cf6279634aa230f9185c01e234423e0fca36df05f28981096cabdc010fbd4d27",
         "38618cb6791bb9bc1813dff991ed3b3ef022eea7b4e4ccf65d31370537d3f75a",
         "51e490457d020157a20f45dfe2f0df380f7f76a202c5f2499531fb1ef3374113",
+        "36deda46c3e2028ef8229352fa2312cb3ddf48cde021a89a476f9449d974392f",
     ];
     assert_eq!(hashes, expected);
     let (_dir, path) = database();
     drop(create(&path));
     let header = std::fs::read(&path).unwrap();
     assert_eq!(header[16..18], 8192u16.to_be_bytes(), "pages");
-    assert_eq!(header[60..64], 4u32.to_be_bytes(), "user_version");
+    assert_eq!(header[60..64], 5u32.to_be_bytes(), "user_version");
     assert_eq!(&header[68..72], b"Sdmt", "application_id");
 }
 

@@ -122,7 +122,7 @@ impl Session<'_> {
         let found = self.find(&mut place, id)?;
         condition.check(found.as_ref().map(HeldVersion::facts).transpose()?)?;
         let Some(found) = found else { return Ok(Outcome::Deleted { id: None, delete_marker: false }) };
-        if found.lock.protects(draft.at, bypass_governance) {
+        if found.lock.protects(draft.times.locks, bypass_governance) {
             return Err(CommitError::Locked);
         }
         self.drop_version(&place, &found, &mut draft)?;
@@ -176,7 +176,7 @@ impl Session<'_> {
         let mut held = None;
         let mut logged = None;
         if let Some(NewObject { body, size, etag, checksum, attributes, parts, tags, lock }) = object {
-            let lock = lock_of_new(place.home.lock, lock, draft.at)?;
+            let lock = lock_of_new(place.home.lock, lock, draft.times.lock_start())?;
             let body = held.insert(self.hold(body, size, draft)?).logged.clone();
             logged = Some(LoggedObject { body, size, etag, checksum, attributes, parts, tags, lock });
             self.state.totals.versions += 1;

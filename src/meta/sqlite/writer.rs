@@ -12,6 +12,7 @@ use super::checkpoint::Checkpoints;
 use super::error::lacks_room;
 use super::sql;
 use super::state::{self, State};
+use crate::meta::times::LockClock;
 use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
 use crate::sys::{Barrier, Clock, Random};
 use rusqlite::Connection;
@@ -94,6 +95,7 @@ pub(super) struct Writer {
     pub db: Connection,
     pub barrier: Arc<dyn Barrier>,
     pub clock: Arc<dyn Clock>,
+    pub lock_clock: LockClock,
     pub random: Arc<dyn Random>,
     pub cache: Arc<RowCache>,
     /// What the database holds: after the last commit.
@@ -184,7 +186,8 @@ impl Writer {
             let before = *state;
             self.db.prepare_cached(sql::SAVEPOINT)?.execute([])?;
             let mut session = Session { db: &self.db, state, touched };
-            let answer = session.apply(commit, root, self.clock.now(), self.random.u64());
+            let answer =
+                session.apply(commit, root, self.lock_clock.times(self.clock.as_ref()), self.random.u64());
             if let Err(error) = &answer {
                 // SQLite gives up the whole transaction for some errors.
                 if self.db.is_autocommit() {

@@ -14,13 +14,13 @@ impl Operations {
     ) -> Answer<dto::CreateBucketOutput> {
         let caller = caller(&request);
         let input = request.input;
-        refuse(input.object_lock_enabled_for_bucket == Some(true), "object lock")?;
         check_ownership(input.object_ownership.as_ref())?;
         let name = parse_bucket_name(&input.bucket)?;
         let configuration = input.create_bucket_configuration;
         let location = configuration.and_then(|c| c.location_constraint);
         let location = location.as_ref().map(dto::BucketLocationConstraint::as_str);
-        self.service.create_bucket(&caller, &name, location).await?;
+        let lock = input.object_lock_enabled_for_bucket == Some(true);
+        self.service.create_bucket(&caller, &name, location, lock).await?;
         Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{name}")) }))
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Answer, Operations, caller};
 use crate::s3::convert::{Sums, algorithm, attributes, etag, read_conditions, timestamp, write_conditions};
+use crate::s3::lock::lock_of;
 use crate::service::{
     CopyRequest, CopySource, MetadataDirective, ServiceError, parse_bucket_name, parse_key, parse_version_id,
 };
@@ -22,6 +23,7 @@ impl Operations {
             directive: directive(input.metadata_directive.as_ref())?,
             checksum: algorithm(input.checksum_algorithm.as_ref())?,
             attributes: attributes!(input, headers),
+            lock: lock_of(headers)?,
             source_conditions: read_conditions(headers, "x-amz-copy-source-"),
             conditions: write_conditions(headers),
         };

@@ -25,6 +25,7 @@ impl Operations {
         let delete = DeleteRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
             conditions: WriteConditions { if_none_match: None, ..write_conditions(&request.headers) },
+            bypass_governance: input.bypass_governance_retention == Some(true),
         };
         let done = self.service.delete(&caller, &bucket, &key, &delete).await?;
         Ok(S3Response::new(dto::DeleteObjectOutput {
@@ -47,8 +48,9 @@ impl Operations {
         if count == 0 || count > MAX_KEYS {
             return Err(ServiceError::TooManyKeys { count, maximum: MAX_KEYS });
         }
+        let bypass_governance = input.bypass_governance_retention == Some(true);
         for object in input.delete.objects {
-            match item(&object) {
+            match item(&object, bypass_governance) {
                 Ok(item) => items.push(item),
                 Err(error) => errors.push(failed(object.key, object.version_id, error)),
             }
@@ -79,14 +81,15 @@ impl Operations {
     }
 }
 
-fn item(object: &dto::ObjectIdentifier) -> Result<DeleteItem, ServiceError> {
+fn item(object: &dto::ObjectIdentifier, bypass_governance: bool) -> Result<DeleteItem, ServiceError> {
     refuse(
         object.size.is_some() || object.last_modified_time.is_some(),
         "conditions of a delete other than ETag",
     )?;
     let if_match = object.e_tag.as_ref().map(|tag| ETagCondition::parse(tag.value()));
     let version = object.version_id.as_deref().map(parse_version_id).transpose()?;
-    let request = DeleteRequest { version, conditions: WriteConditions { if_match, if_none_match: None } };
+    let conditions = WriteConditions { if_match, if_none_match: None };
+    let request = DeleteRequest { version, conditions, bypass_governance };
     Ok(DeleteItem { key: parse_key(&object.key)?, request })
 }
 

@@ -3,7 +3,7 @@
 use super::{Answer, Operations, caller};
 use crate::s3::convert::{Sums, etag, range, read_conditions, size, storage_class, timestamp};
 use crate::s3::dates::{date_header, http_date};
-use crate::s3::stream;
+use crate::s3::{lock, stream};
 use crate::service::{
     ETagCondition, GetRequest, HeadOutcome, Selection, ServiceError, parse_bucket_name, parse_key,
     parse_part_number, parse_version_id,
@@ -58,6 +58,9 @@ impl Operations {
             e_tag: shown.e_tag,
             last_modified: shown.last_modified,
             metadata: shown.metadata,
+            object_lock_legal_hold_status: shown.object_lock_legal_hold_status,
+            object_lock_mode: shown.object_lock_mode,
+            object_lock_retain_until_date: shown.object_lock_retain_until_date,
             parts_count: shown.parts_count,
             storage_class: shown.storage_class,
             version_id: shown.version_id,
@@ -175,6 +178,9 @@ fn describe(head: &HeadOutcome, with_checksum: bool) -> Shown {
         e_tag: etag(info.etag),
         last_modified: Some(timestamp(info.modified)),
         metadata: Some(attributes.user.clone().into_iter().collect()),
+        object_lock_legal_hold_status: info.lock.legal_hold.map(lock::legal_hold),
+        object_lock_mode: info.lock.retention.map(|retention| lock::mode(retention.mode)),
+        object_lock_retain_until_date: info.lock.retention.map(|retention| timestamp(retention.until)),
         parts_count: head.parts_count.map(i32::from),
         storage_class: storage_class(attributes),
         version_id: info.version_id.map(|id| id.to_string()),

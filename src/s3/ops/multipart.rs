@@ -8,6 +8,7 @@ use crate::s3::convert::{
     Names, Sums, algorithm, algorithm_name, attributes, content_md5, copy_range, etag, kind, kind_name,
     length, read_conditions, size, sums, timestamp, whole_seconds, write_conditions,
 };
+use crate::s3::lock::lock_of;
 use crate::service::{
     CompleteRequest, CompletedPart, CopyPartRequest, CreateUploadRequest, ListPartsRequest,
     ListUploadsRequest, PutPartRequest, ServiceError, parse_bucket_name, parse_key, parse_part_number,
@@ -27,6 +28,7 @@ impl Operations {
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let create = CreateUploadRequest {
             attributes: attributes!(input, &request.headers),
+            lock: lock_of(&request.headers)?,
             checksum: algorithm(input.checksum_algorithm.as_ref())?,
             kind: kind(input.checksum_type.as_ref())?,
         };

@@ -5,6 +5,7 @@ use crate::s3::body::Upload;
 use crate::s3::convert::{
     Sums, algorithm, attributes, checksum_header, content_md5, etag, sums, write_conditions,
 };
+use crate::s3::lock::lock_of_put;
 use crate::service::{ExpectedChecksum, PutRequest, ServiceError, parse_bucket_name, parse_key};
 use crate::types::{Checksum, ChecksumAlgorithm};
 use http::HeaderMap;
@@ -24,6 +25,7 @@ impl Operations {
             expected(sums!(input), algorithm(input.checksum_algorithm.as_ref())?, &request.headers, &upload)?;
         let put = PutRequest {
             attributes: attributes!(input, &request.headers),
+            lock: lock_of_put(&request.headers)?,
             body: upload.take_stream(),
             size: upload.size,
             content_md5: content_md5(&request.headers)?,

@@ -14,6 +14,7 @@ use crate::types::{
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CreateUploadRequest {
     pub attributes: Attributes,
+    pub lock: ObjectLock,
     /// The checksum that every part will have.
     pub checksum: Option<ChecksumAlgorithm>,
     /// What the object's checksum shall cover. Only beside an algorithm.
@@ -29,7 +30,7 @@ pub struct CreatedUpload {
 
 impl ObjectService {
     /// # Errors
-    /// `NoSuchBucket`, `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRequest`.
+    /// `NoSuchBucket`, `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRequest`, `NoObjectLock`.
     pub async fn create_upload(
         &self,
         caller: &Caller,
@@ -39,6 +40,7 @@ impl ObjectService {
     ) -> Result<CreatedUpload, ServiceError> {
         let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
         check_attributes(&request.attributes)?;
+        self.inner.check_lock(caller, &home, key, request.lock)?;
         let checksum = match (request.checksum, request.kind) {
             (Some(algorithm), kind) => Some((algorithm, kind_for(algorithm, kind)?)),
             (None, None) => None,
@@ -53,7 +55,7 @@ impl ObjectService {
             attributes: request.attributes,
             checksum,
             tags: TagSet::default(),
-            lock: ObjectLock::default(),
+            lock: request.lock,
         };
         let commit = Commit::CreateUpload { bucket: home.id, key: key.clone(), upload };
         match self.inner.meta.commit(commit).await {

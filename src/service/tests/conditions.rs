@@ -45,7 +45,9 @@ async fn a_delete_marker_counts_as_no_object() {
 #[tokio::test]
 async fn a_delete_under_a_condition() {
     let world = World::new().await;
-    let delete = async |conditions| world.try_delete("k", DeleteRequest { version: None, conditions }).await;
+    let delete = async |conditions| {
+        world.try_delete("k", DeleteRequest { conditions, ..DeleteRequest::default() }).await
+    };
     expects!(delete(if_match(etag("1"))).await, Err(ServiceError::NoSuchKey { .. }));
     world.put("k", "1").await;
     expects!(delete(if_match(etag("2"))).await, Err(ServiceError::PreconditionFailed { .. }));
@@ -62,7 +64,7 @@ async fn each_key_of_a_multi_object_delete_has_its_own_condition() {
     }
     let item = |name: &str, tag: &str| DeleteItem {
         key: key(name),
-        request: DeleteRequest { version: None, conditions: if_match(etag(tag)) },
+        request: DeleteRequest { conditions: if_match(etag(tag)), ..DeleteRequest::default() },
     };
     let items = vec![item("a", "a"), item("b", "other"), item("c", "c"), item("missing", "a")];
     let done = world.service.delete_many(&world.caller, &world.bucket, items).await.unwrap();

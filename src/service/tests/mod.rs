@@ -6,6 +6,7 @@ mod conditions;
 mod copy;
 mod delete;
 mod listing;
+mod lock;
 mod multipart;
 mod paging;
 mod put;
@@ -22,8 +23,8 @@ use crate::engine::{
 use crate::meta::{MemoryStore, NewBody, StoredBody};
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{
-    Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, Principal, ResolvedRange,
-    VersionId, Versioning,
+    Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, ObjectLock, Principal,
+    ResolvedRange, VersionId, Versioning,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -138,10 +139,10 @@ impl World {
             maximum_put_bytes: LARGEST,
             ..ServiceSettings::default()
         };
-        let service = ObjectService::new(meta.clone(), bodies.clone(), random, settings);
+        let service = ObjectService::new(meta.clone(), bodies.clone(), random, clock.clone(), settings);
         let caller = Caller::new(Principal::Root { access_key: "root".into() });
         let bucket = BucketName::parse("bucket").unwrap();
-        service.create_bucket(&caller, &bucket, None).await.unwrap();
+        service.create_bucket(&caller, &bucket, None, false).await.unwrap();
         Self { service, meta, bodies, clock, caller, bucket }
     }
 
@@ -190,6 +191,7 @@ impl World {
             directive: MetadataDirective::Copy,
             attributes: Attributes::default(),
             checksum: None,
+            lock: ObjectLock::default(),
             source_conditions: ReadConditions::default(),
             conditions: WriteConditions::default(),
         }
@@ -207,6 +209,7 @@ fn stream(text: &str) -> InputStream {
 fn put_request(text: &str) -> PutRequest {
     PutRequest {
         attributes: Attributes::default(),
+        lock: ObjectLock::default(),
         body: stream(text),
         size: Some(text.len() as u64),
         content_md5: None,

@@ -82,7 +82,7 @@ async fn creating_ones_own_bucket_again_succeeds_in_the_first_region_only() {
     for (region, again) in [("us-east-1", true), ("eu-central-1", false)] {
         let world = World::in_region(region).await;
         let first = world.service.head_bucket(&world.caller, &world.bucket).await.unwrap();
-        match world.service.create_bucket(&world.caller, &world.bucket, None).await {
+        match world.service.create_bucket(&world.caller, &world.bucket, None, false).await {
             Ok(bucket) => assert_eq!((again, bucket), (true, first)),
             Err(ServiceError::BucketAlreadyOwnedByYou { .. }) => assert!(!again, "{region}"),
             Err(other) => panic!("{other}"),
