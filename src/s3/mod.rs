@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod gateway;
 mod integers;
 mod ops;
+mod post;
 mod query;
 mod refusal;
 mod rewrite;

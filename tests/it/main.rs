@@ -14,5 +14,6 @@ mod s3_accounts;
 mod s3_answers;
 mod s3_bodies;
 mod s3_listing;
+mod s3_post;
 mod s3_requests;
 mod support;
