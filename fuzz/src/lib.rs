@@ -48,6 +48,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pack", pack),
     ("pack_parts", pack_parts),
     ("plain_trailer", plain_trailer),
+    ("post_form", post_form),
+    ("post_policy", post_policy),
     ("range", range),
     ("row_key", row_key_bytes),
     ("s3_document", s3_document),
@@ -267,4 +269,16 @@ pub fn s3_head(bytes: &[u8]) {
 /// The XML of a request.
 pub fn s3_document(bytes: &[u8]) {
     sediment::s3::fuzzing::document(bytes);
+}
+
+/// How long the pieces are that a form with the boundary `b` comes in, and the form.
+pub fn post_form(bytes: &[u8]) {
+    let Some((piece, form)) = bytes.split_first() else { return };
+    let pieces: Vec<_> = form.chunks(usize::from(*piece).max(1)).map(<[u8]>::to_vec).collect();
+    sediment::s3::fuzzing::post_form(&pieces);
+}
+
+/// The JSON of a form's policy.
+pub fn post_policy(bytes: &[u8]) {
+    sediment::s3::fuzzing::post_policy(bytes);
 }

@@ -159,7 +159,7 @@ fn default_message(document: &Bytes) -> &'static str {
 }
 
 /// Text inside an element. Characters that XML cannot hold become the replacement character.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

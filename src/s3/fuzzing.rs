@@ -120,3 +120,13 @@ pub fn key_encoding(bytes: &[u8]) {
     let names = convert::Names::encoded();
     assert_eq!(names.show(start) + &names.show(rest), shown, "prefixes are encoded as their keys are");
 }
+
+/// However a form is cut into reads, its parts are the same.
+pub fn post_form(pieces: &[Vec<u8>]) {
+    super::post::fuzzing::form(pieces);
+}
+
+/// What a policy allows, it names.
+pub fn post_policy(json: &[u8]) {
+    super::post::fuzzing::policy(json);
+}

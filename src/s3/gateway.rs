@@ -1,7 +1,7 @@
 //! A request's way through the room: who makes it, what it asks for, s3s, the operation, the answer.
 
 use super::address::{Address, Domains, host};
-use super::auth::{Authenticator, Verified};
+use super::auth::{Authenticator, Payload, Verified};
 use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, read_document};
 use super::convert::sent_checksums;
 use super::dates::http_date;
@@ -10,6 +10,7 @@ use super::finish::{Noted, finish, refused, request_id};
 use super::methods::check_method;
 use super::ops::Operations;
 use super::parameters::check_parameters;
+use super::post::{self, Posted};
 use super::query::Query;
 use super::refusal::{Fields, Refusal, refuse};
 use super::rewrite::{Sent, hoist, rewrite};
@@ -129,9 +130,15 @@ impl S3Gateway {
         let invalid = || refuse(Code::InvalidURI, "Couldn't parse the specified URI.");
         let mut query = Query::parse(head.uri.query().unwrap_or_default()).map_err(|_| invalid())?;
         let host = host(&head).map_err(|_| refuse(Code::InvalidRequest, "The request names no one host."))?;
+        let address = Address::of(&head.uri, host.as_deref(), &self.domains);
+        if let Ok(address) = &address
+            && let Some(bucket) = post::target(&head, address, &query)
+        {
+            return self.form(&head, bucket, &query, body, traffic, noted).await;
+        }
         let verified = self.authenticator.check(&head, &query, host.as_deref(), self.now())?;
         hoist(&mut query, &mut head.headers)?;
-        let address = Address::of(&head.uri, host.as_deref(), &self.domains).map_err(|_| invalid())?;
+        let address = address.map_err(|_| invalid())?;
         check_method(&head, &address, &query)?;
         check_names(&address)?;
         check_parameters(&mut query)?;
@@ -153,6 +160,47 @@ impl S3Gateway {
             None => (upload.size, Body::empty()),
             Some(document) => (Some(document.bytes.len() as u64), Body::from(document.bytes.clone())),
         };
+        let checked = Checked { head, address, query, shape, principal, upload };
+        self.call(checked, length, body, traffic, noted).await
+    }
+
+    /// A form is the put that it stands for, made by whom its policy names.
+    async fn form<B>(
+        &self,
+        head: &Parts,
+        bucket: &str,
+        query: &Query,
+        body: B,
+        traffic: &Arc<Traffic>,
+        noted: &Noted,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        traffic.names("PostObject");
+        let upload_head = UploadHead::parse(head, Payload::Unsigned, false, body.is_end_stream())?;
+        let frames = Upload::new(upload_head, body, Arc::clone(traffic)).take_stream();
+        let posted = post::receive(head, bucket, frames, &self.authenticator, self.now()).await?;
+        let Posted { principal, address, head, upload, outcome } = posted;
+        check_names(&address)?;
+        check_headers(&head)?;
+        let shape = Shape::of(&head, &address, query);
+        let checked = Checked { head, address, query: query.clone(), shape, principal, upload };
+        let put = self.call(checked, None, Body::empty(), traffic, noted).await?;
+        outcome.answer(put)
+    }
+
+    /// Hands a request over to s3s. `length` is the body's, where it is known.
+    async fn call(
+        &self,
+        checked: Checked,
+        length: Option<u64>,
+        body: Body,
+        traffic: &Arc<Traffic>,
+        noted: &Noted,
+    ) -> Result<Response<Body>, Refusal> {
+        let Checked { mut head, address, query, shape, principal, upload } = checked;
         let route =
             Route { shape, query: query.clone(), traffic: Arc::clone(traffic), fields: noted.fields() };
         head.extensions.insert(route);
@@ -206,6 +254,16 @@ fn check_has_digest(headers: &HeaderMap) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(refuse(Code::InvalidRequest, "Missing required header for this request: Content-MD5"))
+}
+
+/// A request that s3s may see, and what goes beside it.
+struct Checked {
+    head: Parts,
+    address: Address,
+    query: Query,
+    shape: Shape,
+    principal: Principal,
+    upload: Upload,
 }
 
 /// Signatures are checked before s3s, and taken away.

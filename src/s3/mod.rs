@@ -19,6 +19,7 @@ mod lock;
 mod methods;
 mod ops;
 mod parameters;
+mod post;
 mod query;
 mod refusal;
 mod rewrite;

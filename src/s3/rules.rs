@@ -102,13 +102,18 @@ impl Shape {
     pub(super) fn of(head: &Parts, address: &Address, query: &Query) -> Self {
         let is_copy = head.headers.contains_key("x-amz-copy-source");
         let is_part = query.has("uploadId") && query.has("partNumber");
-        let is_plain = is_part || !query.names().any(|name| SUBRESOURCES.contains(&name));
+        let is_plain = is_part || !has_subresource(query);
         if head.method == Method::PUT && address.is_object() && is_plain && !is_copy {
             Self::Upload
         } else {
             Self::Document
         }
     }
+}
+
+/// Whether a query names a sub-resource.
+pub(super) fn has_subresource(query: &Query) -> bool {
+    query.names().any(|name| SUBRESOURCES.contains(&name))
 }
 
 fn not_implemented(what: &str) -> Refusal {
@@ -170,7 +175,7 @@ pub(super) fn check_headers(head: &Parts) -> Result<(), Refusal> {
     check_checksums(headers)?;
     check_acl(headers)?;
     if head.method == Method::POST && is_form(headers) {
-        return Err(not_implemented("POST uploads from HTML forms"));
+        return Err(not_implemented("forms that are signed in their head, or are not sent to a bucket"));
     }
     Ok(())
 }

@@ -17,5 +17,6 @@ mod s3_continue;
 mod s3_errors;
 mod s3_listing;
 mod s3_operations;
+mod s3_post;
 mod s3_requests;
 mod support;

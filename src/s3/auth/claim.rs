@@ -65,13 +65,19 @@ impl Claim {
 
     /// `key/date/region/service/aws4_request`; the key may have slashes.
     fn new(credential: &str, headers: &str, signature: &str) -> Option<Self> {
+        let headers: Vec<_> = headers.split(';').map(str::to_owned).collect();
+        let is_name = |name: &String| !name.is_empty() && !name.bytes().any(|b| b.is_ascii_uppercase());
+        headers.iter().all(is_name).then_some(())?;
+        Some(Self { headers, ..Self::of_form(credential, signature)? })
+    }
+
+    /// Of a form, whose policy is all that is signed.
+    pub(super) fn of_form(credential: &str, signature: &str) -> Option<Self> {
         let mut scope = credential.rsplitn(5, '/');
         (scope.next()? == "aws4_request").then_some(())?;
         let mut next = || scope.next().map(str::to_owned);
         let (service, region, date, access_key) = (next()?, next()?, next()?, next()?);
-        let headers: Vec<_> = headers.split(';').map(str::to_owned).collect();
-        let is_name = |name: &String| !name.is_empty() && !name.bytes().any(|b| b.is_ascii_uppercase());
-        headers.iter().all(is_name).then_some(())?;
+        let headers = Vec::new();
         Some(Self { access_key, date, region, service, headers, signature: signature.to_owned() })
     }
 

@@ -8,9 +8,11 @@
 
 mod canonical;
 mod claim;
+mod form;
 mod key;
 mod payload;
 
+pub(super) use form::FormClaim;
 pub(super) use payload::{ChunkSigner, Payload};
 
 use super::credentials::Credentials;
@@ -146,7 +148,7 @@ fn made(head: &Parts, query: &Query) -> Result<Option<Made>, Refusal> {
     }
 }
 
-fn unsupported() -> Refusal {
+pub(super) fn unsupported() -> Refusal {
     let message =
         "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
     refuse(Code::InvalidRequest, message)

@@ -116,6 +116,12 @@ impl Upload {
         Self { stream: Arc::new(Mutex::new(Some(stream))), trailers, size, sha256 }
     }
 
+    /// Bytes whose end is known only when it comes.
+    pub(in crate::s3) fn of_stream(stream: InputStream) -> Self {
+        let stream = Arc::new(Mutex::new(Some(stream)));
+        Self { stream, trailers: Arc::new(Mutex::new(None)), size: None, sha256: None }
+    }
+
     /// The bytes. Empty the second time.
     pub(in crate::s3) fn take_stream(&self) -> InputStream {
         self.stream.lock().take().unwrap_or_else(|| futures::stream::empty().boxed())

@@ -1,5 +1,6 @@
 //! What several tests share.
 
+pub mod form;
 pub mod redis;
 pub mod sediment;
 pub mod wire;

@@ -130,6 +130,10 @@ impl Wire {
         Self { address, access_key: access_key.to_owned(), secret_key: secret_key.to_owned() }
     }
 
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn sign(&self, request: &Request) -> Signed {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
