@@ -1,7 +1,7 @@
 //! Values that many operations share, between s3s and the domain.
 
-use super::dates::date_header;
-use crate::service::{ETagCondition, ReadConditions, ServiceError, WriteConditions};
+use super::dates::{date_header, http_date};
+use crate::service::{ETagCondition, Expiry, ReadConditions, ServiceError, WriteConditions};
 use crate::types::{Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UnixMillis};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto;
@@ -11,6 +11,12 @@ use time::OffsetDateTime;
 pub(super) fn timestamp(at: UnixMillis) -> dto::Timestamp {
     let nanos = i128::from(at.get()) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+}
+
+/// `x-amz-expiration`.
+pub(super) fn expiration(expiry: &Expiry) -> String {
+    let rule = Names { encoded: true }.show(&expiry.rule);
+    format!("expiry-date=\"{}\", rule-id=\"{rule}\"", http_date(expiry.at))
 }
 
 pub(super) fn etag(etag: ETag) -> Option<dto::ETag> {

@@ -33,6 +33,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         E::NoSuchBucket { bucket }
         | E::BucketAlreadyOwnedByYou { bucket }
         | E::BucketNotEmpty { bucket }
+        | E::NoSuchLifecycleConfiguration { bucket }
         | E::InvalidBucketState { bucket, .. } => vec![("BucketName", bucket.to_string())],
         E::InvalidBucketName { name, .. } => vec![("BucketName", name.clone())],
         E::NoSuchKey { key, .. } | E::Deleted { key, .. } => vec![("Key", key.to_text().into_owned())],
@@ -84,6 +85,9 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             Code::AccessDenied,
             "Access Denied because object protected by object lock.".into(),
         ),
+        E::NoSuchLifecycleConfiguration { .. } => {
+            missing(Code::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist")
+        }
         E::NoSuchBucket { .. } => missing(Code::NoSuchBucket, "The specified bucket does not exist"),
         E::NoSuchKey { .. } | E::Deleted { .. } => {
             missing(Code::NoSuchKey, "The specified key does not exist.")
@@ -223,7 +227,7 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
             Code::InvalidPartOrder,
             "The list of parts was not in ascending order. Parts must be ordered by part number.".into(),
         ),
-        E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } => (
+        E::MalformedDocument { .. } | E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } => (
             Code::MalformedXML,
             "The XML you provided was not well-formed or did not validate against our published schema".into(),
         ),

@@ -33,6 +33,8 @@ pub enum Action {
     GetBucketLocation,
     GetBucketVersioning,
     PutBucketVersioning,
+    GetLifecycleConfiguration,
+    PutLifecycleConfiguration,
     ListBucket,
     ListBucketVersions,
     ListBucketMultipartUploads,

@@ -36,6 +36,11 @@ pub enum ServiceError {
     /// The version named is a delete marker, which cannot be read.
     #[error("the version is a delete marker")]
     IsDeleteMarker { key: ObjectKey, marker: VersionId, modified: UnixMillis },
+    #[error("the bucket {bucket} has no lifecycle rules")]
+    NoSuchLifecycleConfiguration { bucket: BucketName },
+    /// The document is XML, but not what it should say.
+    #[error("malformed document: {reason}")]
+    MalformedDocument { reason: &'static str },
     #[error("the bucket {bucket} has no object lock")]
     NoObjectLock { bucket: BucketName },
     /// A retention or a legal hold keeps the version.

@@ -71,7 +71,8 @@ impl ObjectService {
             // Before the row is read: what it names is then there until the body is.
             let hold = self.inner.bodies.hold();
             let (version, data) = self.inner.find(&home, key, request.version).await?;
-            let head = describe(&home, &version, &data, request)?;
+            let mut head = describe(&home, &version, &data, request)?;
+            head.info.expiry = self.inner.expiry_of(&home, &version, &data);
             match self.inner.bodies.read(hold, &data.body, data.size, head.range).await {
                 Ok(body) => return Ok(GetOutcome { head, body }),
                 // The version may have been deleted and its chunks collected since it was found.
@@ -95,7 +96,9 @@ impl ObjectService {
         authorize(caller, Action::get(request.version), Resource::Object(bucket, key))?;
         let home = self.inner.bucket(bucket).await?;
         let (version, data) = self.inner.find(&home, key, request.version).await?;
-        describe(&home, &version, &data, request)
+        let mut head = describe(&home, &version, &data, request)?;
+        head.info.expiry = self.inner.expiry_of(&home, &version, &data);
+        Ok(head)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What operations tell of an object.
 
+use super::Expiry;
 use crate::meta::ObjectData;
 use crate::types::{Attributes, Checksum, ETag, ObjectKey, UnixMillis, VersionId, Versioning};
 
@@ -17,6 +18,8 @@ pub struct ObjectInfo {
     pub attributes: Attributes,
     /// The number of parts of a multipart object.
     pub parts: Option<u16>,
+    /// When lifecycle rules let it expire, of a current version.
+    pub expiry: Option<Expiry>,
 }
 
 impl ObjectInfo {
@@ -36,6 +39,7 @@ impl ObjectInfo {
             checksum: data.checksum.clone(),
             attributes: data.attributes.clone(),
             parts: u16::try_from(data.parts.len()).ok().filter(|n| *n > 0),
+            expiry: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::super::authorize::authorize;
 use super::super::list::page_size;
 use super::super::names::invalid;
 use super::super::{Action, Caller, ObjectService, Resource, ServiceError};
+use crate::service::Expiry;
 use crate::types::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartNumber, UnixMillis, UploadId,
 };
@@ -24,6 +25,8 @@ pub struct PartsPage {
     pub maximum: usize,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     pub storage_class: Option<String>,
+    /// When lifecycle rules abort the upload.
+    pub expiry: Option<Expiry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +80,7 @@ impl ObjectService {
             maximum,
             checksum: upload.checksum,
             storage_class: upload.attributes.storage_class,
+            expiry: self.inner.abort_expiry(&home, key, upload.initiated),
         })
     }
 }

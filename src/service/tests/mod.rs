@@ -4,6 +4,7 @@ mod checksums;
 mod conditions;
 mod copy;
 mod delete;
+mod lifecycle;
 mod listing;
 mod multipart;
 mod put;
