@@ -78,6 +78,7 @@ CREATE TABLE agenda (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX agenda_by_time ON agenda (at);
 CREATE TABLE lifecycle_scans (bucket INTEGER PRIMARY KEY, position BLOB NOT NULL) STRICT;
+CREATE INDEX buckets_with_settings ON buckets (id) WHERE settings IS NOT NULL;
 ",
 ];
 
@@ -195,13 +196,13 @@ statements! {
     SETTLE_FOR_GOOD = "DELETE FROM agenda WHERE bucket = ?1 AND key = ?2 AND touched = ?3";
     DUE = "SELECT bucket, key, at, touched FROM agenda INDEXED BY agenda_by_time
         WHERE at <= ?1 ORDER BY at LIMIT ?2";
-    NEXT_DUE = "SELECT at FROM agenda INDEXED BY agenda_by_time ORDER BY at LIMIT 1";
+    NEXT_DUE = "SELECT at FROM agenda INDEXED BY agenda_by_time WHERE at >= 0 ORDER BY at LIMIT 1";
     SET_SCAN = "INSERT INTO lifecycle_scans (bucket, position) VALUES (?1, ?2)
         ON CONFLICT (bucket) DO UPDATE SET position = excluded.position";
     DROP_SCAN = "DELETE FROM lifecycle_scans WHERE bucket = ?1";
-    SCANS = "SELECT bucket, position FROM lifecycle_scans ORDER BY bucket";
+    SCANS = "SELECT bucket, position FROM lifecycle_scans WHERE bucket > 0 ORDER BY bucket";
     BUCKETS_WITH_SETTINGS = "SELECT id, name, created, versioning, owner, lock, settings
-        FROM buckets WHERE settings IS NOT NULL ORDER BY name";
+        FROM buckets INDEXED BY buckets_with_settings WHERE settings IS NOT NULL AND id > 0 ORDER BY id";
     HISTORY = "SELECT seq, salt, modified, kind, size, tags FROM versions
         WHERE row > ?1 AND row < ?2 ORDER BY row LIMIT ?3";
 

@@ -405,7 +405,7 @@ fn i1_migrations_stay_what_they_were() {
         "0596dbfd80f71de15056554c9025e9b3f2a954cb61b237c03b1bbd70eac36515",
         "cf6279634aa230f9185c01e234423e0fca36df05f28981096cabdc010fbd4d27",
         "38618cb6791bb9bc1813dff991ed3b3ef022eea7b4e4ccf65d31370537d3f75a",
-        "ce6a9b7cb6f60025ce7837e56b55245af80892293a7ba485ee4d88a450511fa1",
+        "a677373059444ee539723321ccba4a89f14f50ca8f3640c3dbc2cfb0f6d3a53e",
     ];
     assert_eq!(hashes, expected);
     let (_dir, path) = database();
