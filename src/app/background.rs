@@ -6,6 +6,7 @@ use super::{lock_clock, metrics, stats, warm};
 use crate::admin::Health;
 use crate::config::Settings;
 use crate::engine::gc::{Collector, Schedule};
+use crate::service::LifecycleWorker;
 use crate::sys::OsRandom;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,15 @@ impl Background {
             collector: store.collector.clone(),
         };
         this.follow(store, health);
+        let lifecycle = LifecycleWorker::new(
+            Arc::clone(&store.meta) as _,
+            Arc::clone(&store.meta) as _,
+            Arc::clone(&store.meta) as _,
+            // Rules, like locks, are not hurried by a clock set ahead.
+            Arc::clone(&store.lock_clock) as _,
+            settings.service.clone(),
+        );
+        this.working.spawn(lifecycle.run(this.writers.clone()));
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
         this.working.spawn(schedule.run(this.writers.clone()));
         this.repeat(DISK_INTERVAL, {

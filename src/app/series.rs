@@ -194,6 +194,23 @@ const SERIES: &[Series] = &[
     series(Counter, "sediment_gc_collected_total", PLAIN, "chunks and nodes collected"),
     series(Counter, "sediment_gc_freed_bytes_total", PLAIN, "bytes given back to the file system"),
     series(Counter, "sediment_gc_moved_bytes_total", PLAIN, "bytes written anew to empty a pack"),
+    series(
+        Counter,
+        "sediment_lifecycle_actions_total",
+        &[
+            &[("action", "expire")],
+            &[("action", "remove-noncurrent")],
+            &[("action", "remove-marker")],
+            &[("action", "abort-upload")],
+        ],
+        "what lifecycle rules took away",
+    ),
+    series(
+        Gauge,
+        "sediment_lifecycle_late_seconds",
+        PLAIN,
+        "how long the earliest key on the agenda is overdue",
+    ),
     series(Gauge, "sediment_gc_garbage_bytes", PLAIN, "garbage at the last scheduled look"),
     series(Gauge, "sediment_disk_free_bytes", PLAIN, "free bytes of the data directory's device"),
     series(Counter, "sediment_disk_full_refusals_total", PLAIN, "bodies refused because the disk was full"),

@@ -130,6 +130,8 @@ impl Settings {
             (self.storage.data_dir.as_os_str().is_empty(), "storage.data_dir must not be empty"),
             (!(1 << 20..=MAX_TARGET_BYTES).contains(&target), "packs.target_bytes must be 1 MiB to 1 GiB"),
             (service.region.is_empty(), "service.region must not be empty"),
+            (service.lifecycle_day_seconds == 0, "service.lifecycle_day_seconds must be at least 1"),
+            (service.lifecycle_keys_per_second == 0, "service.lifecycle_keys_per_second must be at least 1"),
             (service.delete_concurrency == 0, "service.delete_concurrency must be at least 1"),
             (
                 service.maximum_put_bytes == 0 || service.maximum_put_bytes > MAX_OBJECT_BYTES,

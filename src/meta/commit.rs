@@ -1,7 +1,7 @@
 //! The closed set of writes, their preconditions and their outcomes.
 
-use super::CommitError;
 use super::rows::Bucket;
+use super::{AgendaChange, CommitError};
 use crate::types::{
     AccountId, Attributes, BucketId, BucketName, BucketSetting, Checksum, ChecksumAlgorithm, ChecksumKind,
     CommitSeq, ETag, LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout, PartNumber,
@@ -105,7 +105,10 @@ pub enum Commit {
         consumer: Consumer,
         through: CommitSeq,
     },
-    /// Drops log records up to and including `through`, never past the slowest cursor. Not logged.
+    /// Changes what the lifecycle worker has to look at. Not logged.
+    Agenda(Vec<AgendaChange>),
+    /// Drops log records up to and including `through`, never past the slowest cursor: that of the chunk index, or
+    /// of another consumer that ever had one. Not logged.
     TrimLog {
         through: CommitSeq,
     },
@@ -115,15 +118,17 @@ pub enum Commit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Consumer {
     ChunkIndex,
+    Lifecycle,
 }
 
 impl Consumer {
-    pub const ALL: [Self; 1] = [Self::ChunkIndex];
+    pub const ALL: [Self; 2] = [Self::ChunkIndex, Self::Lifecycle];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::ChunkIndex => "chunk-index",
+            Self::Lifecycle => "lifecycle",
         }
     }
 }
@@ -166,6 +171,8 @@ pub struct DeleteCondition {
     pub modified: Option<UnixMillis>,
     /// The commit that wrote it.
     pub seq: Option<CommitSeq>,
+    /// It is the key's current version, or is not.
+    pub current: Option<bool>,
 }
 
 /// What conditions look at.
@@ -176,6 +183,7 @@ pub(super) struct Facts {
     pub size: u64,
     pub modified: UnixMillis,
     pub seq: CommitSeq,
+    pub is_current: bool,
 }
 
 impl DeleteCondition {
@@ -194,7 +202,8 @@ impl DeleteCondition {
             |asked, facts| asked.modified.is_some_and(|at| at.seconds() == facts.modified.seconds()),
             object,
         )?;
-        must(self.seq.is_some(), |asked, facts| asked.seq == Some(facts.seq), version)
+        must(self.seq.is_some(), |asked, facts| asked.seq == Some(facts.seq), version)?;
+        must(self.current.is_some(), |asked, facts| asked.current == Some(facts.is_current), version)
     }
 }
 

@@ -6,6 +6,7 @@
 //! the same transaction: `CommitSeq` is gap-free, the stamp never decreases. Two implementations, one
 //! conformance suite: SQLite, and an in-memory model that is the specification in executable form.
 
+mod agenda;
 mod commit;
 pub mod conformance;
 mod error;
@@ -19,6 +20,7 @@ mod sqlite;
 mod store;
 mod times;
 
+pub use agenda::{AgendaChange, DueKey, HistoryEntry, HistoryObject, LifecycleReads, ScanPosition};
 pub use commit::{
     Commit, Consumer, DeleteCondition, NewBody, NewObject, NewPart, NewUpload, Outcome, VersionTarget,
     WriteCondition,

@@ -1,7 +1,7 @@
 //! Values that many operations share, between s3s and the domain.
 
-use super::dates::date_header;
-use crate::service::{ETagCondition, ReadConditions, ServiceError, WriteConditions};
+use super::dates::{date_header, http_date};
+use crate::service::{ETagCondition, Expiry, ReadConditions, ServiceError, WriteConditions};
 use crate::types::{Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UnixMillis};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto;
@@ -16,6 +16,12 @@ pub(super) fn timestamp(at: UnixMillis) -> dto::Timestamp {
 /// Where S3 counts whole seconds, as headers do: in listings.
 pub(super) fn whole_seconds(at: UnixMillis) -> dto::Timestamp {
     OffsetDateTime::from_unix_timestamp(at.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+}
+
+/// `x-amz-expiration`.
+pub(super) fn expiration(expiry: &Expiry) -> String {
+    let rule = Names::encoded().show(&expiry.rule);
+    format!("expiry-date=\"{}\", rule-id=\"{rule}\"", http_date(expiry.at))
 }
 
 pub(super) fn etag(etag: ETag) -> Option<dto::ETag> {

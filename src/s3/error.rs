@@ -35,6 +35,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         | E::BucketAlreadyOwnedByYou { bucket }
         | E::BucketAlreadyExists { bucket }
         | E::BucketNotEmpty { bucket }
+        | E::NoSuchLifecycleConfiguration { bucket }
         | E::InvalidBucketState { bucket, .. } => vec![("BucketName", bucket.to_string())],
         // Configurations with names are not looked for by the bucket's.
         E::NotConfigured { bucket, feature } if *feature != Feature::Named => {
@@ -106,6 +107,7 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
         | E::Deleted { .. }
         | E::NoSuchVersion { .. }
         | E::NoLockConfiguration { .. }
+        | E::NoSuchLifecycleConfiguration { .. }
         | E::NoSuchLock { .. }
         | E::NoSuchUpload { .. } => not_found(&error),
         E::NotConfigured { feature, .. } => not_configured(feature),
@@ -163,6 +165,9 @@ fn not_found(error: &ServiceError) -> (StatusCode, Code, Words) {
     let (code, message) = match error {
         E::NoSuchBucket { .. } => (Code::NoSuchBucket, "The specified bucket does not exist"),
         E::NoSuchVersion { .. } => (Code::NoSuchVersion, "The specified version does not exist."),
+        E::NoSuchLifecycleConfiguration { .. } => {
+            (Code::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist")
+        }
         E::NoLockConfiguration { .. } => (
             Code::ObjectLockConfigurationNotFoundError,
             "Object Lock configuration does not exist for this bucket",

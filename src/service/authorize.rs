@@ -91,6 +91,8 @@ pub enum Action {
     PutReplicationConfiguration,
     GetBucketObjectLockConfiguration,
     PutBucketObjectLockConfiguration,
+    GetLifecycleConfiguration,
+    PutLifecycleConfiguration,
     ListBucket,
     ListBucketVersions,
     ListBucketMultipartUploads,

@@ -6,7 +6,7 @@ use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
 use super::put::check_attributes;
 use super::settings::STANDARD_CLASS;
-use super::{Action, Caller, Inner, ObjectService, ReadConditions, ServiceError, WriteConditions};
+use super::{Action, Caller, Expiry, Inner, ObjectService, ReadConditions, ServiceError, WriteConditions};
 use crate::engine::{BodySpec, Digests, ReadHold, StagedBody};
 use crate::meta::{
     Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
@@ -57,6 +57,7 @@ pub struct CopyOutcome {
     pub version_id: Option<VersionId>,
     pub source_version_id: Option<VersionId>,
     pub checksum: Option<Checksum>,
+    pub expiry: Option<Expiry>,
 }
 
 impl ObjectService {
@@ -119,6 +120,7 @@ impl ObjectService {
                     version_id: shown(home.versioning, id),
                     source_version_id: shown(source_home.versioning, source.id),
                     checksum,
+                    expiry: self.inner.expiry(&home, key, &TagSet::default(), size, modified),
                 }),
                 Ok(_) => Err(WRONG_OUTCOME),
                 Err(CommitError::BodyGone) => continue,

@@ -73,6 +73,7 @@ impl ObjectService {
             let (version, data) = self.inner.find(&home, key, request.version).await?;
             let mut head = describe(&home, &version, &data, request)?;
             head.info.lock = visible_lock(caller, &home, key, head.info.lock);
+            head.info.expiry = self.inner.expiry_of(&home, &version, &data);
             match self.inner.bodies.read(hold, &data.body, data.size, head.range).await {
                 Ok(body) => return Ok(GetOutcome { head, body }),
                 // The version may have been deleted and its chunks collected since it was found.
@@ -98,6 +99,7 @@ impl ObjectService {
         let (version, data) = self.inner.find(&home, key, request.version).await?;
         let mut head = describe(&home, &version, &data, request)?;
         head.info.lock = visible_lock(caller, &home, key, head.info.lock);
+        head.info.expiry = self.inner.expiry_of(&home, &version, &data);
         Ok(head)
     }
 }

@@ -15,6 +15,7 @@ mod delete;
 mod error;
 mod get;
 mod input;
+mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
@@ -35,6 +36,7 @@ pub use delete::{DeleteItem, DeleteOutcome, DeleteRequest, DeletedItem};
 pub use error::ServiceError;
 pub use get::{GetOutcome, GetRequest, HeadOutcome, Selection};
 pub use input::{InputError, InputStream};
+pub use lifecycle::{Expiry, LifecycleWorker};
 pub use list::{
     ListObjectsRequest, ListUploadsRequest, ListVersionsRequest, ListedUpload, ObjectsPage, ObjectsStart,
     UploadsPage, VersionsPage,

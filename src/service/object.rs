@@ -1,5 +1,6 @@
 //! What operations tell of an object.
 
+use super::Expiry;
 use crate::meta::ObjectData;
 use crate::types::{Attributes, Checksum, ETag, ObjectKey, ObjectLock, UnixMillis, VersionId, Versioning};
 
@@ -19,6 +20,8 @@ pub struct ObjectInfo {
     pub lock: ObjectLock,
     /// The number of parts of a multipart object.
     pub parts: Option<u16>,
+    /// When lifecycle rules let it expire, of a current version.
+    pub expiry: Option<Expiry>,
 }
 
 impl ObjectInfo {
@@ -39,6 +42,7 @@ impl ObjectInfo {
             attributes: data.attributes.clone(),
             lock: data.lock,
             parts: u16::try_from(data.parts.len()).ok().filter(|n| *n > 0),
+            expiry: None,
         }
     }
 }

@@ -4,7 +4,9 @@ use super::checksums::{Expectations, computed};
 use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
 use super::settings::{MAX_METADATA_BYTES, STORAGE_CLASSES};
-use super::{Action, Caller, ExpectedChecksum, InputStream, ObjectService, ServiceError, WriteConditions};
+use super::{
+    Action, Caller, ExpectedChecksum, Expiry, InputStream, ObjectService, ServiceError, WriteConditions,
+};
 use crate::meta::{Commit, NewObject, Outcome};
 use crate::types::{
     Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, ObjectLock, TagSet, UnixMillis,
@@ -39,6 +41,7 @@ pub struct PutOutcome {
     /// `None` in a bucket that never had versioning.
     pub version_id: Option<VersionId>,
     pub checksum: Checksum,
+    pub expiry: Option<Expiry>,
 }
 
 impl ObjectService {
@@ -87,7 +90,9 @@ impl ObjectService {
         });
         match commit.await {
             Ok(Outcome::Written { id, modified, .. }) => {
-                Ok(PutOutcome { etag, size, modified, version_id: shown(home.versioning, id), checksum })
+                let version_id = shown(home.versioning, id);
+                let expiry = self.inner.expiry(&home, key, &TagSet::default(), size, modified);
+                Ok(PutOutcome { etag, size, modified, version_id, checksum, expiry })
             }
             Ok(_) => Err(WRONG_OUTCOME),
             Err(error) => Err(target.error(error)),

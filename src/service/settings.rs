@@ -49,6 +49,12 @@ pub struct ServiceSettings {
     pub maximum_put_bytes: u64,
     /// Deletes of one multi-object request that are under way at once.
     pub delete_concurrency: usize,
+    /// Whether lifecycle rules are carried out. Without it they are only kept and shown.
+    pub lifecycle_enabled: bool,
+    /// How long a day of lifecycle rules is, in seconds. Anything but 86,400 is for tests: such days do not end at midnight.
+    pub lifecycle_day_seconds: u32,
+    /// The most keys that lifecycle rules are carried out on in a second.
+    pub lifecycle_keys_per_second: u32,
 }
 
 impl Default for ServiceSettings {
@@ -60,6 +66,9 @@ impl Default for ServiceSettings {
             minimum_part_bytes: 5 << 20,
             maximum_put_bytes: 5 << 30,
             delete_concurrency: 32,
+            lifecycle_enabled: true,
+            lifecycle_day_seconds: 86_400,
+            lifecycle_keys_per_second: 1000,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a bucket is set to beside its versioning and its lock.
 
-use super::TagSet;
+use super::{LifecycleRules, TagSet};
 use serde::{Deserialize, Serialize};
 
 /// Everything that may be set. Fields are only ever added, with a default: stored settings are read by name.
@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 pub struct BucketSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<TagSet>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<LifecycleRules>,
 }
 
 /// One setting to be changed; `None` takes it away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BucketSetting {
     Tags(Option<TagSet>),
+    Lifecycle(Option<LifecycleRules>),
 }
 
 impl BucketSettings {
@@ -22,12 +25,14 @@ impl BucketSettings {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let tags = self.tags.iter().flat_map(TagSet::as_slice);
-        tags.map(|tag| tag.key.len() + tag.value.len() + 48).sum()
+        let rules = self.lifecycle.as_ref().map_or(0, |rules| rules.0.len());
+        tags.map(|tag| tag.key.len() + tag.value.len() + 48).sum::<usize>() + rules * 512
     }
 
     pub fn set(&mut self, setting: BucketSetting) {
         match setting {
             BucketSetting::Tags(tags) => self.tags = tags,
+            BucketSetting::Lifecycle(rules) => self.lifecycle = rules,
         }
     }
 }

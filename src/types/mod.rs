@@ -13,6 +13,7 @@ mod chunk;
 mod etag;
 mod id;
 mod key;
+mod lifecycle;
 mod lock;
 mod manifest;
 mod principal;
@@ -33,6 +34,10 @@ pub use chunk::ChunkId;
 pub use etag::ETag;
 pub use id::ParseError;
 pub use key::{MAX_KEY_BYTES, ObjectKey};
+pub use lifecycle::{
+    Expiration, FilterForm, LifecycleDay, LifecycleFilter, LifecycleRule, LifecycleRules,
+    MAX_LIFECYCLE_RULES, NoncurrentExpiration, NoncurrentTransition, Transition,
+};
 pub use lock::{DefaultRetention, LockMode, LockSettings, ObjectLock, Retention, RetentionPeriod};
 pub use manifest::{
     Entry, EntryKind, MAX_NODE_BYTES, MAX_NODE_ENTRIES, MAX_ROOT_ENTRIES, Manifest, ManifestError,

@@ -205,13 +205,20 @@ pub(super) async fn delete_conditions(subject: &Subject) {
         DeleteCondition { size: Some(4), ..size },
         DeleteCondition { modified: Some(at(2_000)), ..size },
         DeleteCondition { seq: Some(seq.next()), ..size },
+        DeleteCondition { current: Some(false), ..size },
         DeleteCondition { etag: WriteCondition::IfMatch(ETag::of_body([9; 16])), ..size },
     ];
     for condition in wrong {
         expects!(subject.refuse(conditional(condition)).await, CommitError::ConditionFailed);
     }
     let etag = WriteCondition::IfMatch(ETag::of_body([b'1'; 16]));
-    let all = DeleteCondition { etag, size: Some(3), modified: Some(at(1_000)), seq: Some(seq) };
+    let all = DeleteCondition {
+        etag,
+        size: Some(3),
+        modified: Some(at(1_000)),
+        seq: Some(seq),
+        current: Some(true),
+    };
     let done = subject.commit(conditional(all)).await;
     assert_eq!(done, Outcome::Deleted { id: Some(VersionId::Null), delete_marker: false });
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: its verdict is a panic")]
 
+mod agenda;
 mod buckets;
 mod inspect;
 mod listing;
@@ -11,8 +12,8 @@ mod uploads;
 mod versions;
 
 use super::{
-    ChangeLog, Commit, CommitError, DeleteCondition, Inspect, MetaStore, NewBody, NewObject, Outcome,
-    VersionTarget, WriteCondition,
+    ChangeLog, Commit, CommitError, DeleteCondition, Inspect, LifecycleReads, MetaStore, NewBody, NewObject,
+    Outcome, VersionTarget, WriteCondition,
 };
 use crate::sys::ManualClock;
 use crate::types::{
@@ -28,13 +29,17 @@ pub struct Subject {
     pub meta: Arc<dyn MetaStore>,
     pub log: Arc<dyn ChangeLog>,
     pub inspect: Arc<dyn Inspect>,
+    pub lifecycle: Arc<dyn LifecycleReads>,
     pub clock: Arc<ManualClock>,
 }
 
 impl Subject {
-    /// `store` as all three contracts.
-    pub fn new<S: MetaStore + ChangeLog + Inspect + 'static>(store: Arc<S>, clock: Arc<ManualClock>) -> Self {
-        Self { meta: store.clone(), log: store.clone(), inspect: store, clock }
+    /// `store` as all four contracts.
+    pub fn new<S: MetaStore + ChangeLog + Inspect + LifecycleReads + 'static>(
+        store: Arc<S>,
+        clock: Arc<ManualClock>,
+    ) -> Self {
+        Self { meta: store.clone(), log: store.clone(), inspect: store.clone(), lifecycle: store, clock }
     }
 
     async fn commit(&self, commit: Commit) -> Outcome {
@@ -113,6 +118,9 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     marks::locks(&empty().await).await;
     marks::default_retention(&empty().await).await;
     marks::delete_conditions(&empty().await).await;
+    agenda::keys(&empty().await).await;
+    agenda::history(&empty().await).await;
+    agenda::trimming(&empty().await).await;
     log::positions_and_stamps(&empty().await).await;
     log::manifests_added_and_dropped(&empty().await).await;
     log::shared_bodies(&empty().await).await;

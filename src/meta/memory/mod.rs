@@ -3,6 +3,7 @@
 //! One mutex around ordered maps; a commit happens at once or not at all. Used by tests and by stores that need
 //! not survive their process.
 
+mod agenda;
 mod buckets;
 mod marks;
 mod reads;

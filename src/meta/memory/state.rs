@@ -1,6 +1,7 @@
 //! The model's state and what each commit does to it. Every command checks everything first and changes the
 //! state only then: a refused one leaves no trace.
 
+use super::agenda::Agenda;
 use crate::meta::commit::{Facts, lock_of_new};
 use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::times::Times;
@@ -30,6 +31,7 @@ pub(super) struct State {
     pub plains: BTreeMap<PlainId, Counted<()>>,
     pub log: BTreeMap<CommitSeq, LogRecord>,
     pub cursors: HashMap<Consumer, CommitSeq>,
+    pub agenda: Agenda,
 }
 
 #[derive(Debug)]
@@ -46,9 +48,9 @@ impl Version {
         self.logged.object.as_ref().map(|object| object.etag)
     }
 
-    fn facts(&self) -> Facts {
+    fn facts(&self, is_current: bool) -> Facts {
         let size = self.logged.object.as_ref().map_or(0, |object| object.size);
-        Facts { etag: self.etag(), size, modified: self.modified, seq: self.seq }
+        Facts { etag: self.etag(), size, modified: self.modified, seq: self.seq, is_current }
     }
 }
 
@@ -133,8 +135,14 @@ impl State {
                 Ok(Outcome::Marked { seq })
             }
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
+            Commit::Agenda(changes) => {
+                changes.into_iter().for_each(|change| self.agenda.apply(change));
+                Ok(Outcome::Done)
+            }
             Commit::TrimLog { through } => {
-                let slowest = Consumer::ALL.iter().map(|c| self.cursor(*c)).min().unwrap_or_default();
+                let others = self.cursors.values().copied().min();
+                let index = self.cursor(Consumer::ChunkIndex);
+                let slowest = others.map_or(index, |others| others.min(index));
                 self.log = self.log.split_off(&through.min(slowest).next());
                 Ok(Outcome::Done)
             }
@@ -173,7 +181,7 @@ impl State {
             VersionTarget::Version(id) => id,
             VersionTarget::Current if versioning == Versioning::Unversioned => VersionId::Null,
             VersionTarget::Current => {
-                condition.check(self.current(bucket, &key).map(Version::facts))?;
+                condition.check(self.current(bucket, &key).map(|version| version.facts(true)))?;
                 let (version, replaced) = self.write(bucket, &key, versioning, None, &mut draft);
                 let id = Some(version.id);
                 self.record(draft, Change::VersionPut { bucket, key, version, replaced });
@@ -181,7 +189,8 @@ impl State {
             }
         };
         let found = self.find(bucket, key.as_bytes(), id).map(|(_, version)| version);
-        condition.check(found.map(Version::facts))?;
+        let current = self.current(bucket, &key).map(|current| current.seq);
+        condition.check(found.map(|found| found.facts(current == Some(found.seq))))?;
         let lock = found.and_then(|version| version.logged.object.as_ref()).map(|object| object.lock);
         if lock.is_some_and(|lock| lock.protects(draft.times.locks, bypass_governance)) {
             return Err(CommitError::Locked);

@@ -115,6 +115,7 @@ impl Session<'_> {
                 Ok(Outcome::Marked { seq })
             }
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
+            Commit::Agenda(changes) => self.change_agenda(&changes),
             Commit::TrimLog { through } => self.trim_log(through),
         }
     }
@@ -234,7 +235,9 @@ impl Session<'_> {
     fn trim_log(&mut self, through: CommitSeq) -> Result<Outcome, CommitError> {
         let mut through = through;
         for consumer in Consumer::ALL {
-            through = through.min(cursor(self.db, consumer)?);
+            let cursor = found_cursor(self.db, consumer)?;
+            let holds_back = consumer == Consumer::ChunkIndex || cursor.is_some();
+            through = if holds_back { through.min(cursor.unwrap_or_default()) } else { through };
         }
         self.db.prepare_cached(sql::TRIM)?.execute([through.get().cast_signed()])?;
         Ok(Outcome::Done)
@@ -305,7 +308,11 @@ fn held_part(row: &rusqlite::Row<'_>) -> Result<HeldPart, MetaError> {
 }
 
 pub(super) fn cursor(db: &Connection, consumer: Consumer) -> Result<CommitSeq, MetaError> {
+    Ok(found_cursor(db, consumer)?.unwrap_or_default())
+}
+
+fn found_cursor(db: &Connection, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError> {
     let mut statement = db.prepare_cached(sql::CURSOR)?;
     let seq: Option<i64> = statement.query_row([consumer.name()], |row| row.get(0)).optional()?;
-    Ok(CommitSeq::new(seq.unwrap_or(0).cast_unsigned()))
+    Ok(seq.map(|seq| CommitSeq::new(seq.cast_unsigned())))
 }

@@ -3,6 +3,7 @@
 //! Why threads and not a pool of tasks, with numbers: `docs/decisions/001-rusqlite-on-threads.md`. The tables:
 //! `docs/format.md`.
 
+mod agenda;
 mod apply;
 mod bodies;
 mod buckets;

@@ -31,7 +31,7 @@ pub(super) fn snapshot<T>(
 }
 
 /// The first row that a statement gives.
-fn first<T>(
+pub(super) fn first<T>(
     db: &Connection,
     sql: &str,
     params: &[&dyn ToSql],
@@ -42,7 +42,7 @@ fn first<T>(
     rows.next()?.map(read).transpose()
 }
 
-fn all<T>(
+pub(super) fn all<T>(
     db: &Connection,
     sql: &str,
     params: &[&dyn ToSql],

@@ -2,7 +2,7 @@
 //! `docs/format.md`.
 
 /// One per schema version, applied in order; never edited once released.
-pub(super) const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -78,6 +78,15 @@ CREATE INDEX current_objects ON versions (row, listed) WHERE listed IS NOT NULL;
     "
 ALTER TABLE state ADD COLUMN reached INTEGER NOT NULL DEFAULT 0;
 UPDATE state SET reached = last_at;
+",
+    "
+CREATE TABLE agenda (
+    bucket INTEGER NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL, touched INTEGER NOT NULL,
+    PRIMARY KEY (bucket, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX agenda_by_time ON agenda (at);
+CREATE TABLE lifecycle_scans (bucket INTEGER PRIMARY KEY, position BLOB NOT NULL) STRICT;
+CREATE INDEX buckets_with_settings ON buckets (id) WHERE settings IS NOT NULL;
 ",
 ];
 
@@ -192,6 +201,23 @@ statements! {
     PARTS = "SELECT p.number, p.seq, p.modified, 1, p.kind, p.size, p.etag, p.checksum, p.body, m.id, m.root
         FROM uploads u JOIN parts p ON p.upload = u.seq LEFT JOIN manifests m ON m.n = p.manifest
         WHERE u.id = ?1 AND p.number > ?2 ORDER BY p.number LIMIT ?3";
+
+    // The lifecycle's agenda.
+    TOUCH = "INSERT INTO agenda (bucket, key, at, touched) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (bucket, key)
+        DO UPDATE SET at = min(at, excluded.at), touched = max(touched, excluded.touched)";
+    SETTLE = "UPDATE agenda SET at = ?4 WHERE bucket = ?1 AND key = ?2 AND touched = ?3";
+    SETTLE_FOR_GOOD = "DELETE FROM agenda WHERE bucket = ?1 AND key = ?2 AND touched = ?3";
+    DUE = "SELECT bucket, key, at, touched FROM agenda INDEXED BY agenda_by_time
+        WHERE at <= ?1 ORDER BY at LIMIT ?2";
+    NEXT_DUE = "SELECT at FROM agenda INDEXED BY agenda_by_time WHERE at >= 0 ORDER BY at LIMIT 1";
+    SET_SCAN = "INSERT INTO lifecycle_scans (bucket, position) VALUES (?1, ?2)
+        ON CONFLICT (bucket) DO UPDATE SET position = excluded.position";
+    DROP_SCAN = "DELETE FROM lifecycle_scans WHERE bucket = ?1";
+    SCANS = "SELECT bucket, position FROM lifecycle_scans WHERE bucket > 0 ORDER BY bucket";
+    BUCKETS_WITH_SETTINGS = "SELECT id, name, created, versioning, owner, lock, settings
+        FROM buckets INDEXED BY buckets_with_settings WHERE settings IS NOT NULL AND id > 0 ORDER BY id";
+    HISTORY = "SELECT seq, salt, modified, kind, size, tags FROM versions
+        WHERE row > ?1 AND row < ?2 ORDER BY row LIMIT ?3";
 
     // The log.
     ADD_CHANGE = "INSERT INTO changes (seq, at, record) VALUES (?1, ?2, ?3)";

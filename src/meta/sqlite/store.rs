@@ -8,12 +8,12 @@ use super::scan::Snapshot;
 use super::settings::SqliteSettings;
 use super::state::{self, State};
 use super::writer::{Command, Writer};
-use super::{apply, read};
+use super::{agenda, apply, read};
 use crate::meta::times::LockClock;
 use crate::meta::{
-    Bucket, ChangeLog, Commit, CommitError, Consumer, Duplicate, Inspect, ListPage, ListQuery, LogRecord,
-    ManifestRow, MetaError, MetaStore, ObjectVersion, Outcome, Part, Totals, Upload, UploadPage, VersionPage,
-    VersionPlace, listing,
+    Bucket, ChangeLog, Commit, CommitError, Consumer, DueKey, Duplicate, HistoryEntry, Inspect,
+    LifecycleReads, ListPage, ListQuery, LogRecord, ManifestRow, MetaError, MetaStore, ObjectVersion,
+    Outcome, Part, ScanPosition, Totals, Upload, UploadPage, VersionPage, VersionPlace, listing,
 };
 use crate::sys::{Barrier, Clock, Random};
 use crate::types::{
@@ -295,5 +295,35 @@ impl Inspect for SqliteStore {
 
     async fn plain_bodies(&self, after: Option<PlainId>, limit: usize) -> Result<Vec<PlainId>, MetaError> {
         self.scans.ask(move |db| read::plain_bodies(db, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl LifecycleReads for SqliteStore {
+    async fn due_keys(&self, now: UnixMillis, limit: usize) -> Result<Vec<DueKey>, MetaError> {
+        self.scans.ask(move |db| agenda::due_keys(db, now, limit)).await
+    }
+
+    async fn next_due(&self) -> Result<Option<UnixMillis>, MetaError> {
+        self.look_ups.ask(agenda::next_due).await
+    }
+
+    async fn scans(&self) -> Result<Vec<(BucketId, ScanPosition)>, MetaError> {
+        self.scans.ask(agenda::scans).await
+    }
+
+    async fn buckets_with_rules(&self) -> Result<Vec<Bucket>, MetaError> {
+        self.scans.ask(agenda::buckets_with_rules).await
+    }
+
+    async fn history(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        before: Option<CommitSeq>,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, MetaError> {
+        let key = key.clone();
+        self.scans.ask(move |db| agenda::history(db, bucket, &key, before, limit)).await
     }
 }

@@ -409,13 +409,14 @@ fn i1_migrations_stay_what_they_were() {
         "38618cb6791bb9bc1813dff991ed3b3ef022eea7b4e4ccf65d31370537d3f75a",
         "51e490457d020157a20f45dfe2f0df380f7f76a202c5f2499531fb1ef3374113",
         "36deda46c3e2028ef8229352fa2312cb3ddf48cde021a89a476f9449d974392f",
+        "a677373059444ee539723321ccba4a89f14f50ca8f3640c3dbc2cfb0f6d3a53e",
     ];
     assert_eq!(hashes, expected);
     let (_dir, path) = database();
     drop(create(&path));
     let header = std::fs::read(&path).unwrap();
     assert_eq!(header[16..18], 8192u16.to_be_bytes(), "pages");
-    assert_eq!(header[60..64], 5u32.to_be_bytes(), "user_version");
+    assert_eq!(header[60..64], 6u32.to_be_bytes(), "user_version");
     assert_eq!(&header[68..72], b"Sdmt", "application_id");
 }
 

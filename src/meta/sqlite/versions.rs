@@ -68,9 +68,10 @@ impl HeldVersion {
         self.holding.kind == DELETE_MARKER
     }
 
-    fn facts(&self) -> Result<Facts, MetaError> {
+    fn facts(&self, current: Option<&Self>) -> Result<Facts, MetaError> {
         let etag = self.etag.as_deref().map(etag).transpose()?;
-        Ok(Facts { etag, size: self.holding.size, modified: self.modified, seq: self.seq })
+        let is_current = current.is_none_or(|current| current.row == self.row);
+        Ok(Facts { etag, size: self.holding.size, modified: self.modified, seq: self.seq, is_current })
     }
 }
 
@@ -120,7 +121,8 @@ impl Session<'_> {
             VersionTarget::Current => return self.mark_deleted(place, condition, draft),
         };
         let found = self.find(&mut place, id)?;
-        condition.check(found.as_ref().map(HeldVersion::facts).transpose()?)?;
+        let facts = found.as_ref().map(|found| found.facts(place.current.as_ref()));
+        condition.check(facts.transpose()?)?;
         let Some(found) = found else { return Ok(Outcome::Deleted { id: None, delete_marker: false }) };
         if found.lock.protects(draft.times.locks, bypass_governance) {
             return Err(CommitError::Locked);
@@ -141,7 +143,7 @@ impl Session<'_> {
         condition: DeleteCondition,
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        condition.check(place.current.as_ref().map(HeldVersion::facts).transpose()?)?;
+        condition.check(place.current.as_ref().map(|current| current.facts(None)).transpose()?)?;
         let (version, replaced) = self.write(&mut place, None, &mut draft)?;
         let (id, bucket, key) = (Some(version.id), place.bucket, place.key);
         self.record(&draft, &Change::VersionPut { bucket, key, version, replaced })?;

@@ -1,7 +1,9 @@
 //! Copying objects.
 
 use super::{Answer, Operations, caller};
-use crate::s3::convert::{Sums, algorithm, attributes, etag, read_conditions, timestamp, write_conditions};
+use crate::s3::convert::{
+    Sums, algorithm, attributes, etag, expiration, read_conditions, timestamp, write_conditions,
+};
 use crate::s3::lock::lock_of;
 use crate::service::{
     CopyRequest, CopySource, MetadataDirective, ServiceError, parse_bucket_name, parse_key, parse_version_id,
@@ -41,6 +43,7 @@ impl Operations {
                 checksum_type: sums.kind,
             }),
             copy_source_version_id: done.source_version_id.map(|id| id.to_string()),
+            expiration: done.expiry.as_ref().map(expiration),
             version_id: done.version_id.map(|id| id.to_string()),
             ..Default::default()
         }))

@@ -1,7 +1,7 @@
 //! Reading objects.
 
 use super::{Answer, Operations, caller};
-use crate::s3::convert::{Sums, etag, range, read_conditions, size, storage_class, timestamp};
+use crate::s3::convert::{Sums, etag, expiration, range, read_conditions, size, storage_class, timestamp};
 use crate::s3::dates::{date_header, http_date};
 use crate::s3::{lock, stream};
 use crate::service::{
@@ -56,6 +56,7 @@ impl Operations {
             content_range: shown.content_range,
             content_type: shown.content_type,
             e_tag: shown.e_tag,
+            expiration: shown.expiration,
             last_modified: shown.last_modified,
             metadata: shown.metadata,
             object_lock_legal_hold_status: shown.object_lock_legal_hold_status,
@@ -176,6 +177,7 @@ fn describe(head: &HeadOutcome, with_checksum: bool) -> Shown {
             attributes.content_type.clone().unwrap_or_else(|| "binary/octet-stream".to_owned()),
         ),
         e_tag: etag(info.etag),
+        expiration: info.expiry.as_ref().map(expiration),
         last_modified: Some(timestamp(info.modified)),
         metadata: Some(attributes.user.clone().into_iter().collect()),
         object_lock_legal_hold_status: info.lock.legal_hold.map(lock::legal_hold),

@@ -5,8 +5,8 @@ use super::list::limit;
 use super::put::expected;
 use super::{Answer, Operations, caller, upload};
 use crate::s3::convert::{
-    Names, Sums, algorithm, algorithm_name, attributes, content_md5, copy_range, etag, kind, kind_name,
-    length, read_conditions, size, sums, timestamp, whole_seconds, write_conditions,
+    Names, Sums, algorithm, algorithm_name, attributes, content_md5, copy_range, etag, expiration, kind,
+    kind_name, length, read_conditions, size, sums, timestamp, whole_seconds, write_conditions,
 };
 use crate::s3::lock::lock_of;
 use crate::service::{
@@ -39,6 +39,8 @@ impl Operations {
             upload_id: Some(created.id.to_string()),
             checksum_algorithm: created.checksum.map(|(algorithm, _)| algorithm_name(algorithm)),
             checksum_type: created.checksum.map(|(_, kind)| kind_name(kind)),
+            abort_date: created.expiry.as_ref().map(|expiry| timestamp(expiry.at)),
+            abort_rule_id: created.expiry.map(|expiry| expiry.rule),
             ..Default::default()
         }))
     }
@@ -128,6 +130,7 @@ impl Operations {
             bucket: Some(input.bucket),
             key: Some(input.key),
             e_tag: etag(done.etag),
+            expiration: done.expiry.as_ref().map(expiration),
             version_id: done.version_id.map(|id| id.to_string()),
             checksum_crc32: sums.crc32,
             checksum_crc32c: sums.crc32c,
@@ -180,6 +183,8 @@ impl Operations {
         let owner = self.owner(page.owner.as_ref());
         Ok(S3Response::new(dto::ListPartsOutput {
             parts: Some(parts.collect()),
+            abort_date: page.expiry.as_ref().map(|expiry| timestamp(expiry.at)),
+            abort_rule_id: page.expiry.map(|expiry| expiry.rule),
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(input.upload_id),

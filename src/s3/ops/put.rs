@@ -3,7 +3,7 @@
 use super::{Answer, Operations, caller, upload};
 use crate::s3::body::Upload;
 use crate::s3::convert::{
-    Sums, algorithm, attributes, checksum_header, content_md5, etag, sums, write_conditions,
+    Sums, algorithm, attributes, checksum_header, content_md5, etag, expiration, sums, write_conditions,
 };
 use crate::s3::lock::lock_of_put;
 use crate::service::{ExpectedChecksum, PutRequest, ServiceError, parse_bucket_name, parse_key};
@@ -37,6 +37,7 @@ impl Operations {
         let sums = Sums::of(Some(&done.checksum));
         Ok(S3Response::new(dto::PutObjectOutput {
             e_tag: etag(done.etag),
+            expiration: done.expiry.as_ref().map(expiration),
             version_id: done.version_id.map(|id| id.to_string()),
             checksum_crc32: sums.crc32,
             checksum_crc32c: sums.crc32c,

@@ -4,7 +4,7 @@ use super::super::checksums::{combine, compare};
 use super::super::context::{Inner, Target, WRONG_OUTCOME};
 use super::super::object::shown;
 use super::super::settings::{MAX_OBJECT_BYTES, MAX_PARTS};
-use super::super::{Action, Caller, ObjectService, ServiceError, WriteConditions};
+use super::super::{Action, Caller, Expiry, ObjectService, ServiceError, WriteConditions};
 use super::upload::{no_such_upload, upload_error};
 use crate::meta::{
     Bucket, Commit, CommitError, NewObject, ObjectVersion, Outcome, Part, Upload, VersionKind,
@@ -48,6 +48,7 @@ pub struct CompleteOutcome {
     pub modified: UnixMillis,
     pub version_id: Option<VersionId>,
     pub checksum: Option<Checksum>,
+    pub expiry: Option<Expiry>,
 }
 
 /// The object that the parts named make.
@@ -96,7 +97,7 @@ impl ObjectService {
                 .collect();
             let bodies = parts.into_iter().map(|p| (p.body, p.size)).collect();
             let staged = self.inner.bodies.join(bodies).await?;
-            let object_checksum = checksum.clone();
+            let (object_checksum, tags) = (checksum.clone(), upload.tags.clone());
             let commit = self.inner.commit_staged(staged, |body| Commit::CompleteUpload {
                 upload: upload.id,
                 parts: named,
@@ -115,7 +116,8 @@ impl ObjectService {
             return match commit.await {
                 Ok(Outcome::Written { id, modified, .. }) => {
                     let version_id = shown(home.versioning, id);
-                    Ok(CompleteOutcome { etag, size, modified, version_id, checksum })
+                    let expiry = self.inner.expiry(&home, key, &tags, size, modified);
+                    Ok(CompleteOutcome { etag, size, modified, version_id, checksum, expiry })
                 }
                 Ok(_) => Err(WRONG_OUTCOME),
                 // Another part came, or another completion was first: look again.
@@ -208,12 +210,14 @@ impl Inner {
             return Err(no_such_upload(upload));
         };
         let version_id = shown(bucket.versioning, id);
+        let expiry = self.expiry(bucket, key, &data.tags, data.size, modified);
         Ok(CompleteOutcome {
             etag: data.etag,
             size: data.size,
             modified,
             version_id,
             checksum: data.checksum,
+            expiry,
         })
     }
 }

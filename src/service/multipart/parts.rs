@@ -3,6 +3,7 @@
 use super::super::list::PageLimit;
 use super::super::names::invalid;
 use super::super::{Action, Caller, ObjectService, ServiceError};
+use crate::service::Expiry;
 use crate::types::{
     AccountId, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartNumber,
     UnixMillis, UploadId,
@@ -27,6 +28,8 @@ pub struct PartsPage {
     pub maximum: usize,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     pub storage_class: Option<String>,
+    /// When lifecycle rules abort the upload.
+    pub expiry: Option<Expiry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,13 +77,14 @@ impl ObjectService {
             checksum: p.checksum,
         };
         Ok(PartsPage {
-            owner: home.owner,
             parts: found.into_iter().map(listed).collect(),
             next_marker,
             truncated,
             maximum,
             checksum: upload.checksum,
             storage_class: upload.attributes.storage_class,
+            expiry: self.inner.abort_expiry(&home, key, upload.initiated),
+            owner: home.owner,
         })
     }
 }

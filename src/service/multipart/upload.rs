@@ -6,6 +6,7 @@ use super::super::names::invalid;
 use super::super::put::check_attributes;
 use super::super::{Action, Caller, ObjectService, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, NewUpload, Outcome, Upload};
+use crate::service::Expiry;
 use crate::types::{
     Attributes, BucketName, ChecksumAlgorithm, ChecksumKind, ObjectKey, ObjectLock, TagSet, UnixMillis,
     UploadId,
@@ -26,6 +27,8 @@ pub struct CreatedUpload {
     pub id: UploadId,
     pub initiated: UnixMillis,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// When lifecycle rules abort it.
+    pub expiry: Option<Expiry>,
 }
 
 impl ObjectService {
@@ -59,7 +62,10 @@ impl ObjectService {
         };
         let commit = Commit::CreateUpload { bucket: home.id, key: key.clone(), upload };
         match self.inner.meta.commit(commit).await {
-            Ok(Outcome::Upload { initiated, .. }) => Ok(CreatedUpload { id, initiated, checksum }),
+            Ok(Outcome::Upload { initiated, .. }) => {
+                let expiry = self.inner.abort_expiry(&home, key, initiated);
+                Ok(CreatedUpload { id, initiated, checksum, expiry })
+            }
             Ok(_) => Err(WRONG_OUTCOME),
             Err(error) => Err(unexpected(bucket, error)),
         }

@@ -5,6 +5,7 @@ mod checksums;
 mod conditions;
 mod copy;
 mod delete;
+mod lifecycle;
 mod listing;
 mod lock;
 mod multipart;

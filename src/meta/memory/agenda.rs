@@ -1,0 +1,106 @@
+//! The model's agenda, and what the lifecycle worker reads of the model.
+
+use super::MemoryStore;
+use super::state::State;
+use crate::meta::{
+    AgendaChange, Bucket, DueKey, HistoryEntry, HistoryObject, LifecycleReads, MetaError, ScanPosition,
+};
+use crate::types::{BucketId, CommitSeq, ObjectKey, UnixMillis};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    keys: BTreeMap<(BucketId, Vec<u8>), (UnixMillis, CommitSeq)>,
+    scans: BTreeMap<BucketId, ScanPosition>,
+}
+
+impl Agenda {
+    pub(super) fn apply(&mut self, change: AgendaChange) {
+        match change {
+            AgendaChange::Touch { bucket, key, at, touched } => {
+                let entry = self.keys.entry((bucket, key.as_bytes().to_vec())).or_insert((at, touched));
+                *entry = (entry.0.min(at), entry.1.max(touched));
+            }
+            AgendaChange::Settle { bucket, key, touched, next } => {
+                let place = (bucket, key.as_bytes().to_vec());
+                if self.keys.get(&place).is_none_or(|(_, last)| *last != touched) {
+                    return;
+                }
+                match next {
+                    Some(at) => self.keys.insert(place, (at, touched)),
+                    None => self.keys.remove(&place),
+                };
+            }
+            AgendaChange::Scan { bucket, position: Some(position) } => {
+                self.scans.insert(bucket, position);
+            }
+            AgendaChange::Scan { bucket, position: None } => {
+                self.scans.remove(&bucket);
+            }
+        }
+    }
+}
+
+impl State {
+    fn due_keys(&self, now: UnixMillis, limit: usize) -> Vec<DueKey> {
+        let keys = self.agenda.keys.iter().filter(|(_, (at, _))| *at <= now);
+        let mut due: Vec<_> = keys
+            .map(|((bucket, key), (at, touched))| DueKey {
+                bucket: *bucket,
+                key: ObjectKey::opaque(key.clone()),
+                at: *at,
+                touched: *touched,
+            })
+            .collect();
+        due.sort_by_key(|due| due.at);
+        due.truncate(limit);
+        due
+    }
+}
+
+#[async_trait]
+impl LifecycleReads for MemoryStore {
+    async fn due_keys(&self, now: UnixMillis, limit: usize) -> Result<Vec<DueKey>, MetaError> {
+        Ok(self.state.lock().due_keys(now, limit))
+    }
+
+    async fn next_due(&self) -> Result<Option<UnixMillis>, MetaError> {
+        Ok(self.state.lock().agenda.keys.values().map(|(at, _)| *at).min())
+    }
+
+    async fn scans(&self) -> Result<Vec<(BucketId, ScanPosition)>, MetaError> {
+        Ok(self.state.lock().agenda.scans.iter().map(|(bucket, at)| (*bucket, at.clone())).collect())
+    }
+
+    async fn buckets_with_rules(&self) -> Result<Vec<Bucket>, MetaError> {
+        let state = self.state.lock();
+        let with_rules = state.buckets.values().filter(|bucket| bucket.settings.lifecycle.is_some());
+        Ok(with_rules.cloned().collect())
+    }
+
+    async fn history(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        before: Option<CommitSeq>,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, MetaError> {
+        let state = self.state.lock();
+        let older = state
+            .of_key(bucket, key.as_bytes())
+            .map(|(_, version)| version)
+            .filter(|version| before.is_none_or(|before| version.seq < before));
+        let entry = |version: &super::state::Version| HistoryEntry {
+            id: version.logged.id,
+            seq: version.seq,
+            modified: version.modified,
+            object: version
+                .logged
+                .object
+                .as_ref()
+                .map(|object| HistoryObject { size: object.size, tags: object.tags.clone() }),
+        };
+        Ok(older.take(limit).map(entry).collect())
+    }
+}

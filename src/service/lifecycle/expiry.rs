@@ -1,0 +1,56 @@
+//! When the rules will take something away, as answers show it.
+
+use crate::meta::{Bucket, ObjectData, ObjectVersion};
+use crate::service::Inner;
+use crate::types::{LifecycleDay, ObjectKey, TagSet, UnixMillis};
+
+/// When something goes, and by which rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    pub at: UnixMillis,
+    pub rule: String,
+}
+
+impl Inner {
+    /// Of the current object of a key.
+    pub(in crate::service) fn expiry(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        tags: &TagSet,
+        size: u64,
+        modified: UnixMillis,
+    ) -> Option<Expiry> {
+        let rules = bucket.settings.lifecycle.as_ref()?;
+        let (at, rule) = rules.expiry(key, tags, size, modified, self.lifecycle_day())?;
+        Some(Expiry { at, rule: rule.to_owned() })
+    }
+
+    pub(in crate::service) fn expiry_of(
+        &self,
+        bucket: &Bucket,
+        version: &ObjectVersion,
+        data: &ObjectData,
+    ) -> Option<Expiry> {
+        let is_current = version.is_latest;
+        is_current.then(|| self.expiry(bucket, &version.key, &data.tags, data.size, version.modified))?
+    }
+
+    /// Of an open upload.
+    pub(in crate::service) fn abort_expiry(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        initiated: UnixMillis,
+    ) -> Option<Expiry> {
+        let rules = bucket.settings.lifecycle.as_ref()?;
+        let covering = rules.enabled().filter(|rule| rule.filter.covers_key(key));
+        let first = covering.filter_map(|rule| Some((rule.abort_uploads_days?, &rule.id)));
+        let (days, rule) = first.min_by_key(|(days, _)| *days)?;
+        Some(Expiry { at: self.lifecycle_day().after(initiated, days), rule: rule.clone() })
+    }
+
+    fn lifecycle_day(&self) -> LifecycleDay {
+        LifecycleDay::of_seconds(self.settings.lifecycle_day_seconds)
+    }
+}
