@@ -1,9 +1,10 @@
 //! What listings cost in buckets of ten thousand and of five million keys: the shape is the same, only the depth grows,
 //! so each answer has as many rows in both, and the times should be alike.
 //!
-//! `cargo bench --bench listing [-- KEYS…]`; five million keys need 4 GB of disk below `target/tmp` and some minutes.
+//! `cargo bench --bench listing [-- KEYS…]`; five million keys need 2 GB of disk below `target/tmp` and some minutes.
 //! *Cold* is a store just opened, its file dropped from the page cache before every page; *warm* is the same question
-//! at other places, after a pass over them. Compare ratios within one run, not numbers between machines.
+//! at other places, after a pass over them. The numbers of `docs/decisions/007-listings-cost-what-they-return.md` are from
+//! here. Compare ratios within one run, not numbers between machines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_debug_implementations)]
 
@@ -199,7 +200,6 @@ async fn measure(path: &Path, id: BucketId, questions: &[(&str, Kind, Ask)]) {
         let (mut times, mut entries) = (Vec::new(), 0);
         for n in 0..COLD {
             let store = open(path);
-            // Opening reads the schema.
             drop_from_page_cache(path);
             let (ask, began) = (ask(spread(n)), Instant::now());
             entries = page(&store, id, *kind, ask).await;

@@ -69,7 +69,7 @@ fn unescape(text: &str) -> String {
 fn i1_every_character_of_a_key_comes_back() {
     let (_dir, _server, wire) = start();
     let special = " +%&<>\"'`~!#$()*,:;=?@[]\\^{|}\u{7f}\u{85}\u{2028}é\u{1F600}\u{10FFFF}";
-    let mut keys: Vec<String> = (1..0x20).map(char::from_u32).flatten().map(|c| format!("k{c}k")).collect();
+    let mut keys: Vec<String> = (1..0x20).filter_map(char::from_u32).map(|c| format!("k{c}k")).collect();
     keys.extend(special.chars().map(|c| format!("k{c}k")));
     keys.extend(["k%2Fk", "k%00k", "k&amp;k", "k\r\nk", " ", "k//k", "k/./k", "k/../k"].map(str::to_owned));
     keys.iter().for_each(|key| put(&wire, key));
