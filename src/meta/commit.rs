@@ -21,7 +21,7 @@ pub enum Commit {
     /// Fails with `BucketNotEmpty` while a version or delete marker is left, else with `UploadsOpen` while an
     /// upload is.
     DeleteBucket {
-        name: BucketName,
+        bucket: BucketId,
     },
     /// Fails with `InvalidState` when asked to go back to `Unversioned`, or to suspend under object lock.
     SetVersioning {

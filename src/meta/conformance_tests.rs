@@ -181,7 +181,7 @@ fn command() -> impl Strategy<Value = Commit> {
             let owner = lock.then(|| AccountId::parse("someone").unwrap());
             Commit::CreateBucket { name, owner, lock }
         }),
-        1 => name().prop_map(|name| Commit::DeleteBucket { name }),
+        1 => bucket().prop_map(|bucket| Commit::DeleteBucket { bucket }),
         2 => (bucket(), versioning())
             .prop_map(|(bucket, versioning)| Commit::SetVersioning { bucket, versioning }),
         12 => (bucket(), key(), object(), condition())

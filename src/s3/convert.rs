@@ -224,11 +224,18 @@ fn decode_md5(text: Option<&str>) -> Result<Option<[u8; 16]>, ServiceError> {
     })
 }
 
+const TRANSFER_CODING: &str = "aws-chunked";
+
 /// What is left of `Content-Encoding` once the transfer's own is taken off.
 pub(super) fn content_encoding(asked: Option<&str>) -> Option<String> {
-    let kept: Vec<_> = asked?.split(',').map(str::trim).filter(|e| *e != "aws-chunked").collect();
-    let kept = kept.join(",");
-    Some(kept).filter(|encoding| !encoding.is_empty())
+    let asked = asked?;
+    let codings = || asked.split(',').map(str::trim);
+    let left = if codings().any(|coding| coding == TRANSFER_CODING) {
+        codings().filter(|coding| *coding != TRANSFER_CODING).collect::<Vec<_>>().join(",")
+    } else {
+        asked.to_owned()
+    };
+    Some(left).filter(|left| !left.is_empty())
 }
 
 /// As it was sent, byte for byte; what is not UTF-8 is taken for Latin-1. Repeated headers are one list.

@@ -88,10 +88,11 @@ impl ObjectService {
     /// # Errors
     /// `NoSuchBucket`, `BucketNotEmpty`; `Busy` when uploads keep being started.
     pub async fn delete_bucket(&self, caller: &Caller, name: &BucketName) -> Result<(), ServiceError> {
-        self.inner.allowed(caller, Action::DeleteBucket, name).await?;
+        // By its id: the name may be somebody else's bucket by now.
+        let home = self.inner.allowed(caller, Action::DeleteBucket, name).await?;
         for _ in 0..DELETE_ATTEMPTS {
-            match self.inner.meta.commit(Commit::DeleteBucket { name: name.clone() }).await {
-                Err(CommitError::UploadsOpen) => self.inner.abort_uploads(name).await?,
+            match self.inner.meta.commit(Commit::DeleteBucket { bucket: home.id }).await {
+                Err(CommitError::UploadsOpen) => self.inner.abort_uploads(&home).await?,
                 deleted => return deleted.map(drop).map_err(|e| unexpected(name, e)),
             }
         }
@@ -158,17 +159,16 @@ impl ObjectService {
 
 impl Inner {
     /// Aborts the uploads that are open in a bucket, page by page.
-    async fn abort_uploads(&self, name: &BucketName) -> Result<(), ServiceError> {
-        let bucket = self.bucket(name).await?.id;
+    async fn abort_uploads(&self, bucket: &Bucket) -> Result<(), ServiceError> {
         let mut from = Some(ListFrom::Start);
         while let Some(start) = from {
             let query = ListQuery { from: start, limit: MAX_KEYS, ..ListQuery::default() };
-            let page = self.meta.list_uploads(bucket, query).await?;
+            let page = self.meta.list_uploads(bucket.id, query).await?;
             let aborts = page.entries.into_iter().map(|entry| async move {
                 let UploadEntry::Upload { id, .. } = entry else { return Ok(()) };
                 match self.meta.commit(Commit::AbortUpload { upload: id }).await {
                     Ok(_) | Err(CommitError::NoSuchUpload) => Ok(()),
-                    Err(error) => Err(unexpected(name, error)),
+                    Err(error) => Err(unexpected(&bucket.name, error)),
                 }
             });
             let concurrency = self.settings.delete_concurrency.max(1);

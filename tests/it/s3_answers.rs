@@ -162,6 +162,7 @@ fn headers_come_back_as_they_were_sent() {
         .header("cache-control", "no-store")
         .header("cache-control", "private")
         .header("content-disposition", "attachment; filename=\"a b\"")
+        .header("content-encoding", "deflate, gzip")
         .header("content-language", "de, en")
         .header("x-amz-meta-plain", "a  b")
         .header("x-amz-meta-word", "=?UTF-8?B?w6Q=?=")
@@ -173,6 +174,7 @@ fn headers_come_back_as_they_were_sent() {
         ("expires", "0"),
         ("cache-control", "no-store, private"),
         ("content-disposition", "attachment; filename=\"a b\""),
+        ("content-encoding", "deflate, gzip"),
         ("content-language", "de, en"),
         ("content-type", "binary/octet-stream"),
         ("x-amz-meta-plain", "a  b"),

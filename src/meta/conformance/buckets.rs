@@ -42,7 +42,7 @@ pub(super) async fn names_and_states(subject: &Subject) {
 
 pub(super) async fn deleting(subject: &Subject) {
     let id = subject.bucket("short-lived").await;
-    let gone = || Commit::DeleteBucket { name: name("short-lived") };
+    let gone = || Commit::DeleteBucket { bucket: id };
     subject.put(id, "k", inline("x")).await;
     expects!(subject.refuse(gone()).await, CommitError::BucketNotEmpty);
     subject.delete(id, "k", VersionTarget::Current).await;
@@ -84,4 +84,6 @@ pub(super) async fn deleting(subject: &Subject) {
     assert_ne!(again, id, "an id is never used again");
     let bucket = subject.meta.bucket(&name("short-lived")).await.unwrap().unwrap();
     assert_eq!((bucket.id, bucket.versioning), (again, Versioning::Unversioned));
+    expects!(subject.refuse(gone()).await, CommitError::NoSuchBucket);
+    assert!(subject.meta.bucket(&name("short-lived")).await.unwrap().is_some(), "it is another bucket");
 }

@@ -114,10 +114,7 @@ pub(super) async fn locks(subject: &Subject) {
     expects!(subject.refuse(remove(true)).await, CommitError::Locked);
     expects!(subject.refuse(retain(None, true)).await, CommitError::Locked);
     subject.delete(bucket, "k", VersionTarget::Current).await;
-    expects!(
-        subject.refuse(Commit::DeleteBucket { name: BucketName::parse("locked").unwrap() }).await,
-        CommitError::BucketNotEmpty
-    );
+    expects!(subject.refuse(Commit::DeleteBucket { bucket }).await, CommitError::BucketNotEmpty);
     expects!(subject.refuse(retain(None, true)).await, CommitError::IsDeleteMarker);
     // A clock set back does not end a retention, nor does it start one anew.
     subject.clock.set(at(0));

@@ -40,8 +40,8 @@ impl State {
         Ok(Outcome::Bucket(bucket))
     }
 
-    pub(super) fn delete_bucket(&mut self, name: &BucketName, draft: Draft) -> Result<Outcome, CommitError> {
-        let bucket = self.buckets.get(name).ok_or(CommitError::NoSuchBucket)?.id;
+    pub(super) fn delete_bucket(&mut self, bucket: BucketId, draft: Draft) -> Result<Outcome, CommitError> {
+        let name = self.row(bucket)?.name.clone();
         let within = |namespace| {
             let start = scan_prefix(namespace, bucket, b"");
             start.clone()..crate::meta::listing::behind_prefix(&start)
@@ -52,7 +52,7 @@ impl State {
         if self.uploads.range(within(Namespace::Uploads)).next().is_some() {
             return Err(CommitError::UploadsOpen);
         }
-        self.buckets.remove(name);
+        self.buckets.remove(&name);
         self.record(draft, Change::BucketDeleted { bucket });
         Ok(Outcome::Done)
     }

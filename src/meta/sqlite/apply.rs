@@ -85,7 +85,7 @@ impl Session<'_> {
         };
         match commit {
             Commit::CreateBucket { name, owner, lock } => self.create_bucket(name, owner, lock, &draft),
-            Commit::DeleteBucket { name } => self.delete_bucket(&name, &draft),
+            Commit::DeleteBucket { bucket } => self.delete_bucket(bucket, &draft),
             Commit::SetVersioning { bucket, versioning } => self.set_versioning(bucket, versioning, &draft),
             Commit::SetBucket { bucket, setting } => self.set_bucket(bucket, setting, &draft),
             Commit::LockBucket { bucket, lock } => self.lock_bucket(bucket, lock, &draft),

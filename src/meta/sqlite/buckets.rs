@@ -54,8 +54,8 @@ impl Session<'_> {
         Ok(Outcome::Bucket(bucket))
     }
 
-    pub(super) fn delete_bucket(&mut self, name: &BucketName, draft: &Draft) -> Result<Outcome, CommitError> {
-        let bucket = self.bucket_by_name(name)?.ok_or(CommitError::NoSuchBucket)?.id;
+    pub(super) fn delete_bucket(&mut self, bucket: BucketId, draft: &Draft) -> Result<Outcome, CommitError> {
+        let name = self.bucket_by_id(bucket)?.ok_or(CommitError::NoSuchBucket)?.name;
         let any = |sql, namespace| {
             let start = scan_prefix(namespace, bucket, b"");
             self.db.prepare_cached(sql)?.exists(params![start, behind_prefix(&start)])
@@ -68,7 +68,7 @@ impl Session<'_> {
         }
         self.db.prepare_cached(sql::DROP_BUCKET)?.execute([bucket.get()])?;
         self.state.totals.buckets -= 1;
-        self.touched.push(super::cache::bucket_key(name));
+        self.touched.push(super::cache::bucket_key(&name));
         self.record(draft, &Change::BucketDeleted { bucket })?;
         Ok(Outcome::Done)
     }
