@@ -6,6 +6,7 @@
 #   // needs: npm minio@8.0.5      into $TOOLS/CLIENT/node_modules
 #   # needs: go github.com/peak/s5cmd/v2@v2.3.0     into $TOOLS/CLIENT/bin
 #   # needs: cargo s3s-e2e@0.14.1                   into $TOOLS/CLIENT/bin
+#   # needs: client boto3         nothing of its own: what that client has
 #   # needs: crate object_store     compat/object_store, built in $TOOLS/CLIENT/target
 #
 # What was installed is noted in $TOOLS/CLIENT/needs, so that a changed pin installs anew and nothing else does.
@@ -14,6 +15,13 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 # needs CLIENT KIND: what it names of that kind, one a line here, one or many there.
 needs() { sed -nE "s@^(#|//) needs: $2 @@p" "${file[$1]}" | tr ' ' '\n'; }
+
+# home CLIENT: the folder with its tools.
+home() {
+    local other
+    other=$(needs "$1" client)
+    echo "$TOOLS/${other:-$1}"
+}
 
 install_apt() {
     local suite need missing=() # of `needed`, which install_all sets
@@ -58,7 +66,7 @@ install_into() {
 # The aws CLI comes always, as $TOOLS/bin/aws: suites in shell look with it at what their client did.
 install_all() {
     local suite needed=aws
-    for suite in $wanted; do [ "$suite" = store ] || needed+=" $suite"; done
+    for suite in $wanted; do [ "$suite" = store ] || needed+=" $suite $(needs "$suite" client)"; done
     install_apt || return 1
     for suite in $needed; do
         install_into "$suite" || { echo "cannot install $suite"; return 1; }

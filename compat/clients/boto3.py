@@ -13,25 +13,15 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
+from boto import connect, refused
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from harness import S3, WORK, bucket, case, equal, main, noise
 
 PART = 5 << 20
 B = bucket("boto3")
 V = B + "-versions"
-s3 = boto3.client("s3", endpoint_url=S3, config=Config(retries={"max_attempts": 1}))
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        found = error.response["Error"]["Code"]
-        assert found == code, f"refused with {found}, expected {code}"
-        return error.response
-    raise AssertionError(f"was not refused with {code}")
+s3 = connect()
 
 
 def put(key, body=b"x", **more):
@@ -62,7 +52,7 @@ def buckets():
         s3.create_bucket(Bucket=bucket)
     assert {B, V} <= {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     assert s3.head_bucket(Bucket=B)["ResponseMetadata"]["HTTPStatusCode"] == 200
-    refused("InvalidBucketName", boto3.client("s3", endpoint_url=S3).create_bucket, Bucket="ab..c")
+    refused("InvalidBucketName", s3.create_bucket, Bucket="ab..c")
 
 
 @case("objects: sizes around the limits")
@@ -322,7 +312,7 @@ def conditional_writes():
 
 def race(writers, write):
     """How each of so many at once ended: "done", or with which code."""
-    quick = boto3.client("s3", endpoint_url=S3, config=Config(max_pool_connections=writers, retries={"max_attempts": 1}))
+    quick = connect(max_pool_connections=writers)
 
     def one(number):
         try:
@@ -442,7 +432,7 @@ def delete_many():
 
 
 # boto3 still signs URLs with version 2 unless told otherwise; Sediment does not take that.
-v4 = boto3.client("s3", endpoint_url=S3, config=Config(signature_version="s3v4"))
+v4 = connect(signature_version="s3v4")
 
 
 def fetch(method, operation, body=None, headers=None, **parameters):
