@@ -1,9 +1,10 @@
 //! Which methods AWS has on what, and how it answers the others; s3s has one answer for all of them.
 
 use super::address::Address;
+use super::post::not_a_form;
 use super::query::Query;
 use super::refusal::{Refusal, refuse};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use s3s::S3ErrorCode as Code;
 
 /// The methods of a bucket's sub-resources.
@@ -92,10 +93,7 @@ fn form(headers: &HeaderMap) -> Result<(), Refusal> {
     if is_form(headers) || headers.contains_key("x-amz-request-route") {
         return Ok(());
     }
-    let message = "At least one of the pre-conditions you specified did not hold";
-    Err(refuse(Code::PreconditionFailed, message)
-        .with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data")
-        .status(StatusCode::PRECONDITION_FAILED))
+    Err(not_a_form())
 }
 
 pub(super) fn is_form(headers: &HeaderMap) -> bool {

@@ -1,5 +1,6 @@
 //! Accounts of the configuration, on the wire: what each may do, and what it is shown (I6).
 
+use super::support::form::form;
 use super::support::sediment::{Sediment, command, refused, run};
 use super::support::wire::{Wire, request};
 use std::fs;
@@ -119,6 +120,7 @@ fn i6_nobody_gets_into_the_bucket_of_another() {
                     // A delete of many keys answers for each.
                     let is_refused = matches!(answer.status, 400 | 403 | 405 | 501)
                         || answer.refusal() == (409, "BucketAlreadyExists")
+                        || answer.refusal() == (412, "PreconditionFailed") && method == "POST"
                         || answer.body.contains("<DeleteResult") && !answer.body.contains("<Deleted>");
                     assert!(is_refused, "{method} {target} {document}: {} {}", answer.status, answer.body);
                     assert!(!answer.body.contains("Ada"), "{method} {target}: {}", answer.body);
@@ -149,6 +151,22 @@ fn i6_nobody_gets_into_the_bucket_of_another() {
     assert_eq!(world.root.send(&request("GET", "/of-ada/secret")).body, "secret");
     assert!(!world.ada.send(&request("GET", "/of-ada?versioning")).body.contains("Enabled"));
     assert!(world.ada.send(&request("GET", "/of-ada?uploads")).body.contains("<Key>upload</Key>"));
+}
+
+#[test]
+fn i6_a_form_is_made_by_whom_its_policy_is_signed_by() {
+    let world = world();
+    let send = |bucket: &str, key: &str, secret: &str| {
+        let form = form(bucket, "by-form", b"x").by(key, secret).signed(bucket, &[]);
+        let answer = form.send(&world.root);
+        (answer.status, answer.element("Code").to_owned())
+    };
+    let bob = "the-other-secret-key";
+    assert_eq!(send("of-ada", "key-of-bob", bob), (403, "AccessDenied".to_owned()));
+    assert_eq!(send("of-ada", "key-of-ada", bob), (403, "SignatureDoesNotMatch".to_owned()));
+    assert_eq!(world.ada.send(&request("HEAD", "/of-ada/by-form")).status, 404);
+    assert_eq!(send("of-bob", "key-of-bob", bob).0, 204);
+    assert_eq!(send("of-ada", "key-of-ada", SECRET).0, 204);
 }
 
 #[test]

@@ -253,6 +253,31 @@ fn i2_what_the_form_says_of_its_file_is_checked_before_it_is_stored() {
 }
 
 #[test]
+fn a_form_locks_its_object_as_a_put_does() {
+    let (_dir, _server, wire) = start(&[]);
+    let locked = request("PUT", "/locked").header("x-amz-bucket-object-lock-enabled", "true");
+    assert_eq!(wire.send(&locked).status, 200);
+    let fields = [
+        ("x-amz-object-lock-mode", "GOVERNANCE"),
+        ("x-amz-object-lock-retain-until-date", "2999-01-01T00:00:00Z"),
+        ("x-amz-object-lock-legal-hold", "ON"),
+    ];
+    let upload = |bucket: &str| {
+        let form = fields.iter().fold(form(bucket, "k", b"x"), |form, (name, value)| form.field(name, value));
+        form.signed(bucket, &[]).send(&wire)
+    };
+    let stored = upload("locked");
+    assert_eq!(stored.status, 204, "{}", stored.body);
+    let head = wire.send(&request("HEAD", "/locked/k"));
+    for (name, value) in fields {
+        assert!(head.headers.get(name).is_some_and(|shown| shown[..2] == value[..2]), "{name}");
+    }
+    let version = format!("/locked/k?versionId={}", stored.headers["x-amz-version-id"]);
+    assert_eq!(wire.send(&request("DELETE", &version)).refusal(), (403, "AccessDenied"));
+    assert_eq!(upload("bucket").refusal(), (400, "InvalidRequest"));
+}
+
+#[test]
 fn what_is_not_a_whole_form_is_refused_and_not_stored() {
     let (_dir, server, wire) = start(&[]);
     let upload = form("bucket", "k", b"content").signed("bucket", &[]);

@@ -35,7 +35,8 @@ use http::request::Parts;
 use http::{Method, Response, header};
 use multipart::{Boundary, NoBoundary};
 use policy::{Policy, SizeRange};
-use refusals::{argument, malformed, missing_field, not_a_form};
+pub(super) use refusals::not_a_form;
+use refusals::{argument, malformed, missing_field};
 use s3s::Body;
 use time::OffsetDateTime;
 

@@ -10,7 +10,7 @@ pub(super) fn malformed() -> Refusal {
     refuse(Code::MalformedPOSTRequest, message)
 }
 
-pub(super) fn not_a_form() -> Refusal {
+pub(in crate::s3) fn not_a_form() -> Refusal {
     refuse(Code::PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
         .with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data")
 }

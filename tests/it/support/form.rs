@@ -21,6 +21,8 @@ pub struct Form {
     pub file: Vec<u8>,
     /// Behind the file.
     pub trailing: Vec<(String, String)>,
+    /// Access key and secret.
+    keys: (String, String),
 }
 
 /// A form without a policy.
@@ -32,6 +34,7 @@ pub fn form(bucket: &str, key: &str, file: &[u8]) -> Form {
         filename: Some("a file.txt".to_owned()),
         file: file.to_vec(),
         trailing: Vec::new(),
+        keys: (USER.to_owned(), PASSWORD.to_owned()),
     }
 }
 
@@ -43,6 +46,12 @@ impl Form {
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// To be signed with the keys of an account.
+    pub fn by(mut self, access_key: &str, secret_key: &str) -> Self {
+        self.keys = (access_key.to_owned(), secret_key.to_owned());
         self
     }
 
@@ -60,7 +69,7 @@ impl Form {
     pub fn signed_with(self, mut conditions: Vec<Value>, seconds: i64) -> Self {
         let now = SystemTime::now();
         let stamp = stamp(now);
-        let credential = format!("{USER}/{}/us-east-1/s3/aws4_request", &stamp[..8]);
+        let credential = format!("{}/{}/us-east-1/s3/aws4_request", self.keys.0, &stamp[..8]);
         let signature = [
             ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
             ("x-amz-credential", &credential),
@@ -71,7 +80,7 @@ impl Form {
         let expiration = expiration.replace_nanosecond(0).unwrap().format(&Rfc3339).unwrap();
         let policy = json!({ "expiration": expiration, "conditions": conditions }).to_string();
         let policy = base64::engine::general_purpose::STANDARD.encode(policy);
-        let key = v4::generate_signing_key(PASSWORD, now, "us-east-1", "s3");
+        let key = v4::generate_signing_key(&self.keys.1, now, "us-east-1", "s3");
         let signed = signature.iter().fold(self, |form, (name, value)| form.field(name, value));
         signed
             .field("policy", &policy)
