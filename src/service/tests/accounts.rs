@@ -6,7 +6,7 @@ use crate::service::{
     ListBucketsRequest, ListObjectsRequest, ListUploadsRequest, ListVersionsRequest, ObjectService, Owner,
     ReadConditions, Resource, ServiceError, decide,
 };
-use crate::types::{AccountId, BucketName, ByteRange, PartNumber, Principal, Versioning};
+use crate::types::{AccountId, BucketName, ByteRange, LockSettings, PartNumber, Principal, Versioning};
 
 fn id(id: &str) -> AccountId {
     AccountId::parse(id).unwrap()
@@ -25,8 +25,8 @@ fn name(name: &str) -> BucketName {
 async fn world() -> (World, Caller, Caller) {
     let world = World::new().await;
     let (ada, bob) = (account("ada"), account("bob"));
-    world.service.create_bucket(&ada, &name("of-ada"), None).await.unwrap();
-    world.service.create_bucket(&bob, &name("of-bob"), None).await.unwrap();
+    world.service.create_bucket(&ada, &name("of-ada"), None, false).await.unwrap();
+    world.service.create_bucket(&bob, &name("of-bob"), None, false).await.unwrap();
     (world, ada, bob)
 }
 
@@ -42,7 +42,7 @@ async fn i6_an_account_lists_its_own_buckets_and_root_all() {
     assert_eq!(listed(&world.service, &ada, all.clone()).await, ["of-ada"]);
     assert_eq!(listed(&world.service, &account("carol"), all.clone()).await, [""; 0]);
     assert_eq!(listed(&world.service, &world.caller, all.clone()).await, ["bucket", "of-ada", "of-bob"]);
-    world.service.create_bucket(&ada, &name("zz-of-ada"), None).await.unwrap();
+    world.service.create_bucket(&ada, &name("zz-of-ada"), None, false).await.unwrap();
     let one = ListBucketsRequest { maximum: Some(1), ..all.clone() };
     let page = world.service.list_buckets(&ada, &one).await.unwrap();
     assert_eq!(page.next.as_deref(), Some("of-ada"), "others' buckets are no pages");
@@ -57,14 +57,14 @@ async fn a_name_is_one_owners_at_a_time() {
     let (world, ada, bob) = world().await;
     let taken = name("of-ada");
     for other in [&bob, &world.caller] {
-        let again = world.service.create_bucket(other, &taken, None).await;
+        let again = world.service.create_bucket(other, &taken, None, false).await;
         expects!(again, Err(ServiceError::BucketAlreadyExists { .. }));
     }
-    assert_eq!(world.service.create_bucket(&ada, &taken, None).await.unwrap().owner, Some(id("ada")));
-    let of_root = world.service.create_bucket(&ada, &world.bucket, None).await;
+    assert_eq!(world.service.create_bucket(&ada, &taken, None, false).await.unwrap().owner, Some(id("ada")));
+    let of_root = world.service.create_bucket(&ada, &world.bucket, None, false).await;
     expects!(of_root, Err(ServiceError::BucketAlreadyExists { .. }));
     world.service.delete_bucket(&ada, &taken).await.unwrap();
-    assert_eq!(world.service.create_bucket(&bob, &taken, None).await.unwrap().owner, Some(id("bob")));
+    assert_eq!(world.service.create_bucket(&bob, &taken, None, false).await.unwrap().owner, Some(id("bob")));
     expects!(world.service.head_bucket(&ada, &taken).await, Err(ServiceError::AccessDenied { .. }));
 }
 
@@ -99,6 +99,12 @@ async fn i6_an_account_does_nothing_in_anothers_bucket() {
             service.delete(caller, bucket, &k, &DeleteRequest::default()),
             service.create_upload(caller, bucket, &k, CreateUploadRequest::default()),
             service.abort_upload(caller, bucket, &k, upload),
+            service.lock_settings(caller, bucket),
+            service.set_lock_settings(caller, bucket, LockSettings::default()),
+            service.retention(caller, bucket, &k, None),
+            service.set_retention(caller, (bucket, &k), None, None, true),
+            service.legal_hold(caller, bucket, &k, None),
+            service.set_legal_hold(caller, (bucket, &k), None, true),
         );
         let item = DeleteItem { key: k.clone(), request: DeleteRequest::default() };
         let deleted = service.delete_many(caller, bucket, vec![item.clone(), item]).await.unwrap();
