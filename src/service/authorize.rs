@@ -167,9 +167,11 @@ pub fn decide(
     let is_allowed = match (principal, home) {
         (Principal::Root { .. }, _) => true,
         (Principal::Account { id, .. }, Some(home)) => home.owner.as_ref() == Some(id),
-        (Principal::Account { .. }, None) => {
-            matches!(action, Action::ListAllMyBuckets | Action::CreateBucket)
-        }
+        // A bucket may be created with object lock.
+        (Principal::Account { .. }, None) => matches!(
+            action,
+            Action::ListAllMyBuckets | Action::CreateBucket | Action::PutBucketObjectLockConfiguration
+        ),
         (Principal::Anonymous, _) => false,
     };
     if is_allowed { Decision::Allow } else { Decision::Deny }

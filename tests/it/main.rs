@@ -16,6 +16,7 @@ mod s3_bodies;
 mod s3_continue;
 mod s3_errors;
 mod s3_listing;
+mod s3_lock;
 mod s3_operations;
 mod s3_post;
 mod s3_requests;

@@ -112,11 +112,16 @@ fn i6_what_a_header_asks_for_is_done_or_refused() {
         ("x-amz-server-side-encryption", "AES256"),
         ("x-amz-server-side-encryption-aws-kms-key-id", "k"),
         ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
-        ("x-amz-object-lock-mode", "COMPLIANCE"),
-        ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00Z"),
+        ("x-amz-object-lock-until-doomsday", "ON"),
         ("x-amz-tagging", "a=b"),
     ] {
         assert_eq!(put(name, value).refusal(), (501, "NotImplemented"), "{name}");
+    }
+    for (name, value) in [
+        ("x-amz-object-lock-mode", "COMPLIANCE"),
+        ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00Z"),
+    ] {
+        assert_eq!(put(name, value).refusal(), (400, "InvalidArgument"), "half a lock: {name}");
     }
     assert_eq!(put("x-amz-acl", "public-read").refusal(), (400, "AccessControlListNotSupported"));
     assert_eq!(put("x-amz-grant-read", "id=1").refusal(), (400, "AccessControlListNotSupported"));

@@ -6,7 +6,7 @@ use crate::service::{
     ListBucketsRequest, ListObjectsRequest, ListUploadsRequest, ListVersionsRequest, ObjectService, Owner,
     ReadConditions, Resource, ServiceError, decide,
 };
-use crate::types::{AccountId, BucketName, ByteRange, PartNumber, Principal, Versioning};
+use crate::types::{AccountId, BucketName, ByteRange, LockSettings, PartNumber, Principal, Versioning};
 
 fn id(id: &str) -> AccountId {
     AccountId::parse(id).unwrap()
@@ -99,6 +99,12 @@ async fn i6_an_account_does_nothing_in_anothers_bucket() {
             service.delete(caller, bucket, &k, &DeleteRequest::default()),
             service.create_upload(caller, bucket, &k, CreateUploadRequest::default()),
             service.abort_upload(caller, bucket, &k, upload),
+            service.lock_settings(caller, bucket),
+            service.set_lock_settings(caller, bucket, LockSettings::default()),
+            service.retention(caller, bucket, &k, None),
+            service.set_retention(caller, (bucket, &k), None, None, true),
+            service.legal_hold(caller, bucket, &k, None),
+            service.set_legal_hold(caller, (bucket, &k), None, true),
         );
         let item = DeleteItem { key: k.clone(), request: DeleteRequest::default() };
         let deleted = service.delete_many(caller, bucket, vec![item.clone(), item]).await.unwrap();
