@@ -1,8 +1,9 @@
 //! Reading objects and what is known of them.
 
+use super::authorize::authorize_in;
 use super::conditions::Verdict;
 use super::lock::visible_lock;
-use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, ServiceError};
+use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, Resource, ServiceError};
 use crate::engine::BodyStream;
 use crate::meta::{Bucket, ObjectData, ObjectVersion, VersionKind};
 use crate::types::{BucketName, ByteRange, Checksum, ObjectKey, PartNumber, ResolvedRange, VersionId};
@@ -71,8 +72,8 @@ impl ObjectService {
             // Before the row is read: what it names is then there until the body is.
             let hold = self.inner.bodies.hold();
             let (version, data) = self.inner.find(&home, key, request.version).await?;
-            let mut head = describe(&home, &version, &data, request)?;
-            head.info.lock = visible_lock(caller, &home, key, head.info.lock);
+            let head = describe(&home, &version, &data, request)?;
+            let head = visible(head, caller, &home, request);
             match self.inner.bodies.read(hold, &data.body, data.size, head.range).await {
                 Ok(body) => return Ok(GetOutcome { head, body }),
                 // The version may have been deleted and its chunks collected since it was found.
@@ -96,10 +97,20 @@ impl ObjectService {
         let action = Action::get(request.version);
         let home = self.inner.allowed_object(caller, action, (bucket, key)).await?;
         let (version, data) = self.inner.find(&home, key, request.version).await?;
-        let mut head = describe(&home, &version, &data, request)?;
-        head.info.lock = visible_lock(caller, &home, key, head.info.lock);
-        Ok(head)
+        let head = describe(&home, &version, &data, request)?;
+        Ok(visible(head, caller, &home, request))
     }
+}
+
+/// What the caller may know of it: its lock, and how many tags it has.
+fn visible(mut head: HeadOutcome, caller: &Caller, home: &Bucket, request: &GetRequest) -> HeadOutcome {
+    head.info.lock = visible_lock(caller, home, &head.info.key, head.info.lock);
+    let (action, resource) =
+        (Action::get_tags(request.version), Resource::Object(&home.name, &head.info.key));
+    if head.info.tags > 0 && authorize_in(caller, action, resource, Some(home)).is_err() {
+        head.info.tags = 0;
+    }
+    head
 }
 
 impl Inner {
@@ -129,6 +140,7 @@ impl Inner {
                 bucket: bucket.name.clone(),
                 key: key.clone(),
                 marker: version.id,
+                modified: version.modified,
             }),
         }
     }

@@ -19,6 +19,8 @@ pub struct ObjectInfo {
     pub lock: ObjectLock,
     /// The number of parts of a multipart object.
     pub parts: Option<u16>,
+    /// The number of tags; zero for whoever may not read them.
+    pub tags: usize,
 }
 
 impl ObjectInfo {
@@ -39,6 +41,7 @@ impl ObjectInfo {
             attributes: data.attributes.clone(),
             lock: data.lock,
             parts: u16::try_from(data.parts.len()).ok().filter(|n| *n > 0),
+            tags: data.tags.len(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Storing an object.
 
+use super::authorize::authorize_tags;
 use super::checksums::{Expectations, computed};
 use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
@@ -23,6 +24,7 @@ pub struct PutRequest {
     pub content_sha256: Option<[u8; 32]>,
     pub checksum: ExpectedChecksum,
     pub conditions: WriteConditions,
+    pub tags: TagSet,
 }
 
 impl std::fmt::Debug for PutRequest {
@@ -54,13 +56,15 @@ impl ObjectService {
         request: PutRequest,
     ) -> Result<PutOutcome, ServiceError> {
         let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
+        authorize_tags(caller, &request.tags, &home, key)?;
         check_attributes(&request.attributes)?;
         self.inner.check_lock(caller, &home, key, request.lock)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
         self.inner.foresee(home.id, target, &condition).await?;
 
-        let PutRequest { attributes, lock, body, size, content_md5, content_sha256, checksum, .. } = request;
+        let PutRequest { attributes, lock, body, size, content_md5, content_sha256, checksum, tags, .. } =
+            request;
         let stored = checksum.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         let expected = Expectations { content_md5, content_sha256, checksum };
         let maximum = self.inner.settings.maximum_put_bytes;
@@ -80,7 +84,7 @@ impl ObjectService {
                 checksum: object_checksum,
                 attributes,
                 parts: Vec::new(),
-                tags: TagSet::default(),
+                tags,
                 lock,
             },
             condition,

@@ -108,7 +108,8 @@ fn settings(sent: Option<dto::ObjectLockConfiguration>) -> Result<LockSettings, 
     }
     let Some(rule) = sent.rule else { return Ok(LockSettings::default()) };
     let default = rule.default_retention.ok_or(ServiceError::MalformedDocument)?;
-    let mode = default.mode.and_then(|mode| parse_mode(mode.as_str())).ok_or(ServiceError::MalformedDocument)?;
+    let mode =
+        default.mode.and_then(|mode| parse_mode(mode.as_str())).ok_or(ServiceError::MalformedDocument)?;
     let period = match (default.days, default.years) {
         (Some(days), None) => RetentionPeriod::days(i64::from(days)),
         (None, Some(years)) => RetentionPeriod::years(i64::from(years)),

@@ -1,6 +1,7 @@
 //! What S3 means, on the model of the metadata and bodies in memory.
 
 mod accounts;
+mod attributes;
 mod checksums;
 mod conditions;
 mod copy;
@@ -10,6 +11,7 @@ mod lock;
 mod multipart;
 mod paging;
 mod put;
+mod tags;
 
 use super::checksums::digest_of;
 use super::{
@@ -24,7 +26,7 @@ use crate::meta::{MemoryStore, NewBody, StoredBody};
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{
     Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, ObjectLock, Principal,
-    ResolvedRange, VersionId, Versioning,
+    ResolvedRange, TagSet, VersionId, Versioning,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -190,6 +192,7 @@ impl World {
             source,
             directive: MetadataDirective::Copy,
             attributes: Attributes::default(),
+            tags: None,
             checksum: None,
             lock: ObjectLock::default(),
             source_conditions: ReadConditions::default(),
@@ -216,6 +219,7 @@ fn put_request(text: &str) -> PutRequest {
         content_sha256: None,
         checksum: ExpectedChecksum::None,
         conditions: WriteConditions::default(),
+        tags: TagSet::default(),
     }
 }
 
