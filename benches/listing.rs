@@ -13,7 +13,9 @@ use sediment::meta::{
     OpenMode, Outcome, SqliteSettings, SqliteStore, VersionTarget, WriteCondition,
 };
 use sediment::sys::{NoBarrier, OsRandom, SystemClock};
-use sediment::types::{Attributes, BucketId, BucketName, ETag, ObjectKey, ObjectLock, TagSet, Versioning};
+use sediment::types::{
+    Attributes, BucketId, BucketName, BucketSettings, ETag, ObjectKey, ObjectLock, TagSet, Versioning,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,8 +81,10 @@ fn delete(bucket: BucketId, key: ObjectKey) -> Commit {
 
 async fn bucket(store: &SqliteStore, name: &str, versioning: Option<Versioning>) -> BucketId {
     let name = BucketName::parse(name).unwrap();
-    let Outcome::Bucket(bucket) =
-        store.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap()
+    let Outcome::Bucket(bucket) = store
+        .commit(Commit::CreateBucket { name, owner: None, lock: false, settings: BucketSettings::default() })
+        .await
+        .unwrap()
     else {
         panic!("a bucket")
     };

@@ -10,8 +10,8 @@ use crate::meta::{
 use crate::storage::MemoryPackStore;
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{
-    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, ObjectKey,
-    ObjectLock, TagSet, UnixMillis,
+    Attributes, BucketId, BucketName, BucketSettings, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest,
+    ObjectKey, ObjectLock, TagSet, UnixMillis,
 };
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -38,7 +38,15 @@ impl World {
         let store = Arc::new(MemoryPackStore::new());
         let packs = PackSet::open(store, clock, random, &PackSettings::default()).unwrap().0;
         let name = BucketName::parse("bucket").unwrap();
-        let made = meta.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap();
+        let made = meta
+            .commit(Commit::CreateBucket {
+                name,
+                owner: None,
+                lock: false,
+                settings: BucketSettings::default(),
+            })
+            .await
+            .unwrap();
         let Outcome::Bucket(bucket) = made else { panic!("no bucket") };
         Self { dir: tempfile::tempdir().unwrap(), packs, meta, bucket: bucket.id }
     }

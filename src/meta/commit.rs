@@ -3,9 +3,9 @@
 use super::rows::Bucket;
 use super::{AgendaChange, CommitError};
 use crate::types::{
-    AccountId, Attributes, BucketId, BucketName, BucketSetting, Checksum, ChecksumAlgorithm, ChecksumKind,
-    CommitSeq, ETag, LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout, PartNumber,
-    PlainId, Retention, TagSet, UnixMillis, UploadId, VersionId, Versioning,
+    AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, Checksum, ChecksumAlgorithm,
+    ChecksumKind, CommitSeq, ETag, LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout,
+    PartNumber, PlainId, Retention, TagSet, UnixMillis, UploadId, VersionId, Versioning,
 };
 use bytes::Bytes;
 
@@ -17,6 +17,7 @@ pub enum Commit {
         name: BucketName,
         owner: Option<AccountId>,
         lock: bool,
+        settings: BucketSettings,
     },
     /// Fails with `BucketNotEmpty` while a version or delete marker is left, else with `UploadsOpen` while an
     /// upload is.

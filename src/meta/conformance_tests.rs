@@ -8,9 +8,10 @@ use super::{
 use crate::meta::DeleteCondition;
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
-    AccountId, Attributes, BucketId, BucketName, BucketSetting, ChunkId, CommitSeq, DefaultRetention, ETag,
-    Entry, EntryKind, LockMode, LockSettings, Manifest, ObjectKey, ObjectLock, PartNumber, PlainId,
-    Retention, RetentionPeriod, Tag, TagSet, UnixMillis, UploadId, VersionId, Versioning,
+    AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, ChunkId, CommitSeq,
+    DefaultRetention, ETag, Entry, EntryKind, LockMode, LockSettings, Manifest, ObjectKey, ObjectLock,
+    PartNumber, PlainId, Retention, RetentionPeriod, Tag, TagSet, UnixMillis, UploadId, VersionId,
+    Versioning,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -179,7 +180,8 @@ fn command() -> impl Strategy<Value = Commit> {
     prop_oneof![
         2 => (name(), any::<bool>()).prop_map(|(name, lock)| {
             let owner = lock.then(|| AccountId::parse("someone").unwrap());
-            Commit::CreateBucket { name, owner, lock }
+            let settings = BucketSettings { tags: lock.then(tags), ..BucketSettings::default() };
+            Commit::CreateBucket { name, owner, lock, settings }
         }),
         1 => bucket().prop_map(|bucket| Commit::DeleteBucket { bucket }),
         2 => (bucket(), versioning())

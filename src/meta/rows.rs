@@ -21,9 +21,31 @@ pub struct Bucket {
     /// `None`: without object lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockSettings>,
-    /// Nothing is set when a bucket is created, so the log's record of that leaves this out.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "shared_settings::are_unset", with = "shared_settings")]
     pub settings: Arc<BucketSettings>,
+}
+
+mod shared_settings {
+    use crate::types::BucketSettings;
+    use serde::{Deserialize as _, Serialize as _};
+    use std::sync::Arc;
+
+    pub(super) fn are_unset(settings: &BucketSettings) -> bool {
+        settings.is_unset()
+    }
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        settings: &BucketSettings,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        settings.serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        d: D,
+    ) -> Result<Arc<BucketSettings>, D::Error> {
+        BucketSettings::deserialize(d).map(Arc::new)
+    }
 }
 
 /// A body with what is needed to read it: no second look-up.

@@ -8,8 +8,8 @@ use super::{
     VersionEntry, VersionTarget, WriteCondition,
 };
 use crate::types::{
-    Attributes, BucketId, BucketName, ETag, ObjectKey, ObjectLock, PartNumber, TagSet, UploadId, VersionId,
-    Versioning,
+    Attributes, BucketId, BucketName, BucketSettings, ETag, ObjectKey, ObjectLock, PartNumber, TagSet,
+    UploadId, VersionId, Versioning,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -62,8 +62,16 @@ struct World {
 impl World {
     async fn new(subject: Subject) -> Self {
         let name = BucketName::parse("bucket").unwrap();
-        let Outcome::Bucket(bucket) =
-            subject.meta.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap()
+        let Outcome::Bucket(bucket) = subject
+            .meta
+            .commit(Commit::CreateBucket {
+                name,
+                owner: None,
+                lock: false,
+                settings: BucketSettings::default(),
+            })
+            .await
+            .unwrap()
         else {
             panic!("a bucket");
         };

@@ -32,11 +32,6 @@ pub(super) fn size(bytes: u64) -> Option<i64> {
     i64::try_from(bytes).ok()
 }
 
-/// A number that a client sends, if it is one that can be meant.
-pub(super) fn length(asked: Option<i64>) -> Option<u64> {
-    asked.and_then(|n| u64::try_from(n).ok())
-}
-
 /// Several lines are one list; one that cannot be read matches nothing, rather than anything.
 fn header_condition(headers: &HeaderMap, name: &str) -> Option<ETagCondition> {
     let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::to_str).collect();
@@ -84,6 +79,17 @@ pub(super) fn kind(asked: Option<&dto::ChecksumType>) -> Result<Option<ChecksumK
     }
 }
 
+/// Whether checksums are to be shown.
+pub(super) fn checksum_mode(asked: Option<&dto::ChecksumMode>) -> Result<bool, ServiceError> {
+    match asked.map(dto::ChecksumMode::as_str) {
+        None => Ok(false),
+        Some(dto::ChecksumMode::ENABLED) => Ok(true),
+        Some(_) => Err(ServiceError::InvalidRequest {
+            reason: "Value for x-amz-checksum-mode header is invalid.".into(),
+        }),
+    }
+}
+
 pub(super) fn kind_name(kind: ChecksumKind) -> dto::ChecksumType {
     dto::ChecksumType::from_static(match kind {
         ChecksumKind::Composite => dto::ChecksumType::COMPOSITE,
@@ -123,6 +129,20 @@ impl Sums {
             ChecksumAlgorithm::Sha1 => &mut self.sha1,
             ChecksumAlgorithm::Sha256 => &mut self.sha256,
         }
+    }
+
+    /// What a client sent, as S3 tells it in an error.
+    pub(super) fn listed(&self) -> String {
+        let fields = [
+            (ChecksumAlgorithm::Crc32, &self.crc32),
+            (ChecksumAlgorithm::Crc32c, &self.crc32c),
+            (ChecksumAlgorithm::Crc64Nvme, &self.crc64nvme),
+            (ChecksumAlgorithm::Sha1, &self.sha1),
+            (ChecksumAlgorithm::Sha256, &self.sha256),
+        ];
+        let sent = fields.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text.as_ref()?)));
+        let listed: String = sent.map(|(algorithm, text)| format!("{}:{text};", algorithm.name())).collect();
+        listed.chars().take(256).collect()
     }
 
     /// What a client sent, all of it.

@@ -2,6 +2,7 @@
 
 use super::refusal::{Fields, Refusal};
 use crate::service::{Feature, InputError, ServiceError};
+use crate::types::{MAX_OBJECT_TAGS, TagError};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode as Code};
 use std::borrow::Cow;
@@ -36,7 +37,8 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         | E::BucketAlreadyExists { bucket }
         | E::BucketNotEmpty { bucket }
         | E::NoSuchLifecycleConfiguration { bucket }
-        | E::InvalidBucketState { bucket, .. } => vec![("BucketName", bucket.to_string())],
+        | E::InvalidBucketState { bucket, .. }
+        | E::NoSuchTagSet { bucket } => vec![("BucketName", bucket.to_string())],
         // Configurations with names are not looked for by the bucket's.
         E::NotConfigured { bucket, feature } if *feature != Feature::Named => {
             vec![("BucketName", bucket.to_string())]
@@ -74,6 +76,9 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         E::InvalidArgument { name, value, .. } => {
             vec![("ArgumentName", (*name).to_owned()), ("ArgumentValue", value.clone())]
         }
+        E::InvalidTag(TagError::Key { key } | TagError::Value { key } | TagError::Duplicate { key }) => {
+            vec![("TagKey", key.clone())]
+        }
         E::InvalidPart { upload, number, etag } => vec![
             ("UploadId", upload.to_string()),
             ("PartNumber", number.get().to_string()),
@@ -109,6 +114,7 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
         | E::NoLockConfiguration { .. }
         | E::NoSuchLifecycleConfiguration { .. }
         | E::NoSuchLock { .. }
+        | E::NoSuchTagSet { .. }
         | E::NoSuchUpload { .. } => not_found(&error),
         E::NotConfigured { feature, .. } => not_configured(feature),
         E::NotArchived => (
@@ -176,6 +182,7 @@ fn not_found(error: &ServiceError) -> (StatusCode, Code, Words) {
             Code::NoSuchObjectLockConfiguration,
             "The specified object does not have a ObjectLock configuration",
         ),
+        E::NoSuchTagSet { .. } => (custom("NoSuchTagSet"), "The TagSet does not exist"),
         E::NoSuchUpload { .. } => (
             Code::NoSuchUpload,
             "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
@@ -287,6 +294,7 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
         | E::ContentMd5Mismatch { .. }
         | E::ContentSha256Mismatch
         | E::ChecksumMismatch { .. }
+        | E::PartChecksumMismatch { .. }
         | E::InvalidChecksum { .. }
         | E::MissingTrailer { .. } => wrong_body(error),
         E::InvalidPart { .. } => (
@@ -297,6 +305,7 @@ fn wrong_request(error: &ServiceError) -> (Code, Words) {
             Code::InvalidPartOrder,
             "The list of parts was not in ascending order. Parts must be ordered by part number.".into(),
         ),
+        E::InvalidTag(error) => invalid_tag(error),
         E::NoParts { .. } | E::TooManyKeys { .. } | E::TooManyParts { .. } | E::MalformedDocument => (
             Code::MalformedXML,
             "The XML you provided was not well-formed or did not validate against our published schema".into(),
@@ -340,6 +349,15 @@ fn wrong_body(error: &ServiceError) -> (Code, Words) {
             Code::BadDigest,
             format!("The {} you specified did not match the calculated checksum.", algorithm.name()).into(),
         ),
+        E::PartChecksumMismatch { algorithm, number } => (
+            Code::BadDigest,
+            format!(
+                "The {} you specified for part {} did not match what we received.",
+                algorithm.name().to_ascii_lowercase(),
+                number.get()
+            )
+            .into(),
+        ),
         E::InvalidChecksum { algorithm } => (
             Code::InvalidRequest,
             format!("Value for x-amz-checksum-{} header is invalid.", algorithm.name().to_ascii_lowercase())
@@ -347,6 +365,20 @@ fn wrong_body(error: &ServiceError) -> (Code, Words) {
         ),
         other => (custom("MalformedTrailerError"), other.to_string().into()),
     }
+}
+
+fn invalid_tag(error: &TagError) -> (Code, Words) {
+    let (code, message) = match error {
+        TagError::TooMany { maximum: MAX_OBJECT_TAGS, .. } => {
+            (custom("BadRequest"), "Object tags cannot be greater than 10")
+        }
+        TagError::TooMany { .. } => (custom("BadRequest"), "Bucket tag count cannot be greater than 50"),
+        TagError::Key { .. } => (Code::InvalidTag, "The TagKey you have provided is invalid"),
+        TagError::Value { .. } => (Code::InvalidTag, "The TagValue you have provided is invalid"),
+        TagError::Duplicate { .. } => (Code::InvalidTag, "Cannot provide multiple Tags with the same key"),
+        TagError::Reserved => (Code::InvalidTag, "System tags cannot be added/updated by requester"),
+    };
+    (code, message.into())
 }
 
 fn input(error: &InputError) -> (StatusCode, Code, Words) {

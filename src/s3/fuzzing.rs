@@ -5,7 +5,7 @@ use super::auth::Authenticator;
 use super::body::Decoder;
 use super::ops::copy_source;
 use super::query::{Query, decode, encode};
-use super::{Credentials, convert};
+use super::{Credentials, convert, tagging};
 use crate::service::{parse_bucket_name, parse_key};
 use crate::types::{ByteRange, Principal};
 use bytes::Bytes;
@@ -48,6 +48,8 @@ pub fn head(bytes: &[u8]) {
     let (head, ()) = request.into_parts();
     let _ = (convert::range(&head.headers), convert::user_metadata(&head.headers));
     let _ = (convert::read_conditions(&head.headers, ""), convert::sent_checksums(&head.headers));
+    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let _ = tagging::tags_of_header(header("x-amz-tagging"));
     let Ok(query) = Query::parse(head.uri.query().unwrap_or_default()) else { return };
     assert_eq!(
         Query::parse(&query.canonical(None)).map(|again| again.canonical(None)),
@@ -69,7 +71,10 @@ pub fn head(bytes: &[u8]) {
 
 /// Documents are refused or harmless.
 pub fn document(bytes: &[u8]) {
-    let _ = super::body::check_xml(bytes);
+    if super::body::check_xml(bytes).is_ok() {
+        let document = super::gateway::SentDocument(Bytes::copy_from_slice(bytes));
+        let _ = tagging::tags_of_creation(Some(&document));
+    }
 }
 
 /// A range lies inside every body that it can be satisfied in, and reads the same when it is written again.

@@ -160,6 +160,9 @@ impl S3Gateway {
             None => (upload.size, Body::empty()),
             Some(document) => (Some(document.bytes.len() as u64), Body::from(document.bytes.clone())),
         };
+        if let Some(document) = &document {
+            head.extensions.insert(SentDocument(document.bytes.clone()));
+        }
         let checked = Checked { head, address, query, shape, principal, upload };
         self.call(checked, length, body, traffic, noted).await
     }
@@ -265,6 +268,10 @@ struct Checked {
     principal: Principal,
     upload: Upload,
 }
+
+/// The request's document, for what s3s does not read of it.
+#[derive(Debug, Clone)]
+pub(super) struct SentDocument(pub(super) Bytes);
 
 /// Signatures are checked before s3s, and taken away.
 struct NobodySigns;

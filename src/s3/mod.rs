@@ -26,6 +26,7 @@ mod rewrite;
 mod rules;
 mod settings;
 mod stream;
+mod tagging;
 mod unreadable;
 
 pub use credentials::{AccountKey, Credentials, DuplicateAccessKey};

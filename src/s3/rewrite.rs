@@ -24,7 +24,7 @@ const OF_THE_TRANSFER: [&str; 8] = [
     "x-amz-trailer",
 ];
 /// What the operations read themselves: s3s refuses forms of them that S3 ignores or keeps.
-const READ_AS_SENT: [&str; 14] = [
+const READ_AS_SENT: [&str; 16] = [
     "expires",
     "if-match",
     "if-modified-since",
@@ -36,6 +36,8 @@ const READ_AS_SENT: [&str; 14] = [
     "x-amz-copy-source-if-none-match",
     "x-amz-copy-source-if-unmodified-since",
     "content-md5",
+    "x-amz-max-parts",
+    "x-amz-part-number-marker",
     "x-amz-object-lock-legal-hold",
     "x-amz-object-lock-mode",
     "x-amz-object-lock-retain-until-date",

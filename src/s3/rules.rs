@@ -88,8 +88,8 @@ const CANNED_ACLS: [&str; 8] = [
     "bucket-owner-full-control",
     "log-delivery-write",
 ];
-/// Operations that lock what they write.
-const LOCKING: [&str; 3] = ["CopyObject", "CreateMultipartUpload", "PutObject"];
+/// Operations that lock and tag what they write.
+const WRITING: [&str; 3] = ["CopyObject", "CreateMultipartUpload", "PutObject"];
 
 /// What the body of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,11 @@ pub(super) fn check_operation(
     if !is_implemented(operation) {
         return Err(not_implemented(operation));
     }
-    if !LOCKING.contains(&operation) && sent.keys().any(|name| name.as_str().starts_with(LOCK_HEADERS)) {
+    let is_writing = WRITING.contains(&operation);
+    if !is_writing && sent.contains_key("x-amz-tagging") {
+        return Err(not_implemented("x-amz-tagging of this operation"));
+    }
+    if !is_writing && sent.keys().any(|name| name.as_str().starts_with(LOCK_HEADERS)) {
         return Err(not_implemented("object lock headers"));
     }
     if PLAIN.contains(&operation) {
@@ -159,16 +163,13 @@ pub(super) fn check_operation(
 /// Headers that ask for what is not there, whatever the operation.
 pub(super) fn check_headers(head: &Parts) -> Result<(), Refusal> {
     let headers = &head.headers;
-    const REFUSED: [(&str, &str); 4] = [
+    const REFUSED: [(&str, &str); 3] = [
         ("x-amz-server-side-encryption", "server-side encryption"),
         ("x-amz-copy-source-server-side-encryption", "server-side encryption"),
-        ("x-amz-tagging", "object tags"),
         ("x-amz-write-offset-bytes", "appending"),
     ];
     for name in headers.keys().map(http::HeaderName::as_str) {
-        if let Some((_, what)) = REFUSED.iter().find(|(start, _)| name.starts_with(start))
-            && name != "x-amz-tagging-directive"
-        {
+        if let Some((_, what)) = REFUSED.iter().find(|(start, _)| name.starts_with(start)) {
             return Err(not_implemented(what).with("Header", name));
         }
     }

@@ -6,7 +6,7 @@
 
 use super::{Inner, ServiceError};
 use crate::meta::Bucket;
-use crate::types::{AccountId, BucketName, ObjectKey, Principal, VersionId};
+use crate::types::{AccountId, BucketName, ObjectKey, Principal, TagSet, VersionId};
 
 /// Who asks. Made by the protocol after authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub enum Action {
     PutBucketObjectLockConfiguration,
     GetLifecycleConfiguration,
     PutLifecycleConfiguration,
+    GetBucketTagging,
+    PutBucketTagging,
     ListBucket,
     ListBucketVersions,
     ListBucketMultipartUploads,
@@ -103,7 +105,13 @@ pub enum Action {
     PutObjectAcl,
     PutObjectVersionAcl,
     RestoreObject,
+    GetObjectAttributes,
+    GetObjectVersionAttributes,
+    GetObjectTagging,
+    GetObjectVersionTagging,
     PutObject,
+    PutObjectTagging,
+    PutObjectVersionTagging,
     DeleteObject,
     DeleteObjectVersion,
     GetObjectRetention,
@@ -111,6 +119,8 @@ pub enum Action {
     GetObjectLegalHold,
     PutObjectLegalHold,
     BypassGovernanceRetention,
+    DeleteObjectTagging,
+    DeleteObjectVersionTagging,
     ListMultipartUploadParts,
     AbortMultipartUpload,
 }
@@ -132,6 +142,30 @@ impl Action {
     #[must_use]
     pub const fn put_acl(version: Option<VersionId>) -> Self {
         if version.is_some() { Self::PutObjectVersionAcl } else { Self::PutObjectAcl }
+    }
+
+    /// The action of reading attributes, beside that of reading.
+    #[must_use]
+    pub const fn get_attributes(version: Option<VersionId>) -> Self {
+        if version.is_some() { Self::GetObjectVersionAttributes } else { Self::GetObjectAttributes }
+    }
+
+    /// The action of reading tags, likewise.
+    #[must_use]
+    pub const fn get_tags(version: Option<VersionId>) -> Self {
+        if version.is_some() { Self::GetObjectVersionTagging } else { Self::GetObjectTagging }
+    }
+
+    /// The action of setting tags, likewise.
+    #[must_use]
+    pub const fn put_tags(version: Option<VersionId>) -> Self {
+        if version.is_some() { Self::PutObjectVersionTagging } else { Self::PutObjectTagging }
+    }
+
+    /// The action of taking tags away, likewise.
+    #[must_use]
+    pub const fn delete_tags(version: Option<VersionId>) -> Self {
+        if version.is_some() { Self::DeleteObjectVersionTagging } else { Self::DeleteObjectTagging }
     }
 
     /// The action of deleting, likewise.
@@ -199,6 +233,19 @@ pub(super) fn authorize_in(
         Decision::Allow => Ok(()),
         Decision::Deny => Err(ServiceError::AccessDenied { action }),
     }
+}
+
+/// Writing an object with tags takes the permission to tag it, too.
+pub(super) fn authorize_tags(
+    caller: &Caller,
+    tags: &TagSet,
+    home: &Bucket,
+    key: &ObjectKey,
+) -> Result<(), ServiceError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    authorize_in(caller, Action::PutObjectTagging, Resource::Object(&home.name, key), Some(home))
 }
 
 impl Inner {

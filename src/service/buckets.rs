@@ -6,7 +6,7 @@ use super::names::invalid;
 use super::settings::{CLASSIC_REGION, MAX_BUCKETS, MAX_KEYS};
 use super::{Action, Caller, Inner, ObjectService, Resource, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, ListFrom, ListQuery, Outcome, UploadEntry};
-use crate::types::{BucketName, Versioning};
+use crate::types::{BucketName, BucketSettings, TagSet, Versioning};
 use futures::{StreamExt, TryStreamExt};
 
 /// How often a deletion aborts the uploads that it finds before it gives up.
@@ -40,6 +40,21 @@ impl ObjectService {
         location: Option<&str>,
         lock: bool,
     ) -> Result<Bucket, ServiceError> {
+        self.create_tagged_bucket(caller, name, location, lock, TagSet::default()).await
+    }
+
+    /// A bucket that has its tags from the beginning; one that is there already keeps its own.
+    ///
+    /// # Errors
+    /// As [`Self::create_bucket`].
+    pub async fn create_tagged_bucket(
+        &self,
+        caller: &Caller,
+        name: &BucketName,
+        location: Option<&str>,
+        lock: bool,
+        tags: TagSet,
+    ) -> Result<Bucket, ServiceError> {
         authorize(caller, Action::CreateBucket, Resource::Bucket(name))?;
         if lock {
             authorize(caller, Action::PutBucketObjectLockConfiguration, Resource::Bucket(name))?;
@@ -48,7 +63,9 @@ impl ObjectService {
             return Err(ServiceError::WrongLocation { location: location.chars().take(256).collect() });
         }
         let owner = caller.account().cloned();
-        let create = Commit::CreateBucket { name: name.clone(), owner: owner.clone(), lock };
+        let settings =
+            BucketSettings { tags: Some(tags).filter(|tags| !tags.is_empty()), ..BucketSettings::default() };
+        let create = Commit::CreateBucket { name: name.clone(), owner: owner.clone(), lock, settings };
         match self.inner.meta.commit(create).await {
             Ok(Outcome::Bucket(bucket)) => Ok(bucket),
             Ok(_) => Err(WRONG_OUTCOME),

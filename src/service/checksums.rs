@@ -129,7 +129,7 @@ pub(super) fn kind_for(
         }
         (A::Sha1 | A::Sha256 | A::Crc32 | A::Crc32c, None | Some(K::Composite)) => K::Composite,
         (A::Crc64Nvme, Some(K::Composite)) | (A::Sha1 | A::Sha256, Some(K::FullObject)) => {
-            let kind = if asked == Some(K::Composite) { "COMPOSITE" } else { "FULL_OBJECT" };
+            let kind = asked.map_or("", K::name);
             let name = algorithm.name().to_ascii_lowercase();
             let reason =
                 format!("The {kind} checksum type cannot be used with the {name} checksum algorithm.");

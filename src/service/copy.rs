@@ -1,12 +1,15 @@
 //! Copying objects: a new row for the same body.
 
+use super::authorize::{authorize_in, authorize_tags};
 use super::checksums::{combine, computed};
 use super::conditions::Verdict;
 use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
 use super::put::check_attributes;
 use super::settings::STANDARD_CLASS;
-use super::{Action, Caller, Expiry, Inner, ObjectService, ReadConditions, ServiceError, WriteConditions};
+use super::{
+    Action, Caller, Expiry, Inner, ObjectService, ReadConditions, Resource, ServiceError, WriteConditions,
+};
 use crate::engine::{BodySpec, Digests, ReadHold, StagedBody};
 use crate::meta::{
     Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
@@ -42,6 +45,8 @@ pub struct CopyRequest {
     pub directive: MetadataDirective,
     /// Storage class and website redirect are always taken from here, the rest as the directive says.
     pub attributes: Attributes,
+    /// `None`: those of the source.
+    pub tags: Option<TagSet>,
     /// The algorithm to have a checksum of; the source's is kept when absent.
     pub checksum: Option<ChecksumAlgorithm>,
     /// The copy's own: the source's never goes with it.
@@ -91,12 +96,14 @@ impl ObjectService {
                 return Err(too_large_to_copy(maximum));
             }
             let attributes = attributes_of_copy(request, &data, onto_itself)?;
+            let tags = tags_of_copy(caller, request, &source_home, &data)?;
+            authorize_tags(caller, &tags, &home, key)?;
             let copied = match self.inner.copied(hold, &data, request.checksum).await {
                 Err(ServiceError::Body(error)) if error.is_missing() => continue,
                 copied => copied?,
             };
             let Copied { staged, etag, checksum } = copied;
-            let (size, stored_checksum) = (data.size, checksum.clone());
+            let (size, stored_checksum, own_tags) = (data.size, checksum.clone(), tags.clone());
             let commit = self.inner.commit_staged(staged, |body| Commit::PutVersion {
                 bucket: home.id,
                 key: key.clone(),
@@ -108,7 +115,7 @@ impl ObjectService {
                     attributes,
                     // A copy is one piece, as AWS's is.
                     parts: Vec::new(),
-                    tags: TagSet::default(),
+                    tags,
                     lock: request.lock,
                 },
                 condition,
@@ -120,7 +127,7 @@ impl ObjectService {
                     version_id: shown(home.versioning, id),
                     source_version_id: shown(source_home.versioning, source.id),
                     checksum,
-                    expiry: self.inner.expiry(&home, key, &TagSet::default(), size, modified),
+                    expiry: self.inner.expiry(&home, key, &own_tags, size, modified),
                 }),
                 Ok(_) => Err(WRONG_OUTCOME),
                 Err(CommitError::BodyGone) => continue,
@@ -232,6 +239,24 @@ pub(super) fn shared(data: &ObjectData) -> StagedBody {
         StoredBody::Plain(id) => NewBody::SharedPlain(*id),
     };
     StagedBody { body, size: data.size, digests: Digests::default(), hold: Box::new(()) }
+}
+
+/// Whoever copies tags must be allowed to read them.
+fn tags_of_copy(
+    caller: &Caller,
+    request: &CopyRequest,
+    home: &Bucket,
+    data: &ObjectData,
+) -> Result<TagSet, ServiceError> {
+    if let Some(tags) = &request.tags {
+        return Ok(tags.clone());
+    }
+    let CopySource { bucket, key, version } = &request.source;
+    if !data.tags.is_empty() {
+        let resource = Resource::Object(bucket, key);
+        authorize_in(caller, Action::get_tags(*version), resource, Some(home))?;
+    }
+    Ok(data.tags.clone())
 }
 
 fn attributes_of_copy(

@@ -4,7 +4,8 @@ use super::{Action, Feature, InputError, ObjectInfo};
 use crate::engine::EngineError;
 use crate::meta::MetaError;
 use crate::types::{
-    BucketName, ByteRange, ChecksumAlgorithm, ETag, ObjectKey, PartNumber, UnixMillis, UploadId, VersionId,
+    BucketName, ByteRange, ChecksumAlgorithm, ETag, ObjectKey, PartNumber, TagError, UnixMillis, UploadId,
+    VersionId,
 };
 
 /// Every refusal and failure of this room.
@@ -33,6 +34,8 @@ pub enum ServiceError {
 
     #[error("the bucket {bucket} has no {feature:?} configuration")]
     NotConfigured { bucket: BucketName, feature: Feature },
+    #[error("the bucket {bucket} has no tags")]
+    NoSuchTagSet { bucket: BucketName },
 
     #[error("the key does not exist")]
     NoSuchKey { bucket: BucketName, key: ObjectKey },
@@ -40,7 +43,7 @@ pub enum ServiceError {
     NoSuchVersion { bucket: BucketName, key: ObjectKey, version: VersionId },
     /// The current version is a delete marker: for readers the key does not exist.
     #[error("the key is deleted")]
-    Deleted { bucket: BucketName, key: ObjectKey, marker: VersionId },
+    Deleted { bucket: BucketName, key: ObjectKey, marker: VersionId, modified: UnixMillis },
     /// The version named is a delete marker, which cannot be read.
     #[error("the version is a delete marker")]
     IsDeleteMarker { key: ObjectKey, marker: VersionId, modified: UnixMillis },
@@ -82,6 +85,8 @@ pub enum ServiceError {
     MetadataTooLarge { size: usize, maximum: usize },
     #[error("there is no storage class {class:?}")]
     InvalidStorageClass { class: String },
+    #[error(transparent)]
+    InvalidTag(#[from] TagError),
     #[error("{size} bytes are more than the {maximum} allowed")]
     EntityTooLarge { size: u64, maximum: u64 },
     #[error("part {} has {size} bytes, less than the {minimum} required", .number.get())]
@@ -102,6 +107,9 @@ pub enum ServiceError {
     ContentSha256Mismatch,
     #[error("the {} sent is not that of the body", .algorithm.name())]
     ChecksumMismatch { algorithm: ChecksumAlgorithm, expected: String, computed: String },
+    /// A part was named with a checksum of another algorithm than its upload has.
+    #[error("the {} named for part {} is not of the upload's algorithm", .algorithm.name(), .number.get())]
+    PartChecksumMismatch { algorithm: ChecksumAlgorithm, number: PartNumber },
     /// The value sent is no checksum of its algorithm at all.
     #[error("the value sent for {} is not valid", .algorithm.name())]
     InvalidChecksum { algorithm: ChecksumAlgorithm },

@@ -1,8 +1,9 @@
 //! Reading objects and what is known of them.
 
+use super::authorize::authorize_in;
 use super::conditions::Verdict;
 use super::lock::visible_lock;
-use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, ServiceError};
+use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, Resource, ServiceError};
 use crate::engine::BodyStream;
 use crate::meta::{Bucket, ObjectData, ObjectVersion, VersionKind};
 use crate::types::{BucketName, ByteRange, Checksum, ObjectKey, PartNumber, ResolvedRange, VersionId};
@@ -72,8 +73,8 @@ impl ObjectService {
             let hold = self.inner.bodies.hold();
             let (version, data) = self.inner.find(&home, key, request.version).await?;
             let mut head = describe(&home, &version, &data, request)?;
-            head.info.lock = visible_lock(caller, &home, key, head.info.lock);
             head.info.expiry = self.inner.expiry_of(&home, &version, &data);
+            let head = visible(head, caller, &home, request);
             match self.inner.bodies.read(hold, &data.body, data.size, head.range).await {
                 Ok(body) => return Ok(GetOutcome { head, body }),
                 // The version may have been deleted and its chunks collected since it was found.
@@ -98,10 +99,20 @@ impl ObjectService {
         let home = self.inner.allowed_object(caller, action, (bucket, key)).await?;
         let (version, data) = self.inner.find(&home, key, request.version).await?;
         let mut head = describe(&home, &version, &data, request)?;
-        head.info.lock = visible_lock(caller, &home, key, head.info.lock);
         head.info.expiry = self.inner.expiry_of(&home, &version, &data);
-        Ok(head)
+        Ok(visible(head, caller, &home, request))
     }
+}
+
+/// What the caller may know of it: its lock, and how many tags it has.
+fn visible(mut head: HeadOutcome, caller: &Caller, home: &Bucket, request: &GetRequest) -> HeadOutcome {
+    head.info.lock = visible_lock(caller, home, &head.info.key, head.info.lock);
+    let (action, resource) =
+        (Action::get_tags(request.version), Resource::Object(&home.name, &head.info.key));
+    if head.info.tags > 0 && authorize_in(caller, action, resource, Some(home)).is_err() {
+        head.info.tags = 0;
+    }
+    head
 }
 
 impl Inner {
@@ -131,6 +142,7 @@ impl Inner {
                 bucket: bucket.name.clone(),
                 key: key.clone(),
                 marker: version.id,
+                modified: version.modified,
             }),
         }
     }

@@ -5,6 +5,7 @@
 //! preconditions: nothing that was read before is trusted at the moment of writing. Bodies stream; listings and
 //! batches are bounded by the limits of S3.
 
+mod attributes;
 mod authorize;
 mod buckets;
 mod checksums;
@@ -23,9 +24,11 @@ mod names;
 mod object;
 mod put;
 mod settings;
+mod tags;
 mod tokens;
 mod unconfigured;
 
+pub use attributes::{AttributesRequest, ObjectAttributes, ObjectParts};
 pub use authorize::{Action, Caller, Decision, Resource, decide};
 pub use buckets::{BucketPage, ListBucketsRequest};
 pub use checksums::{ExpectedChecksum, TrailerValue, digest_of};
@@ -55,6 +58,7 @@ pub use settings::{
     MAX_BUCKETS, MAX_KEYS, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS, STANDARD_CLASS, STORAGE_CLASSES,
     ServiceSettings,
 };
+pub use tags::ObjectTags;
 pub use tokens::ListToken;
 pub use unconfigured::Feature;
 

@@ -22,6 +22,8 @@ pub struct ObjectInfo {
     pub parts: Option<u16>,
     /// When lifecycle rules let it expire, of a current version.
     pub expiry: Option<Expiry>,
+    /// The number of tags; zero for whoever may not read them.
+    pub tags: usize,
 }
 
 impl ObjectInfo {
@@ -43,6 +45,7 @@ impl ObjectInfo {
             lock: data.lock,
             parts: u16::try_from(data.parts.len()).ok().filter(|n| *n > 0),
             expiry: None,
+            tags: data.tags.len(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Storing an object.
 
+use super::authorize::authorize_tags;
 use super::checksums::{Expectations, computed};
 use super::context::{Target, WRONG_OUTCOME};
 use super::object::shown;
@@ -25,6 +26,7 @@ pub struct PutRequest {
     pub content_sha256: Option<[u8; 32]>,
     pub checksum: ExpectedChecksum,
     pub conditions: WriteConditions,
+    pub tags: TagSet,
 }
 
 impl std::fmt::Debug for PutRequest {
@@ -57,13 +59,15 @@ impl ObjectService {
         request: PutRequest,
     ) -> Result<PutOutcome, ServiceError> {
         let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
+        authorize_tags(caller, &request.tags, &home, key)?;
         check_attributes(&request.attributes)?;
         self.inner.check_lock(caller, &home, key, request.lock)?;
         let condition = request.conditions.for_commit()?;
         let target = Target { bucket, key, condition: request.conditions.header() };
         self.inner.foresee(home.id, target, &condition).await?;
 
-        let PutRequest { attributes, lock, body, size, content_md5, content_sha256, checksum, .. } = request;
+        let PutRequest { attributes, lock, body, size, content_md5, content_sha256, checksum, tags, .. } =
+            request;
         let stored = checksum.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         let expected = Expectations { content_md5, content_sha256, checksum };
         let maximum = self.inner.settings.maximum_put_bytes;
@@ -72,7 +76,7 @@ impl ObjectService {
         let checksum = computed(&staged.digests, stored)?.clone();
 
         let (etag, size) = (ETag::of_body(staged.digests.md5), staged.size);
-        let object_checksum = Some(checksum.clone());
+        let (object_checksum, own_tags) = (Some(checksum.clone()), tags.clone());
         let commit = self.inner.commit_staged(staged, |body| Commit::PutVersion {
             bucket: home.id,
             key: key.clone(),
@@ -83,7 +87,7 @@ impl ObjectService {
                 checksum: object_checksum,
                 attributes,
                 parts: Vec::new(),
-                tags: TagSet::default(),
+                tags,
                 lock,
             },
             condition,
@@ -91,7 +95,7 @@ impl ObjectService {
         match commit.await {
             Ok(Outcome::Written { id, modified, .. }) => {
                 let version_id = shown(home.versioning, id);
-                let expiry = self.inner.expiry(&home, key, &TagSet::default(), size, modified);
+                let expiry = self.inner.expiry(&home, key, &own_tags, size, modified);
                 Ok(PutOutcome { etag, size, modified, version_id, checksum, expiry })
             }
             Ok(_) => Err(WRONG_OUTCOME),

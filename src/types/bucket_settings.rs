@@ -29,6 +29,11 @@ impl BucketSettings {
         tags.map(|tag| tag.key.len() + tag.value.len() + 48).sum::<usize>() + rules * 512
     }
 
+    #[must_use]
+    pub fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+
     pub fn set(&mut self, setting: BucketSetting) {
         match setting {
             BucketSetting::Tags(tags) => self.tags = tags,

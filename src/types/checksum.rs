@@ -55,6 +55,17 @@ pub enum ChecksumKind {
     Composite,
 }
 
+impl ChecksumKind {
+    /// The name in `x-amz-checksum-type`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FullObject => "FULL_OBJECT",
+            Self::Composite => "COMPOSITE",
+        }
+    }
+}
+
 /// A digest with its algorithm and what it covers. `parts` is non-zero exactly for composite ones.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Checksum {

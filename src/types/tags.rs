@@ -16,7 +16,7 @@ pub struct Tag {
     pub value: String,
 }
 
-/// Tags with distinct keys, in the order in which they were given.
+/// Tags with distinct keys, in the order of their keys, as S3 shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TagSet(Vec<Tag>);
@@ -53,7 +53,7 @@ impl TagSet {
         Self::parse(tags, MAX_BUCKET_TAGS)
     }
 
-    fn parse(tags: Vec<Tag>, maximum: usize) -> Result<Self, TagError> {
+    fn parse(mut tags: Vec<Tag>, maximum: usize) -> Result<Self, TagError> {
         if tags.len() > maximum {
             return Err(TagError::TooMany { count: tags.len(), maximum });
         }
@@ -71,6 +71,7 @@ impl TagSet {
                 return Err(TagError::Duplicate { key: key.clone() });
             }
         }
+        tags.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(Self(tags))
     }
 
@@ -95,9 +96,10 @@ impl TagSet {
     }
 }
 
+/// S3 counts UTF-16 units.
 fn is_text(text: &str, maximum: usize) -> bool {
     let is_allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "+-=._:/@".contains(c);
-    text.chars().count() <= maximum && text.chars().all(is_allowed)
+    text.encode_utf16().count() <= maximum && text.chars().all(is_allowed)
 }
 
 fn shortened(text: &str) -> String {
@@ -130,5 +132,8 @@ mod tests {
         assert_eq!(twice, Err(TagError::Duplicate { key: "a".into() }));
         let both = TagSet::of_object(vec![tag("b", "1"), tag("a", "")]).unwrap();
         assert_eq!((both.get("b"), both.get("a"), both.get("c")), (Some("1"), Some(""), None));
+        assert_eq!(both.as_slice(), [tag("a", ""), tag("b", "1")], "in the order of their keys");
+        assert!(TagSet::of_object(vec![tag(&"𝒜".repeat(64), "")]).is_ok());
+        assert!(TagSet::of_object(vec![tag(&"𝒜".repeat(65), "")]).is_err(), "two UTF-16 units each");
     }
 }

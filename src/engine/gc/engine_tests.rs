@@ -15,8 +15,8 @@ use crate::meta::{
 use crate::storage::DiskPackStore;
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
 use crate::types::{
-    Attributes, BucketId, BucketName, ETag, ObjectKey, ObjectLock, PartNumber, ResolvedRange, TagSet,
-    UploadId,
+    Attributes, BucketId, BucketName, BucketSettings, ETag, ObjectKey, ObjectLock, PartNumber, ResolvedRange,
+    TagSet, UploadId,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -80,7 +80,15 @@ impl Store {
         let meta = SqliteStore::open(&path, OpenMode::Create, barrier, clock, random, &settings).unwrap();
         let meta = Arc::new(meta);
         let name = BucketName::parse("bucket").unwrap();
-        let made = meta.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap();
+        let made = meta
+            .commit(Commit::CreateBucket {
+                name,
+                owner: None,
+                lock: false,
+                settings: BucketSettings::default(),
+            })
+            .await
+            .unwrap();
         let Outcome::Bucket(bucket) = made else { panic!("no bucket") };
         let parts = parts(dir, &meta, packs);
         let settings = EngineSettings { plain_bodies: true, ..(*parts.settings).clone() };

@@ -14,8 +14,8 @@ use crate::meta::{
 use crate::storage::{DiskPackStore, PackFile, PackId, PackStore};
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
 use crate::types::{
-    Attributes, BucketId, BucketName, ChunkId, ETag, Entry, EntryKind, Manifest, Node, ObjectKey, ObjectLock,
-    PartNumber, TagSet, UploadId,
+    Attributes, BucketId, BucketName, BucketSettings, ChunkId, ETag, Entry, EntryKind, Manifest, Node,
+    ObjectKey, ObjectLock, PartNumber, TagSet, UploadId,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -180,8 +180,15 @@ impl World {
     pub(crate) async fn with(on_disk: bool, settings: GcSettings) -> Self {
         let meta = Arc::new(MemoryStore::new(Arc::new(SystemClock), Arc::new(SeededRandom::new(7))));
         let name = BucketName::parse("bucket").unwrap();
-        let Outcome::Bucket(bucket) =
-            meta.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap()
+        let Outcome::Bucket(bucket) = meta
+            .commit(Commit::CreateBucket {
+                name,
+                owner: None,
+                lock: false,
+                settings: BucketSettings::default(),
+            })
+            .await
+            .unwrap()
         else {
             panic!("no bucket")
         };

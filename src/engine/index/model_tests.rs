@@ -9,8 +9,8 @@ use crate::meta::{
 };
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{
-    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, Node, ObjectKey,
-    ObjectLock, TagSet, UnixMillis,
+    Attributes, BucketId, BucketName, BucketSettings, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest,
+    Node, ObjectKey, ObjectLock, TagSet, UnixMillis,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -66,8 +66,14 @@ impl Life {
         let meta = MemoryStore::new(clock, Arc::new(SeededRandom::new(3)));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let name = BucketName::parse("bucket").unwrap();
-        let made =
-            runtime.block_on(meta.commit(Commit::CreateBucket { name, owner: None, lock: false })).unwrap();
+        let made = runtime
+            .block_on(meta.commit(Commit::CreateBucket {
+                name,
+                owner: None,
+                lock: false,
+                settings: BucketSettings::default(),
+            }))
+            .unwrap();
         let Outcome::Bucket(bucket) = made else { panic!("no bucket") };
         let (writers, nodes) = (Vec::new(), HashMap::new());
         Self { world: World::new(), meta, bucket: bucket.id, writers, nodes, runtime }

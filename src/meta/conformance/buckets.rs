@@ -2,7 +2,9 @@
 
 use super::{Subject, expects, inline};
 use crate::meta::{Commit, CommitError, NewUpload, Outcome, VersionTarget};
-use crate::types::{Attributes, BucketId, BucketName, ObjectLock, TagSet, UploadId, Versioning};
+use crate::types::{
+    Attributes, BucketId, BucketName, BucketSettings, ObjectLock, TagSet, UploadId, Versioning,
+};
 
 fn name(text: &str) -> BucketName {
     BucketName::parse(text).unwrap()
@@ -13,7 +15,14 @@ pub(super) async fn names_and_states(subject: &Subject) {
     subject.bucket("first").await;
     subject.bucket("second").await;
     expects!(
-        subject.refuse(Commit::CreateBucket { name: name("middle"), owner: None, lock: false }).await,
+        subject
+            .refuse(Commit::CreateBucket {
+                name: name("middle"),
+                owner: None,
+                lock: false,
+                settings: BucketSettings::default()
+            })
+            .await,
         CommitError::BucketExists
     );
     let names = |buckets: Vec<crate::meta::Bucket>| -> Vec<String> {

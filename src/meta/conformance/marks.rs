@@ -7,8 +7,8 @@ use crate::meta::{
 };
 use crate::sys::ManualClock;
 use crate::types::{
-    AccountId, BucketId, BucketName, BucketSetting, DefaultRetention, ETag, LockMode, LockSettings,
-    ObjectLock, Retention, RetentionPeriod, Tag, TagSet, VersionId, Versioning,
+    AccountId, BucketId, BucketName, BucketSetting, BucketSettings, DefaultRetention, ETag, LockMode,
+    LockSettings, ObjectLock, Retention, RetentionPeriod, Tag, TagSet, VersionId, Versioning,
 };
 
 fn tags(value: &str) -> TagSet {
@@ -29,7 +29,8 @@ async fn data(subject: &Subject, bucket: BucketId) -> ObjectData {
 async fn locked_bucket(subject: &Subject) -> BucketId {
     let name = BucketName::parse("locked").unwrap();
     let owner = Some(AccountId::parse("someone").unwrap());
-    let made = subject.commit(Commit::CreateBucket { name, owner, lock: true }).await;
+    let settings = BucketSettings { tags: Some(tags("made")), ..BucketSettings::default() };
+    let made = subject.commit(Commit::CreateBucket { name, owner, lock: true, settings }).await;
     let Outcome::Bucket(bucket) = made else { panic!("a bucket") };
     bucket.id
 }
@@ -41,6 +42,9 @@ pub(super) async fn buckets(subject: &Subject) {
     let made = row().await;
     assert_eq!(made.owner.as_ref().map(AccountId::as_str), Some("someone"));
     assert_eq!((made.versioning, made.lock), (Versioning::Enabled, Some(LockSettings::default())));
+    assert_eq!(made.settings.tags, Some(tags("made")));
+    let records = subject.log.changes_after(at_last(subject, 1).await, 1).await.unwrap();
+    assert_eq!(records[0].change, Change::BucketCreated(made), "the log has all that a bucket is made with");
     let suspend = Commit::SetVersioning { bucket, versioning: Versioning::Suspended };
     expects!(subject.refuse(suspend).await, CommitError::InvalidState(_));
 

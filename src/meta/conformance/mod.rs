@@ -17,8 +17,8 @@ use super::{
 };
 use crate::sys::ManualClock;
 use crate::types::{
-    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, ObjectKey,
-    ObjectLock, TagSet, UnixMillis, VersionId, Versioning,
+    Attributes, BucketId, BucketName, BucketSettings, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest,
+    ObjectKey, ObjectLock, TagSet, UnixMillis, VersionId, Versioning,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -56,7 +56,15 @@ impl Subject {
 
     async fn bucket(&self, name: &str) -> BucketId {
         let name = BucketName::parse(name).unwrap();
-        match self.commit(Commit::CreateBucket { name, owner: None, lock: false }).await {
+        match self
+            .commit(Commit::CreateBucket {
+                name,
+                owner: None,
+                lock: false,
+                settings: BucketSettings::default(),
+            })
+            .await
+        {
             Outcome::Bucket(bucket) => bucket.id,
             other => panic!("a bucket was created, not {other:?}"),
         }

@@ -4,7 +4,8 @@ use super::state::{Draft, State};
 use crate::meta::commit::{LOCK_NEEDS_VERSIONING, UNDER_LOCK};
 use crate::meta::{Bucket, Change, CommitError, Outcome};
 use crate::types::{
-    AccountId, BucketId, BucketName, BucketSetting, LockSettings, Namespace, Versioning, scan_prefix,
+    AccountId, BucketId, BucketName, BucketSetting, BucketSettings, LockSettings, Namespace, Versioning,
+    scan_prefix,
 };
 use std::sync::Arc;
 
@@ -17,9 +18,9 @@ pub(super) struct Home {
 impl State {
     pub(super) fn create_bucket(
         &mut self,
-        name: BucketName,
-        owner: Option<AccountId>,
+        (name, owner): (BucketName, Option<AccountId>),
         lock: bool,
+        settings: BucketSettings,
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
         if self.buckets.contains_key(&name) {
@@ -33,7 +34,7 @@ impl State {
             versioning: if lock { Versioning::Enabled } else { Versioning::Unversioned },
             owner,
             lock: lock.then(LockSettings::default),
-            settings: Arc::default(),
+            settings: Arc::new(settings),
         };
         self.buckets.insert(name, bucket.clone());
         self.record(draft, Change::BucketCreated(bucket.clone()));

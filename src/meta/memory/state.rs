@@ -98,7 +98,9 @@ impl State {
         let times = times.not_before(self.last_at, self.reached);
         let draft = Draft::new(self.last_seq.next(), times, salt);
         match commit {
-            Commit::CreateBucket { name, owner, lock } => self.create_bucket(name, owner, lock, draft),
+            Commit::CreateBucket { name, owner, lock, settings } => {
+                self.create_bucket((name, owner), lock, settings, draft)
+            }
             Commit::DeleteBucket { bucket } => self.delete_bucket(bucket, draft),
             Commit::SetVersioning { bucket, versioning } => self.set_versioning(bucket, versioning, draft),
             Commit::SetBucket { bucket, setting } => self.set_bucket(bucket, setting, draft),

@@ -84,7 +84,9 @@ impl Session<'_> {
             dropped: Vec::new(),
         };
         match commit {
-            Commit::CreateBucket { name, owner, lock } => self.create_bucket(name, owner, lock, &draft),
+            Commit::CreateBucket { name, owner, lock, settings } => {
+                self.create_bucket((name, owner), lock, settings, &draft)
+            }
             Commit::DeleteBucket { bucket } => self.delete_bucket(bucket, &draft),
             Commit::SetVersioning { bucket, versioning } => self.set_versioning(bucket, versioning, &draft),
             Commit::SetBucket { bucket, setting } => self.set_bucket(bucket, setting, &draft),

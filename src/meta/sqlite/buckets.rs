@@ -7,7 +7,8 @@ use crate::meta::commit::{LOCK_NEEDS_VERSIONING, UNDER_LOCK};
 use crate::meta::listing::behind_prefix;
 use crate::meta::{Bucket, Change, CommitError, MetaError, Outcome};
 use crate::types::{
-    AccountId, BucketId, BucketName, BucketSetting, LockSettings, Namespace, Versioning, scan_prefix,
+    AccountId, BucketId, BucketName, BucketSetting, BucketSettings, LockSettings, Namespace, Versioning,
+    scan_prefix,
 };
 use rusqlite::params;
 use std::sync::Arc;
@@ -22,9 +23,9 @@ pub(super) struct Home {
 impl Session<'_> {
     pub(super) fn create_bucket(
         &mut self,
-        name: BucketName,
-        owner: Option<AccountId>,
+        (name, owner): (BucketName, Option<AccountId>),
         lock: bool,
+        settings: BucketSettings,
         draft: &Draft,
     ) -> Result<Outcome, CommitError> {
         if self.bucket_by_name(&name)?.is_some() {
@@ -38,7 +39,7 @@ impl Session<'_> {
             versioning: if lock { Versioning::Enabled } else { Versioning::Unversioned },
             owner,
             lock: lock.then(LockSettings::default),
-            settings: Arc::default(),
+            settings: Arc::new(settings),
         };
         self.db.prepare_cached(sql::ADD_BUCKET)?.execute(params![
             bucket.id.get(),
@@ -47,6 +48,7 @@ impl Session<'_> {
             versioning_code(bucket.versioning),
             bucket.owner.as_ref().map(AccountId::as_str),
             bucket.lock.as_ref().map(pack).transpose()?,
+            Some(&*bucket.settings).filter(|settings| !settings.is_unset()).map(pack).transpose()?,
         ])?;
         self.state.totals.buckets += 1;
         self.touched.push(super::cache::bucket_key(&bucket.name));

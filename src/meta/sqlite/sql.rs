@@ -121,7 +121,8 @@ statements! {
     BUCKET_BY_ID = "SELECT id, name, created, versioning, owner, lock, settings
         FROM buckets WHERE id = ?1";
     HOME = "SELECT versioning, lock FROM buckets WHERE id = ?1";
-    ADD_BUCKET = "INSERT INTO buckets (id, name, created, versioning, owner, lock) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    ADD_BUCKET = "INSERT INTO buckets (id, name, created, versioning, owner, lock, settings)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     SET_BUCKET = "UPDATE buckets SET settings = ?2 WHERE id = ?1";
     LOCK_BUCKET = "UPDATE buckets SET lock = ?2 WHERE id = ?1";
     SET_VERSIONING = "UPDATE buckets SET versioning = ?2 WHERE id = ?1";

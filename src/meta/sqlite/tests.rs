@@ -13,8 +13,8 @@ use crate::meta::{
 };
 use crate::sys::{Barrier, ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
-    Attributes, BucketId, BucketName, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, Namespace,
-    ObjectKey, ObjectLock, TagSet, UnixMillis, UploadId, Versioning, row_key,
+    Attributes, BucketId, BucketName, BucketSettings, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest,
+    Namespace, ObjectKey, ObjectLock, TagSet, UnixMillis, UploadId, Versioning, row_key,
 };
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
@@ -271,7 +271,15 @@ async fn i1_acknowledged_writes_are_there_after_reopening() {
     let (dir, path) = database();
     let store = create(&path);
     let name = BucketName::parse("bucket").unwrap();
-    store.commit(Commit::CreateBucket { name: name.clone(), owner: None, lock: false }).await.unwrap();
+    store
+        .commit(Commit::CreateBucket {
+            name: name.clone(),
+            owner: None,
+            lock: false,
+            settings: BucketSettings::default(),
+        })
+        .await
+        .unwrap();
     for n in 0..100 {
         let body = if n % 2 == 0 { inline() } else { packed(n as u8) };
         store.commit(put(key(n), body, WriteCondition::None)).await.unwrap();
@@ -291,7 +299,12 @@ async fn i1_acknowledged_writes_are_there_after_reopening() {
             let VersionKind::Object(data) = version.kind else { panic!("an object") };
             assert_eq!(matches!(data.body, StoredBody::Inline(_)), n % 2 == 0);
         }
-        let again = Commit::CreateBucket { name: name.clone(), owner: None, lock: false };
+        let again = Commit::CreateBucket {
+            name: name.clone(),
+            owner: None,
+            lock: false,
+            settings: BucketSettings::default(),
+        };
         assert!(matches!(store.commit(again).await, Err(CommitError::BucketExists)));
         let next = store.commit(Commit::Mark).await.unwrap();
         assert_eq!(next, Outcome::Marked { seq: CommitSeq::new(102) });
@@ -528,8 +541,10 @@ async fn i5_a_listing_costs_what_it_returns_not_what_is_deleted() {
     let (_dir, path) = database();
     let store = create(&path);
     let name = BucketName::parse("bucket").unwrap();
-    let Outcome::Bucket(bucket) =
-        store.commit(Commit::CreateBucket { name, owner: None, lock: false }).await.unwrap()
+    let Outcome::Bucket(bucket) = store
+        .commit(Commit::CreateBucket { name, owner: None, lock: false, settings: BucketSettings::default() })
+        .await
+        .unwrap()
     else {
         return;
     };
@@ -584,7 +599,8 @@ async fn i5_a_listing_costs_what_it_returns_not_what_stands_below_a_prefix_or_a_
     let (_dir, path) = database();
     let store = create(&path);
     let name = BucketName::parse("bucket").unwrap();
-    let create = Commit::CreateBucket { name, owner: None, lock: false };
+    let settings = BucketSettings::default();
+    let create = Commit::CreateBucket { name, owner: None, lock: false, settings };
     let Outcome::Bucket(bucket) = store.commit(create).await.unwrap() else { return };
     let bucket = bucket.id;
     store.commit(Commit::SetVersioning { bucket, versioning: Versioning::Enabled }).await.unwrap();

@@ -2,6 +2,8 @@
 
 use super::{Answer, Operations, caller, refuse};
 use crate::s3::convert::timestamp;
+use crate::s3::gateway::SentDocument;
+use crate::s3::tagging::tags_of_creation;
 use crate::service::{ListBucketsRequest, ServiceError, parse_bucket_name};
 use crate::types::{AccountId, Versioning};
 use s3s::dto;
@@ -13,6 +15,7 @@ impl Operations {
         request: S3Request<dto::CreateBucketInput>,
     ) -> Answer<dto::CreateBucketOutput> {
         let caller = caller(&request);
+        let tags = tags_of_creation(request.extensions.get::<SentDocument>())?;
         let input = request.input;
         check_ownership(input.object_ownership.as_ref())?;
         let name = parse_bucket_name(&input.bucket)?;
@@ -20,7 +23,7 @@ impl Operations {
         let location = configuration.and_then(|c| c.location_constraint);
         let location = location.as_ref().map(dto::BucketLocationConstraint::as_str);
         let lock = input.object_lock_enabled_for_bucket == Some(true);
-        self.service.create_bucket(&caller, &name, location, lock).await?;
+        self.service.create_tagged_bucket(&caller, &name, location, lock, tags).await?;
         Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{name}")) }))
     }
 

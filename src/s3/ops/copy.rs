@@ -5,9 +5,11 @@ use crate::s3::convert::{
     Sums, algorithm, attributes, etag, expiration, read_conditions, timestamp, write_conditions,
 };
 use crate::s3::lock::lock_of;
+use crate::s3::tagging::tags_of_header;
 use crate::service::{
     CopyRequest, CopySource, MetadataDirective, ServiceError, parse_bucket_name, parse_key, parse_version_id,
 };
+use crate::types::TagSet;
 use s3s::dto;
 use s3s::{S3Request, S3Response};
 
@@ -26,6 +28,7 @@ impl Operations {
             checksum: algorithm(input.checksum_algorithm.as_ref())?,
             attributes: attributes!(input, headers),
             lock: lock_of(headers)?,
+            tags: tags(input.tagging_directive.as_ref(), input.tagging.as_deref())?,
             source_conditions: read_conditions(headers, "x-amz-copy-source-"),
             conditions: write_conditions(headers),
         };
@@ -58,6 +61,22 @@ fn directive(asked: Option<&dto::MetadataDirective>) -> Result<MetadataDirective
             name: "x-amz-metadata-directive",
             value: unknown.chars().take(256).collect(),
             reason: "Unknown metadata directive.",
+        }),
+    }
+}
+
+/// `None`: the source's, whatever tags the request has.
+fn tags(
+    directive: Option<&dto::TaggingDirective>,
+    asked: Option<&str>,
+) -> Result<Option<TagSet>, ServiceError> {
+    match directive.map(dto::TaggingDirective::as_str) {
+        None | Some(dto::TaggingDirective::COPY) => Ok(None),
+        Some(dto::TaggingDirective::REPLACE) => tags_of_header(asked).map(Some),
+        Some(other) => Err(ServiceError::InvalidArgument {
+            name: "x-amz-tagging-directive",
+            value: other.chars().take(256).collect(),
+            reason: "Unknown tagging directive.",
         }),
     }
 }

@@ -1,7 +1,9 @@
 //! Reading objects.
 
 use super::{Answer, Operations, caller};
-use crate::s3::convert::{Sums, etag, expiration, range, read_conditions, size, storage_class, timestamp};
+use crate::s3::convert::{
+    Sums, checksum_mode, etag, expiration, kind_name, range, read_conditions, size, storage_class, timestamp,
+};
 use crate::s3::dates::{date_header, http_date};
 use crate::s3::{lock, stream};
 use crate::service::{
@@ -26,6 +28,7 @@ impl Operations {
             conditions: read_conditions(&request.headers, ""),
             selection: selection(&request.headers, input.part_number)?,
         };
+        let with_checksum = checksum_mode(input.checksum_mode.as_ref())?;
         let got = match if_range(&request.headers, &asked) {
             None => self.service.get(&caller, &bucket, &key, &asked).await?,
             Some(same) => match self.service.get(&caller, &bucket, &key, &same).await {
@@ -37,7 +40,7 @@ impl Operations {
                 got => got?,
             },
         };
-        let Shown { output: shown, mut headers } = describe(&got.head, input.checksum_mode.is_some());
+        let Shown { output: shown, mut headers } = describe(&got.head, with_checksum);
         override_expires(&mut headers, input.response_expires);
         let output = dto::GetObjectOutput {
             body: Some(stream::output(got.body)),
@@ -83,8 +86,9 @@ impl Operations {
             conditions: read_conditions(&request.headers, ""),
             selection: selection(&request.headers, input.part_number)?,
         };
+        let with_checksum = checksum_mode(input.checksum_mode.as_ref())?;
         let head = self.service.head(&caller, &bucket, &key, &asked).await?;
-        let Shown { mut output, mut headers } = describe(&head, input.checksum_mode.is_some());
+        let Shown { mut output, mut headers } = describe(&head, with_checksum);
         override_expires(&mut headers, input.response_expires);
         let overrides = [
             (header::CACHE_CONTROL, input.response_cache_control),
@@ -156,7 +160,13 @@ fn describe(head: &HeadOutcome, with_checksum: bool) -> Shown {
     if let Some(value) = attributes.expires.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
         headers.insert(header::EXPIRES, value);
     }
+    if info.tags > 0 {
+        headers.insert("x-amz-tagging-count", HeaderValue::from(info.tags));
+    }
     let sums = Sums::of(head.checksum.as_ref().filter(|_| with_checksum));
+    // A part's own checksum is shown with the type that the object's has.
+    let whole = info.checksum.as_ref().map(|whole| kind_name(whole.kind()));
+    let checksum_type = sums.kind.map(|own| whole.unwrap_or(own));
     let content_range = (head.partial && !head.range.is_empty())
         .then(|| format!("bytes {}-{}/{}", head.range.start, head.range.end - 1, info.size));
     let output = dto::HeadObjectOutput {
@@ -167,7 +177,7 @@ fn describe(head: &HeadOutcome, with_checksum: bool) -> Shown {
         checksum_crc64nvme: sums.crc64nvme,
         checksum_sha1: sums.sha1,
         checksum_sha256: sums.sha256,
-        checksum_type: sums.kind,
+        checksum_type,
         content_disposition: attributes.content_disposition.clone(),
         content_encoding: attributes.content_encoding.clone(),
         content_language: attributes.content_language.clone(),

@@ -1,5 +1,6 @@
 //! The operations, a file per family; here they get their names.
 
+mod attributes;
 mod buckets;
 mod copy;
 mod delete;
@@ -99,7 +100,13 @@ operations! {
     put_object: PutObjectInput => PutObjectOutput;
     get_object: GetObjectInput => GetObjectOutput;
     head_object: HeadObjectInput => HeadObjectOutput;
+    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput;
     get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput;
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput;
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput;
+    get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput;
+    put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput;
+    delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput;
     get_object_retention: GetObjectRetentionInput => GetObjectRetentionOutput;
     put_object_retention: PutObjectRetentionInput => PutObjectRetentionOutput;
     get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput;

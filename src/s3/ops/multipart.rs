@@ -6,15 +6,16 @@ use super::put::expected;
 use super::{Answer, Operations, caller, upload};
 use crate::s3::convert::{
     Names, Sums, algorithm, algorithm_name, attributes, content_md5, copy_range, etag, expiration, kind,
-    kind_name, length, read_conditions, size, sums, timestamp, whole_seconds, write_conditions,
+    kind_name, read_conditions, size, sums, timestamp, whole_seconds, write_conditions,
 };
 use crate::s3::lock::lock_of;
+use crate::s3::tagging::tags_of_header;
 use crate::service::{
     CompleteRequest, CompletedPart, CopyPartRequest, CreateUploadRequest, ListPartsRequest,
     ListUploadsRequest, PutPartRequest, ServiceError, parse_bucket_name, parse_key, parse_part_number,
     parse_upload_id, parse_upload_marker,
 };
-use crate::types::ETag;
+use crate::types::{Checksum, ETag};
 use s3s::dto;
 use s3s::{S3Request, S3Response};
 
@@ -31,6 +32,7 @@ impl Operations {
             lock: lock_of(&request.headers)?,
             checksum: algorithm(input.checksum_algorithm.as_ref())?,
             kind: kind(input.checksum_type.as_ref())?,
+            tags: tags_of_header(input.tagging.as_deref())?,
         };
         let created = self.service.create_upload(&caller, &bucket, &key, create).await?;
         Ok(S3Response::new(dto::CreateMultipartUploadOutput {
@@ -120,7 +122,7 @@ impl Operations {
             parts: parts.into_iter().map(completed_part).collect::<Result<_, _>>()?,
             checksum: sums!(input).one()?,
             kind: kind(input.checksum_type.as_ref())?,
-            size: length(input.mpu_object_size),
+            size: object_size(input.mpu_object_size)?,
             conditions: write_conditions(&request.headers),
         };
         let done = self.service.complete_upload(&caller, &bucket, &key, &complete).await?;
@@ -259,6 +261,25 @@ fn completed_part(mut part: dto::CompletedPart) -> Result<CompletedPart, Service
     Ok(CompletedPart {
         number: parse_part_number(i64::from(part.part_number.ok_or(malformed)?))?,
         etag: part.e_tag.as_ref().and_then(|tag| ETag::parse(tag.value()).ok()),
-        checksums: sums!(part).parse()?,
+        checksum: named_checksum(sums!(part))?,
+    })
+}
+
+/// One checksum at most, in one of the fields.
+fn named_checksum(sums: Sums) -> Result<Option<Checksum>, ServiceError> {
+    let value = sums.listed();
+    match sums.parse() {
+        Ok(mut named) if named.len() < 2 => Ok(named.pop()),
+        _ => Err(ServiceError::InvalidArgument {
+            name: "Checksum",
+            value,
+            reason: "Invalid Base64 or multiple checksums present in request",
+        }),
+    }
+}
+
+fn object_size(asked: Option<i64>) -> Result<Option<u64>, ServiceError> {
+    asked.map(u64::try_from).transpose().map_err(|_| ServiceError::InvalidRequest {
+        reason: "Value for x-amz-mp-object-size header is invalid.".into(),
     })
 }

@@ -6,6 +6,7 @@ use crate::s3::convert::{
     Sums, algorithm, attributes, checksum_header, content_md5, etag, expiration, sums, write_conditions,
 };
 use crate::s3::lock::lock_of_put;
+use crate::s3::tagging::tags_of_header;
 use crate::service::{ExpectedChecksum, PutRequest, ServiceError, parse_bucket_name, parse_key};
 use crate::types::{Checksum, ChecksumAlgorithm};
 use http::HeaderMap;
@@ -32,6 +33,7 @@ impl Operations {
             content_sha256: upload.sha256,
             checksum,
             conditions: write_conditions(&request.headers),
+            tags: tags_of_header(input.tagging.as_deref())?,
         };
         let done = self.service.put(&caller, &bucket, &key, put).await?;
         let sums = Sums::of(Some(&done.checksum));
@@ -68,6 +70,12 @@ pub(super) fn expected(
     let algorithm = announced.next();
     if announced.next().is_some() {
         return Err(several());
+    }
+    let used = known.as_ref().map(Checksum::algorithm).or(algorithm);
+    let sdk = headers.get("x-amz-sdk-checksum-algorithm").and_then(|name| name.to_str().ok());
+    if used.zip(sdk.and_then(ChecksumAlgorithm::from_name)).is_some_and(|(used, said)| used != said) {
+        let reason = "Value for x-amz-sdk-checksum-algorithm header is invalid.";
+        return Err(ServiceError::InvalidRequest { reason: reason.into() });
     }
     match (known, algorithm) {
         (Some(_), Some(_)) => Err(several()),

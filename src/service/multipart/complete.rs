@@ -5,6 +5,7 @@ use super::super::context::{Inner, Target, WRONG_OUTCOME};
 use super::super::object::shown;
 use super::super::settings::{MAX_OBJECT_BYTES, MAX_PARTS};
 use super::super::{Action, Caller, Expiry, ObjectService, ServiceError, WriteConditions};
+use super::part::algorithm_mismatch;
 use super::upload::{no_such_upload, upload_error};
 use crate::meta::{
     Bucket, Commit, CommitError, NewObject, ObjectVersion, Outcome, Part, Upload, VersionKind,
@@ -26,7 +27,7 @@ pub struct CompletedPart {
     pub number: PartNumber,
     /// `None` when the client sent something that is no tag of a part: it matches none.
     pub etag: Option<ETag>,
-    pub checksums: Vec<Checksum>,
+    pub checksum: Option<Checksum>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +150,7 @@ fn check_order(request: &CompleteRequest) -> Result<(), ServiceError> {
 impl Inner {
     /// Finds the parts named and checks all that can be wrong with them.
     async fn assemble(&self, upload: &Upload, request: &CompleteRequest) -> Result<Assembly, ServiceError> {
+        check_named_checksums(upload, request)?;
         let parts = self.named_parts(upload.id, &request.parts).await?;
         let minimum = self.settings.minimum_part_bytes;
         let all_but_last = parts.iter().take(parts.len() - 1);
@@ -230,7 +232,7 @@ fn wrong_part(upload: UploadId, name: &CompletedPart) -> ServiceError {
 fn names(name: &CompletedPart, part: &Part) -> bool {
     name.number == part.number
         && name.etag == Some(part.etag)
-        && name.checksums.iter().all(|c| part.checksum.as_ref() == Some(c))
+        && (name.checksum.is_none() || name.checksum == part.checksum)
 }
 
 /// The MD5 of the parts' MD5s.
@@ -253,39 +255,66 @@ fn object_checksum(
     let Some((algorithm, kind)) = upload.checksum.or_else(|| first.map(|a| (a, implied_kind(a)))) else {
         return Ok(None);
     };
-    if upload.checksum.is_some() && request.kind.is_some_and(|asked| asked != kind) {
-        let reason = "The upload was created using another checksum type than the complete request has.";
-        return Err(ServiceError::InvalidRequest { reason: reason.into() });
-    }
-    if upload.checksum.is_some_and(|(_, kind)| kind == ChecksumKind::Composite) {
-        check_named_checksums(algorithm, &request.parts)?;
+    if request.kind.is_some_and(|asked| asked != kind) {
+        let reason = format!(
+            "The upload was created using the {} checksum mode. The complete request must use the same checksum \
+             mode.",
+            kind.name()
+        );
+        return Err(ServiceError::InvalidRequest { reason });
     }
     let summary: Vec<_> = parts.iter().map(|p| (p.checksum.as_ref(), p.size)).collect();
     let checksum = combine(algorithm, kind, &summary);
     if let Some(expected) = &request.checksum {
-        match &checksum {
-            // Some clients leave out the number of parts.
-            Some(c) if expected.parts() == 0 && same_digest(expected, c) => {}
-            Some(c) if expected.algorithm() == c.algorithm() => compare(expected, c)?,
-            _ => {
-                let reason = "The checksum sent is not of the algorithm that the upload has.";
-                return Err(ServiceError::InvalidRequest { reason: reason.into() });
-            }
-        }
+        compare_whole(expected, checksum.as_ref())?;
     }
     Ok(checksum)
 }
 
-/// A composite checksum is one of the parts' checksums, so the client has to name them all.
-fn check_named_checksums(algorithm: ChecksumAlgorithm, parts: &[CompletedPart]) -> Result<(), ServiceError> {
-    let lacks = |part: &&CompletedPart| part.checksums.iter().all(|c| c.algorithm() != algorithm);
-    let Some(part) = parts.iter().find(lacks) else { return Ok(()) };
-    let (name, number) = (algorithm.name().to_ascii_lowercase(), part.number.get());
+/// Compares the checksum sent with the completion. Some clients leave out the number of parts.
+fn compare_whole(expected: &Checksum, computed: Option<&Checksum>) -> Result<(), ServiceError> {
+    match computed {
+        Some(c) if expected.parts() == 0 && same_digest(expected, c) => Ok(()),
+        Some(c) if expected.algorithm() == c.algorithm() => compare(expected, c),
+        Some(c) => Err(algorithm_mismatch(c.algorithm(), expected.algorithm())),
+        None => {
+            let reason =
+                "The parts of the upload have no checksums that the one sent could be compared with.";
+            Err(ServiceError::InvalidRequest { reason: reason.into() })
+        }
+    }
+}
+
+/// What can be wrong with the checksums that the client names, before any part is looked at: they are of the
+/// upload's algorithm; a composite checksum is made of all of them, and the one sent for the object is that.
+fn check_named_checksums(upload: &Upload, request: &CompleteRequest) -> Result<(), ServiceError> {
+    let Some((algorithm, kind)) = upload.checksum else { return Ok(()) };
+    let mut named = Vec::with_capacity(request.parts.len());
+    for CompletedPart { number, checksum, .. } in &request.parts {
+        match checksum {
+            Some(checksum) if checksum.algorithm() != algorithm => {
+                let algorithm = checksum.algorithm();
+                return Err(ServiceError::PartChecksumMismatch { algorithm, number: *number });
+            }
+            None if kind == ChecksumKind::Composite => return Err(unnamed(algorithm, *number)),
+            checksum => named.push((checksum.as_ref(), 0)),
+        }
+    }
+    match (&request.checksum, kind) {
+        (Some(expected), ChecksumKind::Composite) => {
+            compare_whole(expected, combine(algorithm, kind, &named).as_ref())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unnamed(algorithm: ChecksumAlgorithm, number: PartNumber) -> ServiceError {
+    let (name, number) = (algorithm.name().to_ascii_lowercase(), number.get());
     let reason = format!(
         "The upload was created using a {name} checksum. The complete request must include the checksum for each \
          part. It was missing for part {number} in the request."
     );
-    Err(ServiceError::InvalidRequest { reason })
+    ServiceError::InvalidRequest { reason }
 }
 
 fn same_digest(a: &Checksum, b: &Checksum) -> bool {

@@ -71,16 +71,18 @@ pub(super) fn part_algorithm(
     sent: Option<ChecksumAlgorithm>,
 ) -> Result<ChecksumAlgorithm, ServiceError> {
     match (upload.checksum, sent) {
-        (Some((announced, _)), Some(sent)) if announced != sent => {
-            let [announced, sent] = [announced, sent].map(|a| a.name().to_ascii_lowercase());
-            let reason = format!(
-                "Checksum Type mismatch occurred, expected checksum Type: {announced}, actual checksum Type: {sent}"
-            );
-            Err(ServiceError::InvalidRequest { reason })
-        }
+        (Some((announced, _)), Some(sent)) if announced != sent => Err(algorithm_mismatch(announced, sent)),
         (Some((announced, _)), _) => Ok(announced),
         (None, sent) => Ok(sent.unwrap_or(ChecksumAlgorithm::Crc64Nvme)),
     }
+}
+
+pub(super) fn algorithm_mismatch(announced: ChecksumAlgorithm, sent: ChecksumAlgorithm) -> ServiceError {
+    let [announced, sent] = [announced, sent].map(|a| a.name().to_ascii_lowercase());
+    let reason = format!(
+        "Checksum Type mismatch occurred, expected checksum Type: {announced}, actual checksum Type: {sent}"
+    );
+    ServiceError::InvalidRequest { reason }
 }
 
 pub(super) struct PartDigests {

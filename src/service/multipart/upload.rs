@@ -1,8 +1,8 @@
 //! Beginning and aborting uploads.
 
+use super::super::authorize::authorize_tags;
 use super::super::checksums::kind_for;
 use super::super::context::{Inner, WRONG_OUTCOME, unexpected};
-use super::super::names::invalid;
 use super::super::put::check_attributes;
 use super::super::{Action, Caller, ObjectService, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, NewUpload, Outcome, Upload};
@@ -20,6 +20,8 @@ pub struct CreateUploadRequest {
     pub checksum: Option<ChecksumAlgorithm>,
     /// What the object's checksum shall cover. Only beside an algorithm.
     pub kind: Option<ChecksumKind>,
+    /// Of the object to be.
+    pub tags: TagSet,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,7 @@ impl ObjectService {
         request: CreateUploadRequest,
     ) -> Result<CreatedUpload, ServiceError> {
         let home = self.inner.allowed_object(caller, Action::PutObject, (bucket, key)).await?;
+        authorize_tags(caller, &request.tags, &home, key)?;
         check_attributes(&request.attributes)?;
         self.inner.check_lock(caller, &home, key, request.lock)?;
         let checksum = match (request.checksum, request.kind) {
@@ -49,7 +52,7 @@ impl ObjectService {
             (None, None) => None,
             (None, Some(_)) => {
                 let reason = "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.";
-                return Err(invalid("x-amz-checksum-type", "", reason));
+                return Err(ServiceError::InvalidRequest { reason: reason.into() });
             }
         };
         let id = UploadId::new(self.inner.random.id128());
@@ -57,7 +60,7 @@ impl ObjectService {
             id,
             attributes: request.attributes,
             checksum,
-            tags: TagSet::default(),
+            tags: request.tags,
             lock: request.lock,
         };
         let commit = Commit::CreateUpload { bucket: home.id, key: key.clone(), upload };

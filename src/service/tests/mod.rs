@@ -1,6 +1,7 @@
 //! What S3 means, on the model of the metadata and bodies in memory.
 
 mod accounts;
+mod attributes;
 mod checksums;
 mod conditions;
 mod copy;
@@ -11,6 +12,7 @@ mod lock;
 mod multipart;
 mod paging;
 mod put;
+mod tags;
 
 use super::checksums::digest_of;
 use super::{
@@ -25,7 +27,7 @@ use crate::meta::{MemoryStore, NewBody, StoredBody};
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{
     Attributes, BucketName, Checksum, ChecksumAlgorithm, ETag, ObjectKey, ObjectLock, Principal,
-    ResolvedRange, VersionId, Versioning,
+    ResolvedRange, TagSet, VersionId, Versioning,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -191,6 +193,7 @@ impl World {
             source,
             directive: MetadataDirective::Copy,
             attributes: Attributes::default(),
+            tags: None,
             checksum: None,
             lock: ObjectLock::default(),
             source_conditions: ReadConditions::default(),
@@ -217,6 +220,7 @@ fn put_request(text: &str) -> PutRequest {
         content_sha256: None,
         checksum: ExpectedChecksum::None,
         conditions: WriteConditions::default(),
+        tags: TagSet::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::service::{
     ExpectedChecksum, GetRequest, PutPartOutcome, PutPartRequest, Selection, ServiceError, WriteConditions,
 };
 use crate::types::{
-    ChecksumAlgorithm as A, ChecksumKind as K, ETag, PartNumber, UploadId, VersionId, Versioning,
+    Checksum, ChecksumAlgorithm as A, ChecksumKind as K, ETag, PartNumber, UploadId, VersionId, Versioning,
 };
 
 fn number(n: i64) -> PartNumber {
@@ -43,7 +43,7 @@ async fn part(world: &World, upload: UploadId, n: i64, text: &str) {
 }
 
 fn named(n: i64, text: &str) -> CompletedPart {
-    CompletedPart { number: number(n), etag: Some(etag(text)), checksums: Vec::new() }
+    CompletedPart { number: number(n), etag: Some(etag(text)), checksum: None }
 }
 
 fn request(upload: UploadId, parts: &[(i64, &str)]) -> CompleteRequest {
@@ -199,15 +199,71 @@ async fn checksums_are_of_the_kind_that_the_upload_announced() {
             expects!(bare, Err(ServiceError::InvalidRequest { reason }) if reason.contains("missing for part 1"));
         }
         for (part, (_, text)) in request.parts.iter_mut().zip(texts) {
-            part.checksums = vec![full(algorithm, text.as_bytes())];
+            part.checksum = Some(full(algorithm, text.as_bytes()));
         }
         let mut wrong = request.clone();
-        wrong.parts[1].checksums = vec![full(algorithm, b"other")];
+        wrong.parts[1].checksum = Some(full(algorithm, b"other"));
         expects!(complete(&world, &wrong).await, Err(ServiceError::InvalidPart { .. }));
+        let other = if algorithm == A::Crc32 { A::Crc32c } else { A::Crc32 };
+        wrong.parts[1].checksum = Some(full(other, b"6789"));
+        let mixed = complete(&world, &wrong).await;
+        expects!(mixed, Err(ServiceError::PartChecksumMismatch { algorithm: a, number: n }) if a == other && n == number(2));
+        let other_kind = if kind == K::Composite { K::FullObject } else { K::Composite };
+        let turned = CompleteRequest { kind: Some(other_kind), ..request.clone() };
+        let turned = complete(&world, &turned).await;
+        expects!(turned, Err(ServiceError::InvalidRequest { reason }) if reason.contains(kind.name()));
         let checksum = complete(&world, &request).await.unwrap().checksum.unwrap();
         assert_eq!((checksum.algorithm(), checksum.kind()), (algorithm, kind));
         if kind == K::FullObject {
             assert_eq!(checksum, full(algorithm, b"123456789"));
         }
     }
+}
+
+#[tokio::test]
+async fn the_checksum_sent_for_the_whole_is_compared_with_or_without_the_number_of_parts() {
+    let world = World::new().await;
+    let texts = [(1, "12345"), (2, "6789")];
+    let upload = async || {
+        let id = start_with(&world, Some(A::Sha256), None).await.id;
+        for (n, text) in texts {
+            part(&world, id, n, text).await;
+        }
+        let mut request = request(id, &texts);
+        for (part, (_, text)) in request.parts.iter_mut().zip(texts) {
+            part.checksum = Some(full(A::Sha256, text.as_bytes()));
+        }
+        request
+    };
+    let digest = hex::decode("ff0890fa31d751472bd7cb5311a7abbb91f570182b603406bdfc641852f3825e").unwrap();
+    let whole = |parts| Some(Checksum::composite(A::Sha256, &digest, parts).unwrap());
+    for parts in [0, 2] {
+        let request = CompleteRequest { checksum: whole(parts), ..upload().await };
+        assert_eq!(complete(&world, &request).await.unwrap().checksum, whole(2));
+    }
+    let request = upload().await;
+    let attempt = async |checksum| complete(&world, &CompleteRequest { checksum, ..request.clone() }).await;
+    expects!(attempt(whole(3)).await, Err(ServiceError::ChecksumMismatch { .. }));
+    let other = attempt(Some(full(A::Crc32, b"123456789"))).await;
+    expects!(other, Err(ServiceError::InvalidRequest { reason }) if reason.contains("expected checksum Type: sha256"));
+    // It is one of the checksums named, before those are compared with what came.
+    let mut wrong = CompleteRequest { checksum: whole(2), ..request.clone() };
+    wrong.parts[0].checksum = Some(full(A::Sha256, b"other"));
+    expects!(complete(&world, &wrong).await, Err(ServiceError::ChecksumMismatch { .. }));
+    complete(&world, &request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_checksum_named_for_a_part_that_came_with_another_is_not_that_parts() {
+    let world = World::new().await;
+    let upload = start(&world).await;
+    part(&world, upload, 1, "1").await;
+    let mut request = request(upload, &[(1, "1")]);
+    request.parts[0].checksum = Some(full(A::Crc32c, b"1"));
+    expects!(complete(&world, &request).await, Err(ServiceError::InvalidPart { .. }));
+    request.parts[0].checksum = Some(full(A::Crc64Nvme, b"1"));
+    complete(&world, &request).await.unwrap();
+    let kind = CreateUploadRequest { kind: Some(K::FullObject), ..CreateUploadRequest::default() };
+    let refused = world.service.create_upload(&world.caller, &world.bucket, &key("big"), kind).await;
+    expects!(refused, Err(ServiceError::InvalidRequest { .. }));
 }
