@@ -4,6 +4,7 @@
 // needs: npm @aws-sdk/client-s3@3.1169.0
 // needs: npm @aws-sdk/lib-storage@3.1169.0
 // needs: npm @aws-sdk/s3-request-presigner@3.1162.0
+// needs: npm @aws-sdk/s3-presigned-post@3.1164.0
 // With its default settings, but for path-style addresses: so it adds a CRC32 to what it sends, in a trailer when the body is a
 // stream, and checks what it gets.
 
@@ -13,6 +14,7 @@ import { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import * as aws from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
+import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { REGION, S3, bucket, bytes, equal, main, noise, refused, test } from './harness.mjs'
 
@@ -226,6 +228,42 @@ test('presigned URLs: get, put, forged', async () => {
   equal(String(await get('signed ü')), 'signed', 'body')
   equal((await fetch(upload, { method: 'PUT', body: 'signed', headers: { 'content-type': 'c/d' } })).status, 403, 'another type')
   equal((await fetch(url.replace('mp/hand', 'meta'))).status, 403, 'another key')
+})
+
+test('forms: an upload from a browser, its limits', async () => {
+  const { url, fields } = await createPresignedPost(s3, {
+    Bucket, Key: 'form/${filename}', Expires: 60, Fields: { 'Content-Type': 'text/plain', success_action_status: '201', 'x-amz-meta-from': 'form' },
+    Conditions: [['content-length-range', 1, 1000], ['starts-with', '$Content-Type', 'text/']],
+  })
+  const send = (body, changed = {}) => {
+    const form = new FormData()
+    for (const [name, value] of Object.entries({ ...fields, ...changed })) form.append(name, value)
+    form.append('file', new Blob([body]), 'grüße.txt')
+    return fetch(url, { method: 'POST', body: form })
+  }
+  const answer = await send('hello')
+  equal([answer.status, (await answer.text()).includes('<PostResponse>')], [201, true], 'answer')
+  const found = await s3.getObject({ Bucket, Key: 'form/grüße.txt' })
+  equal([await found.Body.transformToString(), found.ContentType, found.Metadata], ['hello', 'text/plain', { from: 'form' }], 'object')
+  equal((await send('hello', { 'Content-Type': 'image/png' })).status, 403, 'another type')
+  const long = await send('x'.repeat(1001))
+  equal([long.status, (await long.text()).includes('EntityTooLarge')], [400, true], 'too long')
+})
+
+test('object lock: retention, legal hold, bypass', async () => {
+  const Locked = `${Bucket}-locked`
+  await s3.createBucket({ Bucket: Locked, ObjectLockEnabledForBucket: true })
+  await s3.putObjectLockConfiguration({ Bucket: Locked, ObjectLockConfiguration: { ObjectLockEnabled: 'Enabled', Rule: { DefaultRetention: { Mode: 'GOVERNANCE', Days: 1 } } } })
+  const { VersionId } = await s3.putObject({ Bucket: Locked, Key: 'kept', Body: 'kept' })
+  equal((await s3.getObjectRetention({ Bucket: Locked, Key: 'kept' })).Retention.Mode, 'GOVERNANCE', 'default retention')
+  const version = { Bucket: Locked, Key: 'kept', VersionId }
+  await refused('AccessDenied', s3.deleteObject(version))
+  await s3.putObjectLegalHold({ ...version, LegalHold: { Status: 'ON' } })
+  await refused('AccessDenied', s3.deleteObject({ ...version, BypassGovernanceRetention: true }))
+  await s3.putObjectLegalHold({ ...version, LegalHold: { Status: 'OFF' } })
+  equal(await (await s3.getObject(version)).Body.transformToString(), 'kept', 'body')
+  await s3.deleteObject({ ...version, BypassGovernanceRetention: true })
+  await s3.deleteBucket({ Bucket: Locked })
 })
 
 test('deletion: a thousand at once, then the bucket', async () => {

@@ -102,6 +102,44 @@ test('presigned URLs: get, put', async () => {
   equal(String(await get('signed')), 'signed', 'body')
 })
 
+test('forms: a policy', async () => {
+  const policy = client.newPostPolicy()
+  policy.setBucket(B)
+  policy.setKeyStartsWith('form/')
+  policy.setContentType('text/plain')
+  policy.setContentLengthRange(1, 10)
+  policy.setUserMetaData({ from: 'form' })
+  policy.setExpires(new Date(Date.now() + 60_000))
+  const { postURL, formData } = await client.presignedPostPolicy(policy)
+  const send = (key, body) => {
+    const form = new FormData()
+    for (const [name, value] of Object.entries({ ...formData, key })) form.append(name, value)
+    form.append('file', new Blob([body]))
+    return fetch(postURL, { method: 'POST', body: form })
+  }
+  equal((await send('form/one', 'hello')).status, 204, 'answer')
+  const stat = await client.statObject(B, 'form/one')
+  equal([String(await get('form/one')), stat.metaData['content-type'], stat.metaData.from], ['hello', 'text/plain', 'form'], 'object')
+  equal([(await send('other', 'hello')).status, (await send('form/two', 'longer than ten')).status], [403, 400], 'refusals')
+})
+
+test('object lock: retention, legal hold, bypass', async () => {
+  const locked = `${B}-locked`
+  await client.makeBucket(locked, 'us-east-1', { ObjectLocking: true })
+  await client.setObjectLockConfig(locked, { mode: 'GOVERNANCE', unit: 'Days', validity: 1 })
+  const { mode, validity, unit } = await client.getObjectLockConfig(locked)
+  equal([mode, validity, unit], ['GOVERNANCE', 1, 'Days'], 'getObjectLockConfig')
+  const { versionId } = await client.putObject(locked, 'kept', 'kept')
+  equal((await client.getObjectRetention(locked, 'kept', { versionId })).mode, 'GOVERNANCE', 'default retention')
+  await refused('AccessDenied', client.removeObject(locked, 'kept', { versionId }))
+  await client.setObjectLegalHold(locked, 'kept', { status: 'ON', versionId })
+  equal(await client.getObjectLegalHold(locked, 'kept', { versionId }), { Status: 'ON' }, 'getObjectLegalHold')
+  await refused('AccessDenied', client.removeObject(locked, 'kept', { versionId, governanceBypass: true }))
+  await client.setObjectLegalHold(locked, 'kept', { status: 'OFF', versionId })
+  await client.removeObject(locked, 'kept', { versionId, governanceBypass: true })
+  await client.removeBucket(locked)
+})
+
 test('versions: list, read, restore', async () => {
   await client.setBucketVersioning(B, { Status: 'Enabled' })
   equal((await client.getBucketVersioning(B)).Status, 'Enabled', 'getBucketVersioning')

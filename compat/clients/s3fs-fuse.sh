@@ -7,6 +7,7 @@ bad=0
 version "$(s3fs --version)"
 B=s3fs-compat-$RANDOM
 M=$WORK/mount
+FUSERMOUNT=$(command -v fusermount3 fusermount | head -1)
 # Its HTTP client cannot be given a bundle of authorities this way, and plain HTTP needs none.
 unset AWS_CA_BUNDLE
 printf '%s:%s' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" >"$WORK/password"
@@ -34,7 +35,7 @@ mount_it() {
         sleep 0.1
     done
 }
-unmount() { fusermount -u "$M" && wait $mounted; }
+unmount() { "$FUSERMOUNT" -u "$M" && wait $mounted; }
 remount() { unmount && mount_it; }
 object() { s3 cp --no-progress "s3://$B/$1" -; }
 
@@ -72,7 +73,7 @@ if ! (: </dev/fuse) 2>"$WORK/why"; then
     exit $bad
 fi
 mkdir "$M"
-trap 'mountpoint -q "$M" && fusermount -uz "$M"' EXIT
+trap 'mountpoint -q "$M" && "$FUSERMOUNT" -uz "$M"' EXIT
 mount_it || { echo "s3fs did not mount:"; tail -20 "$WORK/s3fs.log"; exit 1; }
 t "trees: up" tree_up
 remount || exit 1
