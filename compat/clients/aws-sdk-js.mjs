@@ -30,7 +30,11 @@ const stream = (body, piece = 100_003) =>
   Readable.from((function* () { for (let at = 0; at < body.length; at += piece) yield body.subarray(at, at + piece) })())
 async function pages(paginator, field) {
   const found = []
-  for await (const page of paginator) found.push(...(page[field] ?? []))
+  for await (const page of paginator) {
+    found.push(...(page[field] ?? []))
+    // S3 ends ListParts with the marker 0, from which this paginator would begin anew.
+    if (!page.IsTruncated) break
+  }
   return found
 }
 
