@@ -78,7 +78,7 @@ fn i6_a_sub_resource_that_is_not_there_is_never_the_plain_operation() {
         ("DELETE", "/bucket/secret?acl=", NO_SUCH_METHOD),
         ("DELETE", "/bucket?metadataConfiguration=", MISSING),
         ("DELETE", "/bucket?versioning=", NO_SUCH_METHOD),
-        ("DELETE", "/bucket?lifecycle=", MISSING),
+        ("DELETE", "/bucket?ownershipControls=", MISSING),
         ("PUT", "/bucket/secret?renameObject=", MISSING),
         ("PUT", "/bucket/secret?uploadId=x", MISSING),
         ("PUT", "/bucket/secret?partNumber=1", MISSING),
