@@ -262,9 +262,10 @@ fn a_form_locks_its_object_as_a_put_does() {
         ("x-amz-object-lock-retain-until-date", "2999-01-01T00:00:00Z"),
         ("x-amz-object-lock-legal-hold", "ON"),
     ];
+    let md5 = base64::engine::general_purpose::STANDARD.encode(Md5::digest(b"x"));
     let upload = |bucket: &str| {
         let form = fields.iter().fold(form(bucket, "k", b"x"), |form, (name, value)| form.field(name, value));
-        form.signed(bucket, &[]).send(&wire)
+        form.field("Content-MD5", &md5).signed(bucket, &[]).send(&wire)
     };
     let stored = upload("locked");
     assert_eq!(stored.status, 204, "{}", stored.body);
