@@ -61,6 +61,8 @@ async fn a_name_is_one_owners_at_a_time() {
         expects!(again, Err(ServiceError::BucketAlreadyExists { .. }));
     }
     assert_eq!(world.service.create_bucket(&ada, &taken, None, false).await.unwrap().owner, Some(id("ada")));
+    let locked = world.service.create_bucket(&ada, &name("locked"), None, true).await.unwrap();
+    assert_eq!((locked.owner, locked.lock.is_some()), (Some(id("ada")), true));
     let of_root = world.service.create_bucket(&ada, &world.bucket, None, false).await;
     expects!(of_root, Err(ServiceError::BucketAlreadyExists { .. }));
     world.service.delete_bucket(&ada, &taken).await.unwrap();
@@ -210,6 +212,7 @@ fn i6_what_belongs_to_no_bucket_is_denied_but_for_making_and_listing_ones_own() 
     let asked = |caller: &Caller, action| decide(caller.principal(), action, Resource::Store, None);
     assert_eq!(asked(&ada, Action::CreateBucket), Decision::Allow);
     assert_eq!(asked(&ada, Action::ListAllMyBuckets), Decision::Allow);
+    assert_eq!(asked(&ada, Action::PutBucketObjectLockConfiguration), Decision::Allow, "of a new bucket");
     assert_eq!(asked(&ada, Action::GetObject), Decision::Deny);
     assert_eq!(asked(&nobody, Action::CreateBucket), Decision::Deny);
     assert_eq!(asked(&nobody, Action::ListAllMyBuckets), Decision::Deny);
