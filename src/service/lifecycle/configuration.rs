@@ -73,7 +73,7 @@ fn request(reason: &str) -> ServiceError {
     ServiceError::InvalidRequest { reason: reason.to_owned() }
 }
 
-fn argument(name: &'static str, value: impl ToString, reason: &'static str) -> ServiceError {
+fn argument(name: &'static str, value: &impl ToString, reason: &'static str) -> ServiceError {
     ServiceError::InvalidArgument { name, value: value.to_string(), reason }
 }
 
@@ -131,10 +131,10 @@ fn actions(rule: &LifecycleRule) -> Result<(), ServiceError> {
     match rule.expiration {
         Some(Expiration::Days(0)) => {
             let reason = "'Days' for Expiration action must be a positive integer";
-            return Err(argument("Days", 0, reason));
+            return Err(argument("Days", &0, reason));
         }
         Some(Expiration::Date(date)) if !is_midnight(date) => {
-            return Err(argument("Date", date.get(), "'Date' must be at midnight GMT"));
+            return Err(argument("Date", &date.get(), "'Date' must be at midnight GMT"));
         }
         Some(Expiration::DeleteMarkers(_)) if has_tags => {
             return Err(request("ExpiredObjectDeleteMarker cannot be specified with Tags."));
@@ -144,19 +144,19 @@ fn actions(rule: &LifecycleRule) -> Result<(), ServiceError> {
     if let Some(noncurrent) = rule.noncurrent {
         if noncurrent.days == 0 {
             let reason = "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer";
-            return Err(argument("NoncurrentDays", 0, reason));
+            return Err(argument("NoncurrentDays", &0, reason));
         }
         if let Some(newer) =
             noncurrent.newer_versions.filter(|newer| !(1..=MAX_NEWER_VERSIONS).contains(newer))
         {
             let reason = "'NewerNoncurrentVersions' must be a positive integer up to 100";
-            return Err(argument("NewerNoncurrentVersions", newer, reason));
+            return Err(argument("NewerNoncurrentVersions", &newer, reason));
         }
     }
     if rule.abort_uploads_days == Some(0) {
         let reason =
             "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer";
-        return Err(argument("DaysAfterInitiation", 0, reason));
+        return Err(argument("DaysAfterInitiation", &0, reason));
     }
     let has_size = rule.filter.larger_than.is_some() || rule.filter.smaller_than.is_some();
     if rule.abort_uploads_days.is_some() && (has_tags || has_size) {
@@ -178,19 +178,19 @@ fn transitions(rule: &LifecycleRule) -> Result<(), ServiceError> {
             return Err(ServiceError::MalformedDocument);
         }
         if transition.date.is_some_and(|date| !is_midnight(date)) {
-            return Err(argument("Date", "", "'Date' must be at midnight GMT"));
+            return Err(argument("Date", &"", "'Date' must be at midnight GMT"));
         }
         let is_infrequent = INFREQUENT_CLASSES.contains(&transition.storage_class.as_str());
         if let Some(days) = transition.days.filter(|days| is_infrequent && *days < INFREQUENT_DAYS) {
             let reason = "'Days' in Transition action must be greater than or equal to 30 for infrequent access storage classes";
-            return Err(argument("Days", days, reason));
+            return Err(argument("Days", &days, reason));
         }
         if let (Some(moved), Some(Expiration::Days(expires))) = (transition.days, rule.expiration)
             && expires <= moved
         {
             let reason =
                 "'Days' in the Expiration action for rule must be greater than 'Days' in Transition action";
-            return Err(argument("Days", expires, reason));
+            return Err(argument("Days", &expires, reason));
         }
     }
     classes.clear();

@@ -16,10 +16,12 @@ pub(super) enum Act {
     /// Take a noncurrent version away for good.
     RemoveNoncurrent {
         id: VersionId,
+        seq: CommitSeq,
     },
     /// Take away a delete marker with nothing below it.
     RemoveMarker {
         id: VersionId,
+        seq: CommitSeq,
     },
     AbortUpload {
         id: UploadId,
@@ -69,8 +71,8 @@ impl<'r> Evaluation<'r> {
         }
         Some(match (is_current, &version.object) {
             (true, Some(_)) => Act::Expire { seq: version.seq },
-            (true, None) => Act::RemoveMarker { id: version.id },
-            (false, _) => Act::RemoveNoncurrent { id: version.id },
+            (true, None) => Act::RemoveMarker { id: version.id, seq: version.seq },
+            (false, _) => Act::RemoveNoncurrent { id: version.id, seq: version.seq },
         })
     }
 

@@ -36,6 +36,14 @@ fn marker(seq: u64, modified: i64) -> HistoryEntry {
     HistoryEntry { object: None, ..object(seq, modified) }
 }
 
+fn noncurrent(seq: u64) -> Act {
+    Act::RemoveNoncurrent { id: id(seq), seq: CommitSeq::new(seq) }
+}
+
+fn removed_marker(seq: u64) -> Act {
+    Act::RemoveMarker { id: id(seq), seq: CommitSeq::new(seq) }
+}
+
 /// What is done at `now` with a history, newest first, and when to look again.
 fn at(rules: &LifecycleRules, now: i64, history: &[HistoryEntry]) -> (Vec<Act>, Option<i64>) {
     let key = ObjectKey::opaque("a/b");
@@ -85,7 +93,7 @@ fn a_noncurrent_version_is_counted_from_what_came_on_top_of_it() {
     let history = [object(9, 50_000), object(8, 30_000), object(7, 0)];
     // 7 was replaced at 30 s, 8 at 50 s.
     let (acts, next) = at(&rules, 45_000, &history);
-    assert_eq!((acts, next), (vec![Act::RemoveNoncurrent { id: id(7) }], Some(60_000)));
+    assert_eq!((acts, next), (vec![noncurrent(7)], Some(60_000)));
 }
 
 #[test]
@@ -95,14 +103,14 @@ fn the_newest_noncurrent_versions_stay_as_long_as_a_rule_keeps_them() {
     });
     let history = [object(9, 40), marker(8, 30), object(7, 20), object(6, 10), object(5, 0)];
     let (acts, next) = at(&rules, 99_000, &history);
-    assert_eq!(acts, [Act::RemoveNoncurrent { id: id(6) }, Act::RemoveNoncurrent { id: id(5) }]);
+    assert_eq!(acts, [noncurrent(6), noncurrent(5)]);
     assert_eq!(next, None);
 }
 
 #[test]
 fn a_delete_marker_goes_only_when_nothing_is_below_it() {
     let rules = rule(|rule| rule.expiration = Some(Expiration::DeleteMarkers(true)));
-    assert_eq!(at(&rules, 10, &[marker(7, 5)]), (vec![Act::RemoveMarker { id: id(7) }], None));
+    assert_eq!(at(&rules, 10, &[marker(7, 5)]), (vec![removed_marker(7)], None));
     assert_eq!(at(&rules, 10, &[marker(8, 5), object(7, 4)]), (vec![], None));
     assert_eq!(at(&rules, 10, &[object(7, 4)]), (vec![], None));
     let days = rule(|rule| rule.expiration = Some(Expiration::Days(1)));

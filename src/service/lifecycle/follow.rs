@@ -45,8 +45,10 @@ impl Ruled {
                 let had_rules = self.buckets.remove(bucket).is_some();
                 had_rules.then_some(AgendaChange::Scan { bucket: *bucket, position: None })
             }
-            Change::VersionPut { bucket, key, .. } | Change::UploadCompleted { bucket, key, .. } => {
-                self.touch(record, *bucket, key, |rules| earliest_after_put(rules, key, record.at, day))
+            Change::VersionPut { bucket, key, version, .. }
+            | Change::UploadCompleted { bucket, key, version, .. } => {
+                let put = Written { at: record.at, is_marker: version.object.is_none() };
+                self.touch(record, *bucket, key, |rules| earliest_after_put(rules, key, put, day))
             }
             // What stood below may be current now; other tags may be other rules.
             Change::VersionDeleted { bucket, key, .. } | Change::VersionTagged { bucket, key, .. } => {
@@ -83,21 +85,28 @@ fn covering<'r>(rules: &'r LifecycleRules, key: &'r ObjectKey) -> impl Iterator<
     rules.enabled().filter(|rule| rule.filter.covers_key(key))
 }
 
-/// A lower bound for a version that was written at `modified`, and for what it covers.
+/// A version as far as its bound goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    pub at: UnixMillis,
+    pub is_marker: bool,
+}
+
+/// A lower bound for a version, and for what it covers.
 pub(super) fn earliest_version(
     rules: &LifecycleRules,
     key: &ObjectKey,
-    modified: UnixMillis,
+    written: Written,
     day: LifecycleDay,
 ) -> Option<UnixMillis> {
     let of_rule = |rule: &LifecycleRule| {
         let expires = rule.expiration.and_then(|expiration| match expiration {
-            Expiration::Days(days) => Some(day.after(modified, days)),
+            Expiration::Days(days) => Some(day.after(written.at, days)),
             Expiration::Date(date) => Some(date),
-            Expiration::DeleteMarkers(true) => Some(modified),
+            Expiration::DeleteMarkers(true) => written.is_marker.then_some(written.at),
             Expiration::DeleteMarkers(false) => None,
         });
-        let noncurrent = rule.noncurrent.map(|rule| day.after(modified, rule.days));
+        let noncurrent = rule.noncurrent.map(|rule| day.after(written.at, rule.days));
         expires.into_iter().chain(noncurrent).min()
     };
     covering(rules, key).filter_map(of_rule).min()
@@ -107,11 +116,11 @@ pub(super) fn earliest_version(
 fn earliest_after_put(
     rules: &LifecycleRules,
     key: &ObjectKey,
-    at: UnixMillis,
+    put: Written,
     day: LifecycleDay,
 ) -> Option<UnixMillis> {
     let keeps_some = |rule: &LifecycleRule| rule.noncurrent.is_some_and(|rule| rule.newer_versions.is_some());
-    if covering(rules, key).any(keeps_some) { Some(at) } else { earliest_version(rules, key, at, day) }
+    if covering(rules, key).any(keeps_some) { Some(put.at) } else { earliest_version(rules, key, put, day) }
 }
 
 pub(super) fn earliest_upload(

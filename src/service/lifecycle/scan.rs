@@ -1,6 +1,6 @@
 //! New rules concern what is there already: one pass over the bucket, a page at a time, that fills the agenda.
 
-use super::follow::{earliest_upload, earliest_version};
+use super::follow::{Written, earliest_upload, earliest_version};
 use crate::meta::{
     AgendaChange, ListFrom, ListQuery, MetaError, MetaStore, ScanPosition, UploadEntry, VersionEntry,
 };
@@ -26,7 +26,8 @@ pub(super) async fn page(
             let page = meta.list_versions(bucket, query(key)).await?;
             let touches = page.entries.iter().filter_map(|entry| match entry {
                 VersionEntry::Version(version) => {
-                    let at = earliest_version(rules, &version.key, version.modified, day)?;
+                    let written = Written { at: version.modified, is_marker: version.object.is_none() };
+                    let at = earliest_version(rules, &version.key, written, day)?;
                     touch(&version.key, at)
                 }
                 VersionEntry::CommonPrefix(_) => None,

@@ -5,7 +5,7 @@ use super::follow::Ruled;
 use super::scan;
 use crate::meta::{
     AgendaChange, ChangeLog, Commit, CommitError, Consumer, DeleteCondition, DueKey, LifecycleReads,
-    ListFrom, ListQuery, MetaError, MetaStore, ScanPosition, UploadEntry, VersionTarget,
+    ListQuery, MetaError, MetaStore, ScanPosition, UploadEntry, VersionTarget,
 };
 use crate::service::ServiceSettings;
 use crate::sys::Clock;
@@ -21,6 +21,8 @@ const RECORDS: usize = 1000;
 const KEYS: usize = 64;
 /// Keys whose commits are under way at once: enough to share syncs, few beside those of clients.
 const CONCURRENCY: usize = 16;
+/// The most that is taken away of one key before others have their turn.
+const ACTS: usize = 256;
 /// Versions or uploads of one key that are read at once.
 const HISTORY: usize = 1000;
 /// Wall clocks jump: the agenda is looked at again no later than this.
@@ -49,10 +51,34 @@ pub(in crate::service) struct Worked {
     advanced: CommitSeq,
 }
 
+/// What looking at one key came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Outcome {
+    acts: usize,
+    /// Something that was due stayed: a lock keeps it, or it has changed.
+    kept: bool,
+    next: Option<UnixMillis>,
+}
+
+impl Outcome {
+    fn add(&mut self, is_done: bool) {
+        self.acts += 1;
+        self.kept |= !is_done;
+    }
+}
+
+/// What looking at several keys came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Looked {
+    keys: usize,
+    acts: usize,
+    is_unfinished: bool,
+}
+
 /// What one turn did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::service) struct Turn {
-    /// Keys scanned or looked at.
+    /// Keys scanned or looked at, and what was taken away.
     pub keys: usize,
     /// There is more to be done at once.
     pub is_behind: bool,
@@ -70,15 +96,32 @@ impl LifecycleWorker {
         Self { meta, log, reads, clock, settings }
     }
 
-    /// Returns when stopped, or at once when lifecycles are not enabled. A store that fails is tried again.
+    /// Returns when stopped. A store that fails is tried again.
     pub async fn run(self, stop: CancellationToken) {
         if !self.settings.lifecycle_enabled {
-            return;
+            return self.stand_by(stop).await;
         }
         while !stop.is_cancelled() {
             let Err(error) = self.work(&stop).await else { return };
             tracing::warn!(%error, "the lifecycle worker failed; it goes on in some seconds");
             stop.run_until_cancelled(tokio::time::sleep(RETRY_PAUSE)).await;
+        }
+    }
+
+    /// Without lifecycles the log is not held back. Whoever enables them again scans all buckets with rules.
+    async fn stand_by(&self, stop: CancellationToken) {
+        loop {
+            let stood = async {
+                let cursor = self.log.cursor(Consumer::Lifecycle).await?;
+                let mut worked = Worked { ruled: Ruled::default(), seen: cursor, advanced: cursor };
+                self.start_over(&mut worked).await
+            };
+            if let Err(error) = stood.await {
+                tracing::warn!(%error, "the log is held back by lifecycle rules that are not carried out");
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(LONGEST_PAUSE)).await.is_none() {
+                return;
+            }
         }
     }
 
@@ -104,17 +147,19 @@ impl LifecycleWorker {
         Ok(())
     }
 
-    /// Follows the log for a while, scans a page of each bucket that has to be, and looks at some keys that are due.
+    /// Follows the log, scans a page of a bucket that has to be, and looks at some keys that are due.
     pub(in crate::service) async fn turn(&self, progress: &mut Worked) -> Result<Turn, CommitError> {
-        let followed = if progress.ruled.is_empty() {
-            self.skip(progress).await?
-        } else {
-            self.follow(progress).await?
-        };
-        let scanned = self.scan(progress).await?;
-        let looked_at = self.look(&progress.ruled).await?;
-        let is_behind = followed == RECORDS || scanned > 0 || looked_at == KEYS;
-        Ok(Turn { keys: scanned + looked_at, is_behind })
+        if progress.ruled.is_empty() {
+            self.start_over(progress).await?;
+        }
+        // The log first, and all of it: it must never be held back by what is looked at.
+        while self.follow(progress).await? == RECORDS {}
+        // Decisions are made by the rules as they are now, never by those of the log's past.
+        let rules = Ruled::new(self.reads.buckets_with_rules().await?);
+        let scanned = self.scan(&rules, progress.seen).await?;
+        let looked = self.look(&rules).await?;
+        let is_behind = scanned > 0 || looked.keys == KEYS || looked.is_unfinished;
+        Ok(Turn { keys: scanned + looked.keys + looked.acts, is_behind })
     }
 
     /// Where the log is followed from. A worker that never ran, or that the log was trimmed behind, knows nothing of
@@ -130,14 +175,14 @@ impl LifecycleWorker {
         if is_whole {
             progress.ruled = Ruled::new(self.reads.buckets_with_rules().await?);
         } else {
-            self.skip(&mut progress).await?;
+            self.start_over(&mut progress).await?;
         }
         Ok(progress)
     }
 
     /// While no bucket has rules the log says nothing that matters, and is not read. Buckets that got some are
     /// scanned from here on.
-    async fn skip(&self, progress: &mut Worked) -> Result<usize, CommitError> {
+    async fn start_over(&self, progress: &mut Worked) -> Result<(), CommitError> {
         // In this order: rules set in between are met again in the log.
         progress.seen = self.log.last_seq().await?;
         progress.ruled = Ruled::new(self.reads.buckets_with_rules().await?);
@@ -147,10 +192,15 @@ impl LifecycleWorker {
         if !scans.is_empty() {
             self.meta.commit(Commit::Agenda(scans)).await?;
             self.advance(progress).await?;
-        } else if progress.seen.get() - progress.advanced.get() >= RECORDS as u64 {
+        } else if progress.advanced > CommitSeq::ZERO && self.is_far(progress) {
             self.advance(progress).await?;
         }
-        Ok(0)
+        Ok(())
+    }
+
+    /// Far enough ahead of its durable cursor for another one.
+    const fn is_far(&self, progress: &Worked) -> bool {
+        progress.seen.get() - progress.advanced.get() >= RECORDS as u64
     }
 
     /// Applies records to the agenda. Returns how many there were.
@@ -165,7 +215,7 @@ impl LifecycleWorker {
         }
         progress.seen = last;
         // Behind the agenda: records that are followed twice do no harm.
-        if is_news || last.get() - progress.advanced.get() >= RECORDS as u64 {
+        if is_news || self.is_far(progress) {
             self.advance(progress).await?;
         }
         Ok(records.len())
@@ -178,63 +228,84 @@ impl LifecycleWorker {
         Ok(())
     }
 
-    /// A page of each scan under way. Returns how many keys were put on the agenda.
-    async fn scan(&self, progress: &Worked) -> Result<usize, CommitError> {
-        let mut keys = 0;
-        for (bucket, position) in self.reads.scans().await? {
-            let changes = match progress.ruled.rules(bucket) {
-                None => vec![AgendaChange::Scan { bucket, position: None }],
-                Some(rules) => {
-                    scan::page(self.meta.as_ref(), bucket, position, rules, self.day(), progress.seen).await?
-                }
-            };
-            keys += changes.len();
-            self.meta.commit(Commit::Agenda(changes)).await?;
-        }
-        Ok(keys)
+    /// A page of the first scan under way. Returns how many changes it made to the agenda.
+    async fn scan(&self, rules: &Ruled, seen: CommitSeq) -> Result<usize, CommitError> {
+        let Some((bucket, position)) = self.reads.scans().await?.into_iter().next() else { return Ok(0) };
+        let changes = match rules.rules(bucket) {
+            None => vec![AgendaChange::Scan { bucket, position: None }],
+            Some(rules) => scan::page(self.meta.as_ref(), bucket, position, rules, self.day(), seen).await?,
+        };
+        let count = changes.len();
+        self.meta.commit(Commit::Agenda(changes)).await?;
+        Ok(count)
     }
 
-    /// Looks at keys that are due. Returns how many there were.
-    async fn look(&self, ruled: &Ruled) -> Result<usize, CommitError> {
+    /// Looks at keys that are due.
+    async fn look(&self, rules: &Ruled) -> Result<Looked, CommitError> {
         let now = self.clock.now();
         let due = self.reads.due_keys(now, KEYS).await?;
         let late_millis = due.first().map_or(0, |due| now.get().saturating_sub(due.at.get().max(0)));
         metrics::gauge!("sediment_lifecycle_late_seconds").set(late_millis as f64 / 1000.0);
-        let looks: Vec<_> = due.into_iter().map(|due| self.settle(ruled, due, now).boxed()).collect();
-        let settled: Vec<_> =
-            futures::stream::iter(looks).buffer_unordered(CONCURRENCY).try_collect().await?;
-        let count = settled.len();
-        if count > 0 {
+        let looks: Vec<_> = due.into_iter().map(|due| self.settle(rules, due, now).boxed()).collect();
+        let looked: Vec<_> = futures::stream::iter(looks).buffer_unordered(CONCURRENCY).try_collect().await?;
+        let mut total = Looked { keys: looked.len(), ..Looked::default() };
+        let mut settled = Vec::with_capacity(looked.len());
+        for (change, outcome) in looked {
+            settled.push(change);
+            total.acts += outcome.acts;
+            total.is_unfinished |= outcome.acts >= ACTS;
+        }
+        if !settled.is_empty() {
             self.meta.commit(Commit::Agenda(settled)).await?;
         }
-        Ok(count)
+        Ok(total)
     }
 
-    async fn settle(&self, ruled: &Ruled, due: DueKey, now: UnixMillis) -> Result<AgendaChange, CommitError> {
-        let next = match ruled.rules(due.bucket) {
-            Some(rules) => self.look_at(rules, &due, now).await?,
-            None => None,
+    async fn settle(
+        &self,
+        rules: &Ruled,
+        due: DueKey,
+        now: UnixMillis,
+    ) -> Result<(AgendaChange, Outcome), CommitError> {
+        let tomorrow = UnixMillis::new(now.get().saturating_add(self.day().millis()));
+        let outcome = match rules.rules(due.bucket) {
+            None => Outcome::default(),
+            Some(rules) => match self.look_at(rules, &due, now).await {
+                // One row that cannot be read must not stop the others.
+                Err(CommitError::Store(MetaError::Corrupt(why))) => {
+                    tracing::error!(%why, bucket = due.bucket.get(), "lifecycle rules cannot be carried out on a key");
+                    Outcome { kept: true, ..Outcome::default() }
+                }
+                looked => looked?,
+            },
         };
+        // What a lock kept, or a client changed in between, is looked at again a day later; the rest of many at once.
+        let rest = (outcome.acts >= ACTS).then_some(now);
+        let again = outcome.kept.then_some(tomorrow);
+        let next = outcome.next.into_iter().chain(again).chain(rest).min();
         let DueKey { bucket, key, touched, .. } = due;
-        Ok(AgendaChange::Settle { bucket, key, touched, next })
+        Ok((AgendaChange::Settle { bucket, key, touched, next }, outcome))
     }
 
-    /// Carries out what the rules say of a key now. Returns when to look at it again.
+    /// Carries out what the rules say of a key now: at most [`ACTS`] at a time.
     async fn look_at(
         &self,
         rules: &LifecycleRules,
         due: &DueKey,
         now: UnixMillis,
-    ) -> Result<Option<UnixMillis>, CommitError> {
+    ) -> Result<Outcome, CommitError> {
         let mut evaluation = Evaluation::new(rules, &due.key, now, self.day());
-        let mut kept = false;
+        let mut outcome = Outcome::default();
         let mut before = None;
         loop {
             let page = self.reads.history(due.bucket, &due.key, before, HISTORY).await?;
             let is_alone = before.is_none() && page.len() == 1;
             for version in &page {
                 if let Some(act) = evaluation.version(version, is_alone) {
-                    kept |= !self.carry_out(due, act).await?;
+                    outcome.add(self.carry_out(due, act).await?);
+                }
+                if outcome.acts >= ACTS {
+                    return Ok(outcome);
                 }
             }
             before = page.last().map(|version| version.seq);
@@ -242,35 +313,33 @@ impl LifecycleWorker {
                 break;
             }
         }
-        kept |= !self.abort_uploads(due, &mut evaluation).await?;
-        // What a lock kept, or a client changed in between, is looked at again a day later.
-        let again = kept.then(|| UnixMillis::new(now.get().saturating_add(self.day().millis())));
-        Ok(evaluation.next().into_iter().chain(again).min())
+        self.abort_uploads(due, &mut evaluation, &mut outcome).await?;
+        outcome.next = evaluation.next();
+        Ok(outcome)
     }
 
     async fn abort_uploads(
         &self,
         due: &DueKey,
         evaluation: &mut Evaluation<'_>,
-    ) -> Result<bool, CommitError> {
+        outcome: &mut Outcome,
+    ) -> Result<(), CommitError> {
         let mut query =
             ListQuery { prefix: due.key.as_bytes().to_vec(), limit: HISTORY, ..ListQuery::default() };
-        let mut all = true;
         loop {
             let page = self.meta.list_uploads(due.bucket, query.clone()).await?;
             for entry in page.entries {
                 // The key itself comes before all that only begins like it.
-                let UploadEntry::Upload { id, key, initiated, .. } = entry else { return Ok(all) };
-                if key != due.key {
-                    return Ok(all);
+                let UploadEntry::Upload { id, key, initiated, .. } = entry else { return Ok(()) };
+                if key != due.key || outcome.acts >= ACTS {
+                    return Ok(());
                 }
                 if let Some(act) = evaluation.upload(id, initiated) {
-                    all &= self.carry_out(due, act).await?;
+                    outcome.add(self.carry_out(due, act).await?);
                 }
             }
-            let Some(next) = page.next else { return Ok(all) };
+            let Some(next) = page.next else { return Ok(()) };
             query.from = next;
-            debug_assert_ne!(query.from, ListFrom::Start);
         }
     }
 
@@ -288,12 +357,15 @@ impl LifecycleWorker {
                 let condition = DeleteCondition { seq: Some(seq), ..DeleteCondition::default() };
                 ("expire", remove(VersionTarget::Current, condition))
             }
-            Act::RemoveNoncurrent { id } => {
-                let condition = DeleteCondition { current: Some(false), ..DeleteCondition::default() };
+            Act::RemoveNoncurrent { id, seq } => {
+                let (seq, current) = (Some(seq), Some(false));
+                let condition = DeleteCondition { seq, current, ..DeleteCondition::default() };
                 ("remove-noncurrent", remove(VersionTarget::Version(id), condition))
             }
-            Act::RemoveMarker { id } => {
-                ("remove-marker", remove(VersionTarget::Version(id), DeleteCondition::default()))
+            // By its commit: a null marker may be a null object by now.
+            Act::RemoveMarker { id, seq } => {
+                let condition = DeleteCondition { seq: Some(seq), ..DeleteCondition::default() };
+                ("remove-marker", remove(VersionTarget::Version(id), condition))
             }
             Act::AbortUpload { id } => ("abort-upload", Commit::AbortUpload { upload: id }),
         };

@@ -1,7 +1,10 @@
 //! Lifecycle rules carried out, with days of ten seconds, on a clock that the tests move.
 
 use super::{World, expects, key, put_request};
-use crate::meta::{ChangeLog, Consumer, LifecycleReads, ListQuery, MemoryStore, MetaStore, VersionKind};
+use crate::meta::{
+    ChangeLog, Commit, CommitError, Consumer, DeleteCondition, LifecycleReads, ListQuery, MemoryStore,
+    MetaStore, VersionKind, VersionTarget,
+};
 use crate::service::lifecycle::testing::{Worked, turns};
 use crate::service::{CreateUploadRequest, LifecycleWorker, PutRequest, ServiceError, ServiceSettings};
 use crate::types::{
@@ -228,4 +231,70 @@ async fn rules_are_set_read_and_taken_away() {
     expects!(service.lifecycle(caller, bucket).await, Err(ServiceError::NoSuchLifecycleConfiguration { .. }));
     ruled.days(5).await;
     assert!(ruled.is_there("a/1").await, "its rules are gone");
+}
+
+/// An object put in place of a delete marker, both of them the null version, is not taken for the marker.
+#[tokio::test]
+async fn i1_an_object_put_over_a_null_marker_stays() {
+    let world = World::new().await;
+    world.versioning(Versioning::Enabled).await;
+    world.versioning(Versioning::Suspended).await;
+    world.delete("k", None).await;
+    let bucket = world.service.head_bucket(&world.caller, &world.bucket).await.unwrap().id;
+    let marker = world.meta.history(bucket, &key("k"), None, 1).await.unwrap().remove(0);
+    world.put("k", "new").await;
+    // What the worker would commit of what it saw before the put.
+    let seen = DeleteCondition { seq: Some(marker.seq), ..DeleteCondition::default() };
+    let commit = Commit::DeleteVersion {
+        bucket,
+        key: key("k"),
+        target: VersionTarget::Version(marker.id),
+        condition: seen,
+        bypass_governance: false,
+    };
+    expects!(world.meta.commit(commit).await, Err(CommitError::ConditionFailed));
+    assert_eq!(world.text("k").await, "new");
+}
+
+/// A worker that starts behind does not go by rules that were withdrawn since.
+#[tokio::test]
+async fn i1_withdrawn_rules_delete_nothing_however_far_behind_the_worker_is() {
+    let mut ruled = Ruled::new(World::new().await, vec![expires("other/", 9)]).await;
+    ruled.days(0).await;
+    ruled.rules(vec![expires("a/", 1)]).await;
+    ruled.world.put("a/1", "x").await;
+    for n in 0..1_100 {
+        ruled.world.put(&format!("b/{n}"), "x").await;
+    }
+    ruled.rules(vec![expires("other/", 9)]).await;
+    ruled.worked = ruled.worker.begin().await.unwrap();
+    ruled.days(5).await;
+    assert!(ruled.is_there("a/1").await);
+}
+
+/// Many versions of one key do not keep others waiting, and all of them go.
+#[tokio::test]
+async fn one_key_with_many_versions_is_done_in_pieces() {
+    let world = World::new().await;
+    world.versioning(Versioning::Enabled).await;
+    for n in 0..600 {
+        world.put("k", &n.to_string()).await;
+    }
+    let noncurrent = NoncurrentExpiration { days: 1, newer_versions: None };
+    let mut ruled =
+        Ruled::new(world, vec![LifecycleRule { noncurrent: Some(noncurrent), ..rule("old") }]).await;
+    ruled.days(2).await;
+    assert_eq!(ruled.versions().await, 1);
+    assert_eq!(ruled.world.text("k").await, "599");
+}
+
+/// A rule for delete markers concerns no object: a put costs no look.
+#[tokio::test]
+async fn a_rule_for_delete_markers_puts_no_object_on_the_agenda() {
+    let markers = LifecycleRule { expiration: Some(Expiration::DeleteMarkers(true)), ..rule("markers") };
+    let mut ruled = Ruled::new(World::new().await, vec![markers]).await;
+    ruled.days(0).await;
+    ruled.world.put("k", "x").await;
+    ruled.days(0).await;
+    assert_eq!(ruled.world.meta.next_due().await.unwrap(), None);
 }
