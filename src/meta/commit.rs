@@ -145,6 +145,8 @@ pub enum WriteCondition {
     IfExists,
     /// `If-Match: etag`; without an object: `NoSuchKey`.
     IfMatch(ETag),
+    /// `If-None-Match: etag`
+    UnlessMatch(ETag),
 }
 
 impl WriteCondition {
@@ -154,10 +156,15 @@ impl WriteCondition {
     /// `NoSuchKey`, `ConditionFailed`.
     pub fn check(&self, current: Option<ETag>) -> Result<(), CommitError> {
         match (self, current) {
-            (Self::None, _) | (Self::IfAbsent, None) | (Self::IfExists, Some(_)) => Ok(()),
+            (Self::None, _) | (Self::IfAbsent | Self::UnlessMatch(_), None) | (Self::IfExists, Some(_)) => {
+                Ok(())
+            }
+            (Self::UnlessMatch(unwanted), Some(etag)) if *unwanted != etag => Ok(()),
             (Self::IfExists | Self::IfMatch(_), None) => Err(CommitError::NoSuchKey),
             (Self::IfMatch(wanted), Some(etag)) if *wanted == etag => Ok(()),
-            (Self::IfAbsent | Self::IfMatch(_), Some(_)) => Err(CommitError::ConditionFailed),
+            (Self::IfAbsent | Self::IfMatch(_) | Self::UnlessMatch(_), Some(_)) => {
+                Err(CommitError::ConditionFailed)
+            }
         }
     }
 }

@@ -148,6 +148,7 @@ fn condition() -> impl Strategy<Value = WriteCondition> {
         1 => Just(WriteCondition::IfAbsent),
         1 => Just(WriteCondition::IfExists),
         1 => (0..3u8).prop_map(|tag| WriteCondition::IfMatch(ETag::of_body([tag; 16]))),
+        1 => (0..3u8).prop_map(|tag| WriteCondition::UnlessMatch(ETag::of_body([tag; 16]))),
     ]
 }
 

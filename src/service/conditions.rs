@@ -79,13 +79,18 @@ pub struct WriteConditions {
 }
 
 impl WriteConditions {
-    /// What the commit requires. S3 knows `If-None-Match: *` and `If-Match` with one tag, one of them at a time.
+    /// What the commit requires: `*` or one tag, one of the headers at a time. AWS knows no tag in `If-None-Match`.
     pub(super) fn for_commit(&self) -> Result<WriteCondition, ServiceError> {
         let refuse = |what| Err(ServiceError::NotImplemented { what });
         match (&self.if_match, &self.if_none_match) {
             (None, None) => Ok(WriteCondition::None),
             (None, Some(ETagCondition::Any)) => Ok(WriteCondition::IfAbsent),
-            (None, Some(ETagCondition::OneOf(_))) => refuse("If-None-Match of a write with a tag"),
+            (None, Some(ETagCondition::OneOf(tags))) => match tags[..] {
+                // No object has this tag.
+                [] => Ok(WriteCondition::None),
+                [tag] => Ok(WriteCondition::UnlessMatch(tag)),
+                _ => refuse("If-None-Match of a write with several tags"),
+            },
             (Some(ETagCondition::Any), None) => Ok(WriteCondition::IfExists),
             (Some(ETagCondition::OneOf(tags)), None) => match tags[..] {
                 // No object has this tag, so that the condition fails as it should.

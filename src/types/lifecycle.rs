@@ -103,6 +103,8 @@ pub struct LifecycleDay {
 const REAL_DAY_SECONDS: u32 = 86_400;
 
 impl LifecycleDay {
+    pub const REAL: Self = Self::of_seconds(REAL_DAY_SECONDS);
+
     #[must_use]
     pub const fn of_seconds(seconds: u32) -> Self {
         Self { millis: seconds as i64 * 1000 }

@@ -138,6 +138,8 @@ pub(super) async fn conditions(subject: &Subject) {
     subject.commit(attempt(WriteCondition::IfMatch(one))).await;
     let other = WriteCondition::IfMatch(ETag::of_parts([b'1'; 16], 1));
     expects!(subject.refuse(attempt(other)).await, CommitError::ConditionFailed);
+    expects!(subject.refuse(attempt(WriteCondition::UnlessMatch(one))).await, CommitError::ConditionFailed);
+    subject.commit(attempt(WriteCondition::UnlessMatch(ETag::of_body([0; 16])))).await;
 
     subject.versioning(bucket, Versioning::Enabled).await;
     subject.delete(bucket, "k", VersionTarget::Current).await;
