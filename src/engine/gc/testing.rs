@@ -180,18 +180,9 @@ impl World {
     pub(crate) async fn with(on_disk: bool, settings: GcSettings) -> Self {
         let meta = Arc::new(MemoryStore::new(Arc::new(SystemClock), Arc::new(SeededRandom::new(7))));
         let name = BucketName::parse("bucket").unwrap();
-        let Outcome::Bucket(bucket) = meta
-            .commit(Commit::CreateBucket {
-                name,
-                owner: None,
-                lock: false,
-                settings: BucketSettings::default(),
-            })
-            .await
-            .unwrap()
-        else {
-            panic!("no bucket")
-        };
+        let create =
+            Commit::CreateBucket { name, owner: None, lock: false, settings: BucketSettings::default() };
+        let Outcome::Bucket(bucket) = meta.commit(create).await.unwrap() else { panic!("no bucket") };
         let dir = TempDir::new().unwrap();
         let memory = Arc::new(TestPacks::default());
         let disk = || DiskPackStore::open(Arc::new(RealFileSystem), dir.path().join("packs")).unwrap();
