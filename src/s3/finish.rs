@@ -31,6 +31,10 @@ impl Noted {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BareETag;
 
+/// Marks an answer whose body is an object's bytes: they leave as they came, whatever their type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ObjectBytes;
+
 fn bare_etag(document: &Bytes) -> Bytes {
     let text = String::from_utf8_lossy(document);
     text.replacen("<ETag>\"", "<ETag>", 1).replacen("\"</ETag>", "</ETag>", 1).into()
@@ -57,7 +61,7 @@ pub(super) fn finish(
     method: &Method,
     resource: &str,
 ) -> Response<ResponseBody> {
-    let (mut head, mut body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
     if let Ok(value) = HeaderValue::from_str(id) {
         head.headers.insert("x-amz-request-id", value);
     }
@@ -74,18 +78,18 @@ pub(super) fn finish(
         head.headers.remove(header::CONTENT_TYPE);
         return Response::from_parts(head, Body::empty().map_err(Into::into).boxed_unsync());
     }
-    if is_error && let Some(document) = body.take_bytes() {
+    if is_error && let Some(document) = body.bytes() {
         let document = annotate(&document, &noted.0.lock(), id, (method, resource));
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         let body = Full::new(document).map_err(|never| match never {});
         return Response::from_parts(head, body.boxed_unsync());
     }
-    let is_document = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
-    // An object's bytes are a stream, and never touched, whatever their type.
+    let is_xml = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
+    let is_document = is_xml && head.extensions.get::<ObjectBytes>().is_none();
     if is_document
         && !no_body
-        && let Some(document) = body.take_bytes()
+        && let Some(document) = body.bytes()
     {
         let document = match head.extensions.get::<BareETag>() {
             Some(BareETag) => bare_etag(&document),
@@ -190,8 +194,11 @@ pub(super) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Noted, finish};
+    use super::{Noted, ObjectBytes, finish};
+    use bytes::Bytes;
+    use futures::FutureExt;
     use http::{Method, Response, StatusCode};
+    use http_body_util::BodyExt;
     use s3s::Body;
 
     #[test]
@@ -207,5 +214,24 @@ mod tests {
         };
         assert_eq!(retry_after(None), "5");
         assert_eq!(retry_after(Some("1")), "1");
+    }
+
+    #[test]
+    fn i1_no_answer_loses_its_bytes_when_it_is_finished() {
+        let finished = |body: Body, is_object: bool| {
+            let mut response = Response::new(body);
+            response.headers_mut().insert("content-type", "application/xml".parse().unwrap());
+            if is_object {
+                response.extensions_mut().insert(ObjectBytes);
+            }
+            let finished = finish(response, &Noted::default(), "0", &Method::GET, "/").into_body();
+            finished.collect().now_or_never().unwrap().unwrap().to_bytes()
+        };
+        let stream = || Body::http_body(http_body_util::Full::new(Bytes::from_static(b"<a>\r</a>")));
+        let whole = || Body::from(Bytes::from_static(b"<a>\r</a>"));
+        assert_eq!(finished(stream(), true), "<a>\r</a>");
+        assert_eq!(finished(stream(), false), "<a>\r</a>");
+        assert_eq!(finished(whole(), true), "<a>\r</a>");
+        assert_eq!(finished(whole(), false), "<a>&#xd;</a>");
     }
 }

@@ -24,4 +24,5 @@ mod s3_operations;
 mod s3_post;
 mod s3_requests;
 mod s3_tags;
+mod s3_xml_objects;
 mod support;

@@ -5,6 +5,7 @@ use crate::s3::convert::{
     Sums, checksum_mode, etag, expiration, kind_name, range, read_conditions, size, storage_class, timestamp,
 };
 use crate::s3::dates::{date_header, http_date};
+use crate::s3::finish::ObjectBytes;
 use crate::s3::{lock, stream};
 use crate::service::{
     ETagCondition, GetRequest, HeadOutcome, Selection, ServiceError, parse_bucket_name, parse_key,
@@ -71,7 +72,9 @@ impl Operations {
             website_redirect_location: shown.website_redirect_location,
             ..Default::default()
         };
-        Ok(respond(output, &got.head, headers))
+        let mut response = respond(output, &got.head, headers);
+        response.extensions.insert(ObjectBytes);
+        Ok(response)
     }
 
     pub(super) async fn head_object(

@@ -8,7 +8,7 @@ use super::super::{Action, Caller, Expiry, ObjectService, ServiceError, WriteCon
 use super::part::algorithm_mismatch;
 use super::upload::{no_such_upload, upload_error};
 use crate::meta::{
-    Bucket, Commit, CommitError, NewObject, ObjectVersion, Outcome, Part, Upload, VersionKind,
+    Bucket, Commit, CommitError, NewObject, ObjectData, ObjectVersion, Outcome, Part, Upload, VersionKind,
 };
 use crate::types::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartLayout, PartNumber,
@@ -62,7 +62,8 @@ struct Assembly {
 
 impl ObjectService {
     /// Makes one object of the parts named. Parts not named are dropped with the upload. Repeating a completion
-    /// that succeeded gives its answer again, whatever its conditions, while the version that it made is there.
+    /// that succeeded gives its answer again, whatever its conditions, while the version that it made is there;
+    /// what would have made another object is no repetition.
     ///
     /// # Errors
     /// `NoSuchBucket`, `NoSuchUpload`, `NoParts`, `TooManyParts`, `InvalidPartOrder`, `InvalidPart`,
@@ -85,7 +86,7 @@ impl ObjectService {
         for _ in 0..ATTEMPTS {
             let upload = match self.inner.upload(&home, key, request.upload).await {
                 Err(ServiceError::NoSuchUpload { .. }) => {
-                    return self.inner.repeat(&home, key, request.upload).await;
+                    return self.inner.repeat(&home, key, request).await;
                 }
                 upload => upload?,
             };
@@ -205,12 +206,15 @@ impl Inner {
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
-        upload: UploadId,
+        request: &CompleteRequest,
     ) -> Result<CompleteOutcome, ServiceError> {
-        let made = self.meta.completed(bucket.id, key, upload).await?;
+        let made = self.meta.completed(bucket.id, key, request.upload).await?;
         let Some(ObjectVersion { id, modified, kind: VersionKind::Object(data), .. }) = made else {
-            return Err(no_such_upload(upload));
+            return Err(no_such_upload(request.upload));
         };
+        if !makes(request, &data) {
+            return Err(no_such_upload(request.upload));
+        }
         let version_id = shown(bucket.versioning, id);
         let expiry = self.expiry(bucket, key, &data.tags, data.size, modified);
         Ok(CompleteOutcome {
@@ -222,6 +226,22 @@ impl Inner {
             expiry,
         })
     }
+}
+
+/// Whether a completion asks for the object that is there, in all that it says.
+fn makes(request: &CompleteRequest, object: &ObjectData) -> bool {
+    let tags: Option<Vec<_>> = request.parts.iter().map(|name| name.etag).collect();
+    let has_tags = tags.is_some_and(|tags| etag_of(tags.iter(), tags.len()) == object.etag);
+    let has_parts = request.parts.len() == object.parts.len()
+        && request.parts.iter().zip(&object.parts).all(|(name, part)| {
+            let is_sum = name.checksum.is_none() || name.checksum == part.checksum;
+            name.number == part.number && is_sum
+        });
+    let whole = object.checksum.as_ref();
+    let has_checksum = request.checksum.as_ref().is_none_or(|sent| compare_whole(sent, whole).is_ok());
+    let has_kind = request.kind.is_none_or(|kind| whole.is_none_or(|whole| whole.kind() == kind));
+    let has_size = request.size.is_none_or(|size| size == object.size);
+    has_tags && has_parts && has_checksum && has_kind && has_size
 }
 
 /// Whether the client's name for a part is this one's.

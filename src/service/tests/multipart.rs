@@ -155,6 +155,63 @@ async fn i1_a_repeated_completion_is_acknowledged_only_for_the_version_that_it_m
 }
 
 #[tokio::test]
+async fn i1_a_completion_that_would_have_made_another_object_is_no_repetition() {
+    let world = World::new().await;
+    let upload = start_with(&world, Some(A::Crc32), Some(K::FullObject)).await.id;
+    part(&world, upload, 1, "11111").await;
+    part(&world, upload, 2, "22222").await;
+    part(&world, upload, 3, "22222").await;
+    let plain = request(upload, &[(1, "11111"), (2, "22222")]);
+    let sum = |text: &str| Some(full(A::Crc32, text.as_bytes()));
+    let mut told = CompleteRequest {
+        checksum: sum("1111122222"),
+        kind: Some(K::FullObject),
+        size: Some(10),
+        ..plain.clone()
+    };
+    told.parts[0].checksum = sum("11111");
+    let done = complete(&world, &told).await.unwrap();
+    for same in [&plain, &told] {
+        assert_eq!(complete(&world, same).await.unwrap(), done);
+    }
+    let mut unnamed = plain.clone();
+    unnamed.parts[1].etag = None;
+    let mut summed = plain.clone();
+    summed.parts[1].checksum = sum("other");
+    for other in [
+        request(upload, &[(1, "11111")]),
+        request(upload, &[(1, "11111"), (3, "22222")]),
+        request(upload, &[(1, "other"), (2, "22222")]),
+        request(upload, &[(1, "11111"), (2, "22222"), (3, "22222")]),
+        unnamed,
+        summed,
+        CompleteRequest { checksum: sum("other"), ..plain.clone() },
+        CompleteRequest { checksum: Some(full(A::Sha1, b"1111122222")), ..plain.clone() },
+        CompleteRequest { kind: Some(K::Composite), ..plain.clone() },
+        CompleteRequest { size: Some(11), ..plain.clone() },
+    ] {
+        expects!(complete(&world, &other).await, Err(ServiceError::NoSuchUpload { .. }));
+    }
+}
+
+#[tokio::test]
+async fn i1_of_two_completions_with_other_parts_one_is_acknowledged() {
+    let world = World::new().await;
+    for _ in 0..20 {
+        let upload = start(&world).await;
+        part(&world, upload, 1, "11111").await;
+        part(&world, upload, 2, "22222").await;
+        let (a, b) = (request(upload, &[(1, "11111")]), request(upload, &[(1, "11111"), (2, "22222")]));
+        let stored = match tokio::join!(complete(&world, &a), complete(&world, &b)) {
+            (Ok(_), Err(ServiceError::NoSuchUpload { .. })) => "11111",
+            (Err(ServiceError::NoSuchUpload { .. }), Ok(_)) => "1111122222",
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(world.text("big").await, stored);
+    }
+}
+
+#[tokio::test]
 async fn a_completion_under_a_condition() {
     let world = World::new().await;
     world.put("big", "there").await;
