@@ -169,8 +169,8 @@ impl WriteCondition {
     }
 }
 
-/// What a delete requires of the version it is about: the one named, else the current one. Without that version,
-/// or with a delete marker where an object is asked for: `NoSuchKey`.
+/// What a delete requires of the version it is about: the one named, else the current one. Without that version:
+/// `NoSuchKey`. A delete marker has no tag (`NoSuchKey`), and no size or date that holds (`ConditionFailed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeleteCondition {
     pub etag: WriteCondition,
@@ -197,21 +197,16 @@ pub(super) struct Facts {
 impl DeleteCondition {
     pub(super) fn check(&self, version: Option<Facts>) -> Result<(), CommitError> {
         self.etag.check(version.and_then(|facts| facts.etag))?;
-        let must = |asked: bool, holds: fn(&Self, Facts) -> bool, found: Option<Facts>| match (asked, found) {
-            (false, _) => Ok(()),
-            (true, None) => Err(CommitError::NoSuchKey),
-            (true, Some(facts)) if holds(self, facts) => Ok(()),
-            (true, Some(_)) => Err(CommitError::ConditionFailed),
+        let must = |holds: Option<bool>| match (holds, version) {
+            (None | Some(true), _) => Ok(()),
+            (Some(false), None) => Err(CommitError::NoSuchKey),
+            (Some(false), Some(_)) => Err(CommitError::ConditionFailed),
         };
         let object = version.filter(|facts| facts.etag.is_some());
-        must(self.size.is_some(), |asked, facts| asked.size == Some(facts.size), object)?;
-        must(
-            self.modified.is_some(),
-            |asked, facts| asked.modified.is_some_and(|at| at.seconds() == facts.modified.seconds()),
-            object,
-        )?;
-        must(self.seq.is_some(), |asked, facts| asked.seq == Some(facts.seq), version)?;
-        must(self.current.is_some(), |asked, facts| asked.current == Some(facts.is_current), version)
+        must(self.size.map(|size| object.is_some_and(|facts| facts.size == size)))?;
+        must(self.modified.map(|at| object.is_some_and(|facts| facts.modified.seconds() == at.seconds())))?;
+        must(self.seq.map(|seq| version.is_some_and(|facts| facts.seq == seq)))?;
+        must(self.current.map(|current| version.is_some_and(|facts| facts.is_current == current)))
     }
 }
 

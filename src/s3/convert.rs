@@ -13,6 +13,12 @@ pub(super) fn timestamp(at: UnixMillis) -> dto::Timestamp {
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
 }
 
+/// A date of a document or a header, to the millisecond.
+pub(super) fn moment(at: dto::Timestamp) -> UnixMillis {
+    let millis = OffsetDateTime::from(at).unix_timestamp_nanos() / 1_000_000;
+    UnixMillis::new(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
 /// Where S3 counts whole seconds, as headers do: in listings.
 pub(super) fn whole_seconds(at: UnixMillis) -> dto::Timestamp {
     OffsetDateTime::from_unix_timestamp(at.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()

@@ -1,7 +1,7 @@
 //! Conditional requests, with the precedence of RFC 9110 §13.2.2.
 
 use super::ServiceError;
-use crate::meta::WriteCondition;
+use crate::meta::{DeleteCondition, WriteCondition};
 use crate::types::{ETag, UnixMillis};
 
 /// The value of `If-Match` or `If-None-Match`. Tags that no object here can have are left out of the list: an
@@ -105,5 +105,37 @@ impl WriteConditions {
     /// The header to name when the commit found that its condition does not hold.
     pub(super) const fn header(&self) -> &'static str {
         if self.if_none_match.is_some() { "If-None-Match" } else { "If-Match" }
+    }
+}
+
+/// The conditions of a delete on the version that it is about: the one named, else the current one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeleteConditions {
+    pub if_match: Option<ETagCondition>,
+    /// In bytes.
+    pub if_size: Option<u64>,
+    /// Compared in whole seconds.
+    pub if_modified_at: Option<UnixMillis>,
+}
+
+impl DeleteConditions {
+    pub(super) fn for_commit(&self) -> Result<DeleteCondition, ServiceError> {
+        let etag = WriteConditions { if_match: self.if_match.clone(), if_none_match: None }.for_commit()?;
+        let (size, modified) = (self.if_size, self.if_modified_at);
+        Ok(DeleteCondition { etag, size, modified, ..DeleteCondition::default() })
+    }
+
+    /// The header to name when the commit found that a condition does not hold: the first that was given.
+    pub(super) const fn header(&self) -> &'static str {
+        match self {
+            Self { if_match: None, if_size: Some(_), .. } => "x-amz-if-match-size",
+            Self { if_match: None, if_modified_at: Some(_), .. } => "x-amz-if-match-last-modified-time",
+            _ => "If-Match",
+        }
+    }
+
+    /// Size and date do not ask for an object to be there, only a tag does.
+    pub(super) const fn hold_without_object(&self) -> bool {
+        self.if_match.is_none()
     }
 }

@@ -3,15 +3,15 @@
 use super::authorize::authorize_in;
 use super::context::{Target, WRONG_OUTCOME};
 use super::settings::MAX_KEYS;
-use super::{Action, Caller, ObjectService, Resource, ServiceError, WriteConditions};
-use crate::meta::{Bucket, Commit, Outcome, VersionTarget};
+use super::{Action, Caller, DeleteConditions, ObjectService, Resource, ServiceError};
+use crate::meta::{Bucket, Commit, CommitError, Outcome, VersionTarget};
 use crate::types::{BucketName, ObjectKey, VersionId};
 use futures::StreamExt;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeleteRequest {
     pub version: Option<VersionId>,
-    pub conditions: WriteConditions,
+    pub conditions: DeleteConditions,
     /// Delete even what is retained under governance.
     pub bypass_governance: bool,
 }
@@ -43,7 +43,7 @@ pub struct DeletedItem {
 
 impl ObjectService {
     /// # Errors
-    /// `NoSuchBucket`, `PreconditionFailed`, `Locked`; `NoSuchKey` only under a condition.
+    /// `NoSuchBucket`, `PreconditionFailed`, `Locked`; `NoSuchKey` only under `If-Match`.
     pub async fn delete(
         &self,
         caller: &Caller,
@@ -96,16 +96,20 @@ impl ObjectService {
             bucket: bucket.id,
             key: key.clone(),
             target: request.version.map_or(VersionTarget::Current, VersionTarget::Version),
-            condition: request.conditions.for_commit()?.into(),
+            condition: request.conditions.for_commit()?,
             bypass_governance: request.bypass_governance,
         };
         let target = Target { bucket: &bucket.name, key, condition: request.conditions.header() };
-        match self.inner.meta.commit(commit).await.map_err(|e| target.error(e))? {
-            Outcome::Deleted { id, delete_marker } => Ok(DeleteOutcome {
+        match self.inner.meta.commit(commit).await {
+            Ok(Outcome::Deleted { id, delete_marker }) => Ok(DeleteOutcome {
                 version_id: request.version.or(if delete_marker { id } else { None }),
                 delete_marker,
             }),
-            _ => Err(WRONG_OUTCOME),
+            Ok(_) => Err(WRONG_OUTCOME),
+            Err(CommitError::NoSuchKey) if request.conditions.hold_without_object() => {
+                Ok(DeleteOutcome { version_id: request.version, delete_marker: false })
+            }
+            Err(error) => Err(target.error(error)),
         }
     }
 }

@@ -32,7 +32,7 @@ pub use attributes::{AttributesRequest, ObjectAttributes, ObjectParts};
 pub use authorize::{Action, Caller, Decision, Resource, decide};
 pub use buckets::{BucketPage, ListBucketsRequest};
 pub use checksums::{ExpectedChecksum, TrailerValue, digest_of};
-pub use conditions::{ETagCondition, ReadConditions, WriteConditions};
+pub use conditions::{DeleteConditions, ETagCondition, ReadConditions, WriteConditions};
 pub use context::{ObjectService, Owner};
 pub use copy::{CopyOutcome, CopyRequest, CopySource, MetadataDirective};
 pub use delete::{DeleteItem, DeleteOutcome, DeleteRequest, DeletedItem};

@@ -15,6 +15,7 @@ mod s3_answers;
 mod s3_attributes;
 mod s3_bodies;
 mod s3_checksums;
+mod s3_conditions;
 mod s3_continue;
 mod s3_errors;
 mod s3_lifecycle;

@@ -222,4 +222,13 @@ pub(super) async fn delete_conditions(subject: &Subject) {
     };
     let done = subject.commit(conditional(all)).await;
     assert_eq!(done, Outcome::Deleted { id: Some(VersionId::Null), delete_marker: false });
+    subject.commit(Commit::SetVersioning { bucket, versioning: Versioning::Enabled }).await;
+    subject.commit(conditional(DeleteCondition::default())).await;
+    let markers = DeleteCondition { size: None, modified: Some(at(1_000)), ..all };
+    expects!(subject.refuse(conditional(markers)).await, CommitError::NoSuchKey);
+    for asked in
+        [DeleteCondition { size: Some(0), ..size }, DeleteCondition { etag: WriteCondition::None, ..markers }]
+    {
+        expects!(subject.refuse(conditional(asked)).await, CommitError::ConditionFailed);
+    }
 }

@@ -1,10 +1,10 @@
 //! Deleting objects.
 
-use super::{Answer, Operations, caller, refuse};
-use crate::s3::convert::write_conditions;
+use super::{Answer, Operations, caller};
+use crate::s3::convert::{moment, write_conditions};
 use crate::s3::error::s3_error;
 use crate::service::{
-    DeleteItem, DeleteRequest, DeletedItem, ETagCondition, MAX_KEYS, ServiceError, WriteConditions,
+    DeleteConditions, DeleteItem, DeleteRequest, DeletedItem, ETagCondition, MAX_KEYS, ServiceError,
     parse_bucket_name, parse_key, parse_version_id,
 };
 use s3s::dto;
@@ -17,14 +17,14 @@ impl Operations {
     ) -> Answer<dto::DeleteObjectOutput> {
         let caller = caller(&request);
         let input = request.input;
-        refuse(
-            input.if_match_size.is_some() || input.if_match_last_modified_time.is_some(),
-            "conditions of a delete other than If-Match",
-        )?;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let delete = DeleteRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: WriteConditions { if_none_match: None, ..write_conditions(&request.headers) },
+            conditions: DeleteConditions {
+                if_match: write_conditions(&request.headers).if_match,
+                if_size: input.if_match_size.map(size_condition),
+                if_modified_at: input.if_match_last_modified_time.map(moment),
+            },
             bypass_governance: input.bypass_governance_retention == Some(true),
         };
         let done = self.service.delete(&caller, &bucket, &key, &delete).await?;
@@ -82,15 +82,19 @@ impl Operations {
 }
 
 fn item(object: &dto::ObjectIdentifier, bypass_governance: bool) -> Result<DeleteItem, ServiceError> {
-    refuse(
-        object.size.is_some() || object.last_modified_time.is_some(),
-        "conditions of a delete other than ETag",
-    )?;
-    let if_match = object.e_tag.as_ref().map(|tag| ETagCondition::parse(tag.value()));
     let version = object.version_id.as_deref().map(parse_version_id).transpose()?;
-    let conditions = WriteConditions { if_match, if_none_match: None };
+    let conditions = DeleteConditions {
+        if_match: object.e_tag.as_ref().map(|tag| ETagCondition::parse(tag.value())),
+        if_size: object.size.map(size_condition),
+        if_modified_at: object.last_modified_time.clone().map(moment),
+    };
     let request = DeleteRequest { version, conditions, bypass_governance };
     Ok(DeleteItem { key: parse_key(&object.key)?, request })
+}
+
+/// Nothing has a negative size, or the largest.
+fn size_condition(size: i64) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
 }
 
 fn failed(key: String, version_id: Option<String>, error: ServiceError) -> dto::Error {

@@ -1,6 +1,6 @@
 use super::{World, etag, expects, key};
 use crate::service::{
-    DeleteItem, DeleteRequest, ETagCondition, ReadConditions, ServiceError, WriteConditions,
+    DeleteConditions, DeleteItem, DeleteRequest, ETagCondition, ReadConditions, ServiceError, WriteConditions,
 };
 use crate::types::{ETag, UnixMillis, VersionId, Versioning};
 
@@ -10,6 +10,10 @@ fn if_match(tag: ETag) -> WriteConditions {
 
 fn if_absent() -> WriteConditions {
     WriteConditions { if_match: None, if_none_match: Some(ETagCondition::Any) }
+}
+
+fn delete_if(tag: ETag) -> DeleteConditions {
+    DeleteConditions { if_match: Some(ETagCondition::OneOf(vec![tag])), ..DeleteConditions::default() }
 }
 
 #[tokio::test]
@@ -48,12 +52,41 @@ async fn a_delete_under_a_condition() {
     let delete = async |conditions| {
         world.try_delete("k", DeleteRequest { conditions, ..DeleteRequest::default() }).await
     };
-    expects!(delete(if_match(etag("1"))).await, Err(ServiceError::NoSuchKey { .. }));
+    expects!(delete(delete_if(etag("1"))).await, Err(ServiceError::NoSuchKey { .. }));
     world.put("k", "1").await;
-    expects!(delete(if_match(etag("2"))).await, Err(ServiceError::PreconditionFailed { .. }));
+    expects!(delete(delete_if(etag("2"))).await, Err(ServiceError::PreconditionFailed { .. }));
     assert_eq!(world.text("k").await, "1");
-    delete(if_match(etag("1"))).await.unwrap();
+    delete(delete_if(etag("1"))).await.unwrap();
     expects!(world.get("k", None).await, Err(ServiceError::NoSuchKey { .. }));
+}
+
+#[tokio::test]
+async fn a_delete_by_size_and_date() {
+    let world = World::new().await;
+    world.clock.set(UnixMillis::new(10_900));
+    world.versioning(Versioning::Enabled).await;
+    let delete = async |version, if_size, at: Option<i64>| {
+        let if_modified_at = at.map(UnixMillis::new);
+        let conditions = DeleteConditions { if_match: None, if_size, if_modified_at };
+        world.try_delete("k", DeleteRequest { version, conditions, ..DeleteRequest::default() }).await
+    };
+    let nothing = delete(None, Some(9), Some(0)).await.unwrap();
+    assert_eq!((nothing.version_id, nothing.delete_marker), (None, false), "no marker on top of nothing");
+    let first = world.put("k", "four").await.version_id;
+    world.put("k", "longer").await;
+    let by_size = delete(None, Some(4), None).await;
+    expects!(by_size, Err(ServiceError::PreconditionFailed { condition: "x-amz-if-match-size" }));
+    let condition = "x-amz-if-match-last-modified-time";
+    let by_date = delete(None, None, Some(11_000)).await;
+    expects!(by_date, Err(ServiceError::PreconditionFailed { condition: c }) if c == condition);
+    assert!(delete(None, Some(6), Some(10_000)).await.unwrap().delete_marker);
+    // A marker is current: it has neither, and is no reason for another one.
+    for (size, at) in [(Some(0), None), (None, Some(10_900))] {
+        expects!(delete(None, size, at).await, Err(ServiceError::PreconditionFailed { .. }));
+    }
+    expects!(delete(first, Some(6), None).await, Err(ServiceError::PreconditionFailed { .. }));
+    assert_eq!(delete(first, Some(4), Some(10_000)).await.unwrap().version_id, first);
+    assert_eq!(delete(first, Some(5), None).await.unwrap().version_id, first, "gone is as good as deleted");
 }
 
 #[tokio::test]
@@ -64,7 +97,7 @@ async fn each_key_of_a_multi_object_delete_has_its_own_condition() {
     }
     let item = |name: &str, tag: &str| DeleteItem {
         key: key(name),
-        request: DeleteRequest { conditions: if_match(etag(tag)), ..DeleteRequest::default() },
+        request: DeleteRequest { conditions: delete_if(etag(tag)), ..DeleteRequest::default() },
     };
     let items = vec![item("a", "a"), item("b", "other"), item("c", "c"), item("missing", "a")];
     let done = world.service.delete_many(&world.caller, &world.bucket, items).await.unwrap();

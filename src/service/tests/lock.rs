@@ -104,11 +104,8 @@ async fn i6_compliance_yields_to_nobody_and_governance_to_who_asks() {
     world.retain("g", until(Governance, 10_000), false).await.unwrap();
     world.retain("g", until(Governance, 5_000), true).await.unwrap();
     let nobody = Caller::new(Principal::Anonymous);
-    let bypass = DeleteRequest {
-        version: Some(governance),
-        bypass_governance: true,
-        conditions: WriteConditions::default(),
-    };
+    let bypass =
+        DeleteRequest { version: Some(governance), bypass_governance: true, ..DeleteRequest::default() };
     let denied = world.service.delete(&nobody, &world.bucket, &key("g"), &bypass).await;
     expects!(denied, Err(ServiceError::AccessDenied { .. }));
     world.remove("g", governance, true).await.unwrap();

@@ -1,0 +1,116 @@
+//! Random lives of a bucket, on the service and on a small S3 of the test's own: every answer has to be the same.
+//!
+//! `SEDIMENT_MODEL_CASES` sets how many sequences each test runs, `SEDIMENT_MODEL_SEED` where they begin; a failure
+//! prints its seed and the shortest sequence that fails, to be kept in `named.rs`.
+
+mod drive;
+mod named;
+mod s3;
+mod steps;
+
+use crate::meta::{MemoryStore, MetaStore, OpenMode, SqliteSettings, SqliteStore};
+use crate::sys::{ManualClock, NoBarrier, OsRandom, Random, SeededRandom};
+use crate::types::UnixMillis;
+use drive::Driver;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use s3::{At, Bucket, Listing, ReadIf, Request};
+use std::sync::Arc;
+use steps::{KEYS, Step};
+
+/// Not on a second: dates compare in whole ones.
+const BEGIN: i64 = 1_700_000_000_123;
+
+/// One bucket's life.
+#[derive(Debug, Clone)]
+struct Life {
+    /// With object lock from the start.
+    locked: bool,
+    steps: Vec<Step>,
+}
+
+/// What is looked at when a life has ended: all that can be seen.
+fn last_look(model: &Bucket) -> Vec<Request> {
+    let everything = || Listing { prefix: String::new(), delimiter: None, maximum: 1_000 };
+    let mut requests =
+        vec![Request::Objects(everything()), Request::Versions(everything()), Request::Uploads(everything())];
+    for key in KEYS {
+        for id in model.ids(key) {
+            let at = At { key: key.to_owned(), version: Some(id.clone()) };
+            requests.push(Request::GetTags { at: at.clone() });
+            requests.push(Request::Get { at, only_if: ReadIf::Always });
+        }
+    }
+    requests
+}
+
+async fn live(life: &Life, meta: Arc<dyn MetaStore>, clock: Arc<ManualClock>) -> Result<(), String> {
+    let mut driver = Driver::new(meta, clock, life.locked).await;
+    let mut model = Bucket::new(BEGIN, life.locked);
+    for (nth, step) in life.steps.iter().enumerate() {
+        let Some(request) = step.resolve(&model) else { continue };
+        compare(&request, &mut driver, &mut model).await.map_err(|said| format!("step {nth}: {said}"))?;
+    }
+    for request in last_look(&model) {
+        compare(&request, &mut driver, &mut model).await.map_err(|said| format!("at the end: {said}"))?;
+    }
+    Ok(())
+}
+
+async fn compare(request: &Request, driver: &mut Driver, model: &mut Bucket) -> Result<(), String> {
+    let answer = driver.answer(request).await;
+    let learned = driver.learned();
+    let expected = model.answer(request, Some(learned.as_str()).filter(|ids| !ids.is_empty()));
+    if answer == expected {
+        return Ok(());
+    }
+    Err(format!("{request:?}\n  answered {answer:?}\n  expected {expected:?}"))
+}
+
+fn in_memory(life: &Life) -> Result<(), String> {
+    let clock = Arc::new(ManualClock::at(UnixMillis::new(BEGIN)));
+    let meta = Arc::new(MemoryStore::new(clock.clone(), Arc::new(SeededRandom::new(5))));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(live(life, meta, clock))
+}
+
+fn in_sqlite(life: &Life) -> Result<(), String> {
+    let clock = Arc::new(ManualClock::at(UnixMillis::new(BEGIN)));
+    let dir = tempfile::tempdir().unwrap();
+    let (path, random) = (dir.path().join("meta.db"), Arc::new(SeededRandom::new(5)));
+    let settings = SqliteSettings { reader_threads: 1, ..SqliteSettings::default() };
+    let meta =
+        SqliteStore::open(&path, OpenMode::Create, Arc::new(NoBarrier), clock.clone(), random, &settings);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(live(life, Arc::new(meta.unwrap()), clock))
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// Runs so many random lives, unless the environment says otherwise.
+fn run(cases: u32, test: fn(&Life) -> Result<(), String>) {
+    let seed = number("SEDIMENT_MODEL_SEED").unwrap_or_else(|| OsRandom.u64());
+    let cases = number("SEDIMENT_MODEL_CASES").map_or(cases, |cases| u32::try_from(cases).unwrap());
+    let mut bytes = [0; 32];
+    SeededRandom::new(seed).fill(&mut bytes);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let done = TestRunner::new_with_rng(config, rng)
+        .run(&steps::lives(), |life| test(&life).map_err(TestCaseError::fail));
+    match done {
+        Ok(()) => eprintln!("{cases} lives of a bucket agree (SEDIMENT_MODEL_SEED={seed})"),
+        Err(TestError::Fail(why, life)) => panic!("SEDIMENT_MODEL_SEED={seed}\n{why}\n{life:?}"),
+        Err(error) => panic!("SEDIMENT_MODEL_SEED={seed}\n{error}"),
+    }
+}
+
+#[test]
+fn a_bucket_in_memory_lives_as_s3_says() {
+    run(1_000, in_memory);
+}
+
+#[test]
+fn a_bucket_in_sqlite_lives_as_s3_says() {
+    run(40, in_sqlite);
+}

@@ -1,0 +1,1 @@
+//! What random lives have found, as short as it gets.
