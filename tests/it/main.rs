@@ -16,6 +16,7 @@ mod s3_attributes;
 mod s3_bodies;
 mod s3_checksums;
 mod s3_continue;
+mod s3_cors;
 mod s3_errors;
 mod s3_lifecycle;
 mod s3_listing;
