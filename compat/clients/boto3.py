@@ -481,6 +481,42 @@ def presigned_limits():
     equal(get("signed-parts"), b"part")
 
 
+def ask(key, origin, method, **headers):
+    """What a browser asks before a request: status, and the headers of the answer."""
+    headers = {"Origin": origin, "Access-Control-Request-Method": method, **headers}
+    request = urllib.request.Request(f"{S3}/{B}/{key}", headers=headers, method="OPTIONS")
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers
+
+
+@case("CORS: configuration, preflight, answers")
+def cors():
+    refused("NoSuchCORSConfiguration", s3.get_bucket_cors, Bucket=B)
+    rule = dict(AllowedMethods=["GET", "PUT"], AllowedOrigins=["https://*.test"], AllowedHeaders=["x-amz-*"])
+    rules = [{**rule, "ID": "one", "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 60}]
+    s3.put_bucket_cors(Bucket=B, CORSConfiguration={"CORSRules": rules})
+    equal(s3.get_bucket_cors(Bucket=B)["CORSRules"], rules)
+    wrong = {"CORSRules": [{**rule, "AllowedMethods": ["PATCH"]}]}
+    refused("InvalidRequest", s3.put_bucket_cors, Bucket=B, CORSConfiguration=wrong)
+    wanted = {"Access-Control-Request-Headers": "X-Amz-Date,x-amz-acl"}
+    status, found = ask("k", "https://app.test", "PUT", **wanted)
+    equal((status, found["Access-Control-Allow-Origin"]), (200, "https://app.test"))
+    equal(found["Access-Control-Allow-Methods"], "GET, PUT")
+    equal(found["Access-Control-Allow-Headers"], "x-amz-date, x-amz-acl")
+    equal((found["Access-Control-Expose-Headers"], found["Access-Control-Max-Age"]), ("ETag", "60"))
+    for origin, method in (("https://app.evil", "PUT"), ("https://app.test", "DELETE")):
+        status, found = ask("k", origin, method)
+        equal((status, found["Access-Control-Allow-Origin"]), (403, None))
+    origin = {"Origin": "https://app.test"}
+    equal(fetch("PUT", "put_object", b"x", origin, Key="cors")[2]["Access-Control-Allow-Origin"], "https://app.test")
+    equal(fetch("GET", "get_object", Key="cors")[2]["Access-Control-Allow-Origin"], None)
+    s3.delete_bucket_cors(Bucket=B)
+    equal(ask("k", "https://app.test", "PUT")[0], 403)
+
+
 @case("errors: codes")
 def errors():
     refused("NoSuchKey", s3.get_object, Bucket=B, Key="none")

@@ -36,6 +36,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         | E::BucketAlreadyOwnedByYou { bucket }
         | E::BucketAlreadyExists { bucket }
         | E::BucketNotEmpty { bucket }
+        | E::NoSuchCorsConfiguration { bucket }
         | E::NoSuchLifecycleConfiguration { bucket }
         | E::InvalidBucketState { bucket, .. }
         | E::NoSuchTagSet { bucket } => vec![("BucketName", bucket.to_string())],
@@ -112,6 +113,7 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
         | E::Deleted { .. }
         | E::NoSuchVersion { .. }
         | E::NoLockConfiguration { .. }
+        | E::NoSuchCorsConfiguration { .. }
         | E::NoSuchLifecycleConfiguration { .. }
         | E::NoSuchLock { .. }
         | E::NoSuchTagSet { .. }
@@ -171,6 +173,9 @@ fn not_found(error: &ServiceError) -> (StatusCode, Code, Words) {
     let (code, message) = match error {
         E::NoSuchBucket { .. } => (Code::NoSuchBucket, "The specified bucket does not exist"),
         E::NoSuchVersion { .. } => (Code::NoSuchVersion, "The specified version does not exist."),
+        E::NoSuchCorsConfiguration { .. } => {
+            (Code::NoSuchCORSConfiguration, "The CORS configuration does not exist")
+        }
         E::NoSuchLifecycleConfiguration { .. } => {
             (Code::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist")
         }

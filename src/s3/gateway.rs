@@ -4,6 +4,7 @@ use super::address::{Address, Domains, host};
 use super::auth::{Authenticator, Payload, Verified};
 use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, read_document};
 use super::convert::sent_checksums;
+use super::cors;
 use super::dates::http_date;
 use super::error::refusal_of;
 use super::finish::{Noted, finish, refused, request_id};
@@ -49,6 +50,7 @@ pub struct S3SetupError(String);
 #[derive(Clone)]
 pub struct S3Gateway {
     s3s: S3Service,
+    service: ObjectService,
     authenticator: Arc<Authenticator>,
     domains: Arc<Domains>,
     documents: Documents,
@@ -74,7 +76,7 @@ impl S3Gateway {
     ) -> Result<Self, S3SetupError> {
         let domains = Arc::new(Domains::new(&settings.domains).map_err(S3SetupError)?);
         let authenticator = Arc::new(Authenticator { credentials, region: service.region().to_owned() });
-        let mut builder = S3ServiceBuilder::new(Operations { service });
+        let mut builder = S3ServiceBuilder::new(Operations { service: service.clone() });
         // s3s asks for access only where it could have been given credentials.
         builder.set_auth(NobodySigns);
         builder.set_access(Routed);
@@ -82,7 +84,7 @@ impl S3Gateway {
         config.xml_max_body_size = MAX_XML_BYTES;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         let documents = Documents::default();
-        Ok(Self { s3s: builder.build(), authenticator, domains, documents, random, clock })
+        Ok(Self { s3s: builder.build(), service, authenticator, domains, documents, random, clock })
     }
 
     /// The answer to a request. The body of a successful read streams.
@@ -95,9 +97,16 @@ impl S3Gateway {
         let id = request_id(self.random.as_ref());
         let (method, resource) = (request.method().clone(), request.uri().path().to_owned());
         let noted = Noted::default();
-        let answer = self.answer(request, &traffic, &noted).await;
+        let (head, body) = request.into_parts();
+        // As the rules are before the request, which may change them or take their bucket away.
+        let for_page = match method {
+            Method::OPTIONS => None,
+            _ => cors::headers_of_answer(&self.service, &head, &self.domains).await,
+        };
+        let answer = self.answer(head, body, &traffic, &noted).await;
         let response = answer.unwrap_or_else(|refusal| refused(refusal, &noted));
-        let response = finish(response, &noted, &id, &method, &resource);
+        let mut response = finish(response, &noted, &id, &method, &resource);
+        response.headers_mut().extend(for_page.unwrap_or_default());
         record(&traffic, response.status(), &id, &method, &resource);
         response.map(|body| Counted::new(body, traffic).boxed_unsync())
     }
@@ -118,7 +127,8 @@ impl S3Gateway {
 
     async fn answer<B>(
         &self,
-        request: Request<B>,
+        mut head: Parts,
+        body: B,
         traffic: &Arc<Traffic>,
         noted: &Noted,
     ) -> Result<Response<Body>, Refusal>
@@ -126,11 +136,14 @@ impl S3Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let (mut head, body) = request.into_parts();
         let invalid = || refuse(Code::InvalidURI, "Couldn't parse the specified URI.");
         let mut query = Query::parse(head.uri.query().unwrap_or_default()).map_err(|_| invalid())?;
         let host = host(&head).map_err(|_| refuse(Code::InvalidRequest, "The request names no one host."))?;
         let address = Address::of(&head.uri, host.as_deref(), &self.domains);
+        if head.method == Method::OPTIONS {
+            traffic.names("Preflight");
+            return cors::preflight(&self.service, &address.map_err(|_| invalid())?, &head.headers).await;
+        }
         if let Ok(address) = &address
             && let Some(bucket) = post::target(&head, address, &query)
         {

@@ -58,10 +58,7 @@ pub(super) fn check_method(head: &Parts, address: &Address, query: &Query) -> Re
         Address::Bucket(_) => (&["GET", "HEAD", "PUT", "DELETE", "POST"], &OF_A_BUCKET),
         Address::Object { .. } => (&["GET", "HEAD", "PUT", "DELETE"], &OF_AN_OBJECT),
     };
-    // Questions of browsers are answered elsewhere; of a sub-resource that is unknown nothing can be said.
-    if method == Method::OPTIONS {
-        return Ok(());
-    }
+    // Of a sub-resource that is unknown nothing can be said.
     let named = known.iter().find(|(name, _)| query.has(name));
     match named {
         Some((_, methods)) if methods.contains(&method.as_str()) || method == Method::HEAD => Ok(()),
@@ -73,7 +70,7 @@ pub(super) fn check_method(head: &Parts, address: &Address, query: &Query) -> Re
     }
 }
 
-const fn resource_type(address: &Address) -> &'static str {
+pub(super) const fn resource_type(address: &Address) -> &'static str {
     match address {
         Address::Service => "SERVICE",
         Address::Bucket(_) => "BUCKET",

@@ -8,6 +8,7 @@ mod address;
 mod auth;
 mod body;
 mod convert;
+mod cors;
 mod credentials;
 mod dates;
 mod error;

@@ -61,6 +61,8 @@ pub enum Action {
     GetAnalyticsConfiguration,
     PutAnalyticsConfiguration,
     GetBucketAcl,
+    GetBucketCORS,
+    PutBucketCORS,
     PutBucketAcl,
     GetBucketLogging,
     PutBucketLogging,

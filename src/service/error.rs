@@ -47,6 +47,8 @@ pub enum ServiceError {
     /// The version named is a delete marker, which cannot be read.
     #[error("the version is a delete marker")]
     IsDeleteMarker { key: ObjectKey, marker: VersionId, modified: UnixMillis },
+    #[error("the bucket {bucket} has no CORS rules")]
+    NoSuchCorsConfiguration { bucket: BucketName },
     #[error("the bucket {bucket} has no lifecycle rules")]
     NoSuchLifecycleConfiguration { bucket: BucketName },
     #[error("the bucket {bucket} has no object lock")]

@@ -1,6 +1,6 @@
 //! What a bucket is set to beside its versioning and its lock.
 
-use super::{LifecycleRules, TagSet};
+use super::{CorsRules, LifecycleRules, TagSet};
 use serde::{Deserialize, Serialize};
 
 /// Everything that may be set. Fields are only ever added, with a default: stored settings are read by name.
@@ -11,6 +11,8 @@ pub struct BucketSettings {
     pub tags: Option<TagSet>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<LifecycleRules>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsRules>,
 }
 
 /// One setting to be changed; `None` takes it away.
@@ -18,6 +20,7 @@ pub struct BucketSettings {
 pub enum BucketSetting {
     Tags(Option<TagSet>),
     Lifecycle(Option<LifecycleRules>),
+    Cors(Option<CorsRules>),
 }
 
 impl BucketSettings {
@@ -26,7 +29,8 @@ impl BucketSettings {
     pub fn memory_bytes(&self) -> usize {
         let tags = self.tags.iter().flat_map(TagSet::as_slice);
         let rules = self.lifecycle.as_ref().map_or(0, |rules| rules.0.len());
-        tags.map(|tag| tag.key.len() + tag.value.len() + 48).sum::<usize>() + rules * 512
+        let cors = self.cors.as_ref().map_or(0, CorsRules::memory_bytes);
+        tags.map(|tag| tag.key.len() + tag.value.len() + 48).sum::<usize>() + rules * 512 + cors
     }
 
     #[must_use]
@@ -38,6 +42,7 @@ impl BucketSettings {
         match setting {
             BucketSetting::Tags(tags) => self.tags = tags,
             BucketSetting::Lifecycle(rules) => self.lifecycle = rules,
+            BucketSetting::Cors(rules) => self.cors = rules,
         }
     }
 }

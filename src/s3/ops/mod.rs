@@ -3,6 +3,7 @@
 mod attributes;
 mod buckets;
 mod copy;
+mod cors;
 mod delete;
 mod get;
 mod lifecycle;
@@ -97,6 +98,9 @@ operations! {
     put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput;
     get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput;
     delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput;
+    put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput;
+    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput;
+    delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput;
     put_object: PutObjectInput => PutObjectOutput;
     get_object: GetObjectInput => GetObjectOutput;
     head_object: HeadObjectInput => HeadObjectOutput;

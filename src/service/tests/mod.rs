@@ -5,6 +5,7 @@ mod attributes;
 mod checksums;
 mod conditions;
 mod copy;
+mod cors;
 mod delete;
 mod lifecycle;
 mod linearizable;
