@@ -71,7 +71,12 @@ fn rule(rule: dto::CORSRule) -> Parsed<CorsRule> {
         methods: rule.allowed_methods.iter().map(|name| method(name)).collect::<Parsed<_>>()?,
         origins: patterns("AllowedOrigin", rule.allowed_origins)?,
         headers: patterns("AllowedHeader", rule.allowed_headers.unwrap_or_default())?,
-        exposed: rule.expose_headers.unwrap_or_default().into_iter().map(exposed).collect::<Parsed<_>>()?,
+        exposed: rule
+            .expose_headers
+            .unwrap_or_default()
+            .iter()
+            .map(|text| exposed(text))
+            .collect::<Parsed<_>>()?,
         max_age_seconds: max_age.map_err(|_| ServiceError::MalformedDocument)?,
     })
 }
@@ -91,9 +96,9 @@ fn patterns(element: &str, texts: Vec<String>) -> Parsed<Vec<CorsPattern>> {
     texts.into_iter().map(pattern).collect()
 }
 
-fn exposed(text: String) -> Parsed<ExposedHeader> {
-    let parsed = ExposedHeader::parse(text.clone());
-    parsed.map_err(|error| quoted("ExposeHeader", &text, &error))
+fn exposed(text: &str) -> Parsed<ExposedHeader> {
+    let parsed = ExposedHeader::parse(text.to_owned());
+    parsed.map_err(|error| quoted("ExposeHeader", text, &error))
 }
 
 fn shown(rule: CorsRule) -> dto::CORSRule {
