@@ -1,6 +1,7 @@
 //! What runs beside the requests: the index follows the log, garbage is collected, gauges are kept fresh.
 
 use super::disk::Disk;
+use super::lock_clock::LifecycleClock;
 use super::store::Store;
 use super::{lock_clock, metrics, stats, warm};
 use crate::admin::Health;
@@ -46,8 +47,7 @@ impl Background {
             Arc::clone(&store.meta) as _,
             Arc::clone(&store.meta) as _,
             Arc::clone(&store.meta) as _,
-            // Rules, like locks, are not hurried by a clock set ahead.
-            Arc::clone(&store.lock_clock) as _,
+            Arc::new(LifecycleClock(Arc::clone(&store.lock_clock))),
             settings.service.clone(),
         );
         this.working.spawn(lifecycle.run(this.writers.clone()));

@@ -11,7 +11,9 @@ use crate::engine::pack::{PackSet, RecoveryReport};
 use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
 use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteStore};
 use crate::storage::DiskPackStore;
-use crate::sys::{Clock, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock};
+use crate::sys::{
+    Clock, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock, SystemSteady,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,6 +70,7 @@ impl Store {
     /// depend on it.
     pub(super) fn close(&self) -> Result<(), AppError> {
         warm::save(self);
+        lock_clock::save(&self.data.join(lock_clock::NAME), &self.lock_clock);
         let parts = self.parts();
         let sealed = parts.packs.seal();
         let kept = parts.index.checkpoint();
@@ -95,7 +98,9 @@ fn open(
             .map_err(failed)?;
     report(&recovery);
     let meta = open_meta(&mut data, settings, &packs, Arc::clone(&clock), Arc::clone(&random))?;
-    let lock_clock = lock_clock::start(&meta, Arc::clone(&clock), &settings.lock);
+    let kept = data.join(lock_clock::NAME);
+    let steady = Arc::new(SystemSteady);
+    let lock_clock = lock_clock::start(&meta, &kept, Arc::clone(&clock), steady, &settings.lock);
     let index = data.join("index");
     let index = ChunkIndex::open_showing(&index, packs.clone(), &settings.index, Progress(&progress));
     let index = index.map_err(failed)?;

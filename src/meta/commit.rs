@@ -1,6 +1,7 @@
 //! The closed set of writes, their preconditions and their outcomes.
 
 use super::rows::Bucket;
+use super::times::Times;
 use super::{AgendaChange, CommitError};
 use crate::types::{
     AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, Checksum, ChecksumAlgorithm,
@@ -39,7 +40,8 @@ pub enum Commit {
         lock: LockSettings,
     },
     /// Adds a version, or replaces the null version, as the bucket's versioning says. Fails with
-    /// `NoObjectLock` when the object asks for a lock that its bucket does not have.
+    /// `NoObjectLock` when the object asks for a lock that its bucket does not have, with `RetentionOver` when it would
+    /// be over.
     PutVersion {
         bucket: BucketId,
         key: ObjectKey,
@@ -62,7 +64,8 @@ pub enum Commit {
         target: VersionTarget,
         tags: TagSet,
     },
-    /// Fails with `NoObjectLock`, `NoSuchKey`, `IsDeleteMarker`, or `Locked` when the present retention forbids it.
+    /// Fails with `NoObjectLock`, `NoSuchKey`, `IsDeleteMarker`, `RetentionOver` when the new one would be over, or
+    /// `Locked` when the present one forbids it.
     SetRetention {
         bucket: BucketId,
         key: ObjectKey,
@@ -77,6 +80,7 @@ pub enum Commit {
         target: VersionTarget,
         legal_hold: bool,
     },
+    /// Fails as `PutVersion` for the lock that it asks for.
     CreateUpload {
         bucket: BucketId,
         key: ObjectKey,
@@ -225,12 +229,30 @@ pub(super) const LOCK_NEEDS_VERSIONING: &str =
 pub(super) fn lock_of_new(
     bucket: Option<LockSettings>,
     asked: ObjectLock,
-    now: UnixMillis,
+    times: Times,
 ) -> Result<ObjectLock, CommitError> {
     match bucket {
-        Some(settings) => Ok(settings.lock_of_new(asked, now)),
+        Some(settings) => Ok(settings.lock_of_new(asked, times.lock_start())),
         None if asked.is_unset() => Ok(asked),
         None => Err(CommitError::NoObjectLock),
+    }
+}
+
+/// Whether a lock may be asked for now. What an upload asked for when it began, its completion does not ask again.
+pub(super) fn check_asked_lock(
+    bucket: Option<LockSettings>,
+    asked: ObjectLock,
+    times: Times,
+) -> Result<(), CommitError> {
+    lock_of_new(bucket, asked, times)?;
+    check_asked_retention(asked.retention, times)
+}
+
+/// Nobody may be told that something is locked which, by the clock that locks go by, is not.
+pub(super) fn check_asked_retention(asked: Option<Retention>, times: Times) -> Result<(), CommitError> {
+    match asked {
+        Some(Retention { until, .. }) if until <= times.locks => Err(CommitError::RetentionOver(until)),
+        _ => Ok(()),
     }
 }
 

@@ -54,6 +54,35 @@ async fn locks_go_by_a_clock_of_their_own() {
     assert_eq!(reached, Some(UnixMillis::new(900_086_400_000)), "it is kept");
 }
 
+/// Both stores, each with the clock that its locks go by.
+fn with_lock_clocks(path: &Path) -> [(Subject, Arc<ManualClock>); 2] {
+    let clocks = || (Arc::new(ManualClock::default()), Arc::new(ManualClock::default()));
+    let (clock, model_locks) = clocks();
+    let model = MemoryStore::new(clock.clone(), Arc::new(SeededRandom::new(7)));
+    model.set_lock_clock(model_locks.clone());
+    let model = Subject::new(Arc::new(model), clock);
+    let (clock, locks) = clocks();
+    let store = open(path, clock.clone());
+    store.set_lock_clock(locks.clone());
+    [(model, model_locks), (Subject::new(Arc::new(store), clock), locks)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_a_lock_that_would_protect_nothing_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (subject, locks) in with_lock_clocks(&dir.path().join("locks.db")) {
+        conformance::lock_requests(&subject, &locks).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn default_locks_begin_when_they_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    for (subject, locks) in with_lock_clocks(&dir.path().join("locks.db")) {
+        conformance::lock_starts(&subject, &locks).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_model_conforms() {
     conformance::run(|| async { memory() }).await;

@@ -1,6 +1,6 @@
 //! Why metadata could not be read or written.
 
-use crate::types::{CommitSeq, PartNumber};
+use crate::types::{CommitSeq, PartNumber, UnixMillis};
 
 /// The store itself failed. Nothing was acknowledged.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum CommitError {
     IsDeleteMarker,
     #[error("the bucket has no object lock")]
     NoObjectLock,
+    /// It would protect nothing: by the clock that locks go by, the date has come.
+    #[error("the retention is over")]
+    RetentionOver(UnixMillis),
     #[error("a lock keeps the version")]
     Locked,
     #[error("no such upload")]

@@ -1,5 +1,6 @@
 //! The service itself, and the steps that every operation shares.
 
+use super::lock::{UNTIL_HEADER, past_date};
 use super::settings::MAX_PARTS;
 use super::{ServiceError, ServiceSettings};
 use crate::engine::{BodyStore, StagedBody};
@@ -167,6 +168,7 @@ pub(super) fn unexpected(bucket: &BucketName, error: CommitError) -> ServiceErro
         CommitError::NoSuchUpload => ServiceError::Internal("the commit missed an upload it did not need"),
         CommitError::ConditionFailed => ServiceError::Internal("a condition failed that was not set"),
         CommitError::NoObjectLock => ServiceError::NoObjectLock { bucket: bucket.clone() },
+        CommitError::RetentionOver(until) => past_date(UNTIL_HEADER, until),
         CommitError::IsDeleteMarker | CommitError::Locked => {
             ServiceError::Internal("the commit met a version it did not name")
         }

@@ -6,7 +6,16 @@ use super::delete::authorize_bypass;
 use super::names::invalid;
 use super::{Action, Caller, ObjectService, Resource, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, Outcome, VersionTarget};
-use crate::types::{BucketName, LockSettings, ObjectKey, ObjectLock, Retention, VersionId};
+use crate::types::{BucketName, LockSettings, ObjectKey, ObjectLock, Retention, UnixMillis, VersionId};
+
+/// Where writes name the end of their retention.
+pub(super) const UNTIL_HEADER: &str = "x-amz-object-lock-retain-until-date";
+/// Where a retention names it.
+const UNTIL_ELEMENT: &str = "RetainUntilDate";
+
+pub(super) fn past_date(name: &'static str, until: UnixMillis) -> ServiceError {
+    invalid(name, &until.get().to_string(), "The retain until date must be in the future!")
+}
 
 impl ObjectService {
     /// # Errors
@@ -65,7 +74,7 @@ impl ObjectService {
     ) -> Result<(), ServiceError> {
         let home = self.inner.allowed_object(caller, Action::PutObjectRetention, (bucket, key)).await?;
         authorize_bypass(caller, &home, key, bypass_governance)?;
-        self.inner.check_until("RetainUntilDate", retention)?;
+        self.inner.check_until(UNTIL_ELEMENT, retention)?;
         self.inner
             .set_lock(&home, key, version, |target| Commit::SetRetention {
                 bucket: home.id,
@@ -131,15 +140,13 @@ impl Inner {
         if !asked.is_unset() {
             check_has_lock(home)?;
         }
-        self.check_until("x-amz-object-lock-retain-until-date", asked.retention)
+        self.check_until(UNTIL_HEADER, asked.retention)
     }
 
-    /// By the clock that clients are compared with, which may be ahead of the one that locks go by.
+    /// By the clock that clients are compared with. The commit compares with the one that locks go by.
     fn check_until(&self, name: &'static str, retention: Option<Retention>) -> Result<(), ServiceError> {
         match retention.map(|retention| retention.until) {
-            Some(until) if until <= self.clock.now() => {
-                Err(invalid(name, &until.get().to_string(), "The retain until date must be in the future!"))
-            }
+            Some(until) if until <= self.clock.now() => Err(past_date(name, until)),
             _ => Ok(()),
         }
     }
@@ -170,6 +177,7 @@ impl Inner {
                 self.find(home, key, version).await?;
                 Err(ServiceError::Busy("the object is being replaced"))
             }
+            Err(CommitError::RetentionOver(until)) => Err(past_date(UNTIL_ELEMENT, until)),
             Err(error) => Err(Target { bucket: &home.name, key, condition: "" }.error(error)),
         }
     }

@@ -1,17 +1,22 @@
 //! The clock that locks and lifecycle go by: it never believes a jump of the wall clock that would end them early.
 //! The reasons stand in `docs/decisions/006-a-clock-for-locks.md`.
 
-use super::clock::Clock;
+use super::clock::{Clock, ManualClock};
 use crate::types::UnixMillis;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// A machine that just came up may have to be told the time first.
+const SETTLE_MILLIS: i64 = 10 * 60 * 1000;
 
 /// Time that nobody can set: milliseconds since some moment, sleep included.
 pub trait Steady: Send + Sync + std::fmt::Debug {
     fn millis(&self) -> i64;
+
+    /// Names the run of the machine that it counts in; `None` when that is not known.
+    fn boot(&self) -> Option<String>;
 }
 
 /// Since the machine was started.
@@ -23,14 +28,19 @@ impl Steady for SystemSteady {
         let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         since.tv_sec.saturating_mul(1000).saturating_add(since.tv_nsec / 1_000_000)
     }
+
+    fn boot(&self) -> Option<String> {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+    }
 }
 
 /// The `lock` section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LockClockSettings {
-    /// At a start, a system clock further ahead of the newest time that the store has seen is not believed: locks last
-    /// longer, and lifecycle waits, until `clock_confirmed` says otherwise.
+    /// At the first start since the machine came up, a system clock further ahead of the newest time that the store has
+    /// seen is not believed: locks last longer, and lifecycle waits, until `clock_confirmed` says otherwise.
     pub maximum_downtime_seconds: u64,
     /// A date that has come for certain, UTC: the store counts it as seen.
     pub clock_confirmed: Option<String>,
@@ -75,41 +85,102 @@ fn day(text: &str) -> Option<UnixMillis> {
     Some(UnixMillis::new(start.saturating_mul(1000).saturating_add(DAY_MILLIS)))
 }
 
-/// Runs with the steady clock from a start that the wall clock gives if it can be believed; waits for a wall clock that
-/// is behind; never goes back.
+/// A clock that is told which of its times were recorded for good.
+pub trait RecordedClock: Clock {
+    /// It shows no less from now on.
+    fn recorded(&self, time: UnixMillis);
+}
+
+/// One that is moved by hand is held to nothing.
+impl RecordedClock for ManualClock {
+    fn recorded(&self, _: UnixMillis) {}
+}
+
+/// Where a clock stands beside the steady one, for the next start on the same run of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptClock {
+    pub boot: String,
+    /// What it shows when the steady clock shows 0, in milliseconds.
+    pub offset: i64,
+}
+
+/// Shows no more than the wall clock, nor than the steady clock allows since it was last asked; and no less than what was
+/// recorded. Being asked alone holds it to nothing: a wall clock that is set right is followed back.
 #[derive(Debug)]
 pub struct GuardedClock {
     wall: Arc<dyn Clock>,
     steady: Arc<dyn Steady>,
-    /// What this clock would show when the steady one shows 0.
+    boot: Option<String>,
+    /// When it was started, by the steady clock.
+    began: i64,
+    maximum: i64,
+    confirmed: Option<UnixMillis>,
+    line: Mutex<Line>,
+}
+
+/// What bounds the clock beside the wall clock.
+#[derive(Debug)]
+struct Line {
+    /// What may be shown when the steady clock shows 0.
     offset: i64,
-    /// The latest time that it has shown.
-    shown: AtomicI64,
-    doubts: bool,
+    /// What was recorded.
+    floor: Option<i64>,
+    trust: Trust,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Nothing was ever recorded: the wall clock is all that there is.
+    New,
+    /// It goes on from what was recorded until the wall clock can be believed.
+    Waiting,
+    /// The wall clock was believed: from then on only time that passes counts.
+    Running,
 }
 
 impl GuardedClock {
-    /// `reached`: the newest time that the store has seen; `None` for one that is new.
+    /// `reached`: the newest time that the store has recorded, `None` for one that is new. `kept`: what [`Self::kept`]
+    /// gave when the store was last open.
     #[must_use]
     pub fn start(
         wall: Arc<dyn Clock>,
         steady: Arc<dyn Steady>,
         reached: Option<UnixMillis>,
+        kept: Option<KeptClock>,
         settings: &LockClockSettings,
     ) -> Self {
-        let (now, began) = (wall.now(), steady.millis());
-        let seen = reached.map_or(now, |reached| reached.max(settings.confirmed().unwrap_or(reached)));
-        let doubts = now.get().saturating_sub(seen.get()) > settings.maximum_millis();
-        let reached = reached.unwrap_or(now);
-        let start = if doubts { reached } else { now.max(reached) };
-        let shown = AtomicI64::new(reached.get());
-        Self { wall, steady, offset: start.get().saturating_sub(began), shown, doubts }
+        let (began, boot) = (steady.millis(), steady.boot());
+        let now = wall.now();
+        let confirmed = settings.confirmed();
+        // What has come by now for certain, and by the operator's word.
+        let same_run = kept.filter(|kept| Some(&kept.boot) == boot.as_ref());
+        let trust = match (reached, &same_run) {
+            (None, _) => Trust::New,
+            (Some(_), None) => Trust::Waiting,
+            (Some(_), Some(_)) => Trust::Running,
+        };
+        let known = [
+            reached.map(UnixMillis::get),
+            same_run.map(|kept| kept.offset.saturating_add(began)),
+            confirmed.map(|confirmed| confirmed.min(now).get()),
+        ];
+        let start = known.into_iter().flatten().max().unwrap_or(now.get());
+        let floor = reached.map(UnixMillis::get);
+        let line = Mutex::new(Line { offset: start.saturating_sub(began), floor, trust });
+        Self { wall, steady, boot, began, maximum: settings.maximum_millis(), confirmed, line }
     }
 
-    /// Whether the wall clock was not believed at the start.
+    /// Whether the wall clock is too far ahead to be believed, as long as it is.
     #[must_use]
-    pub const fn doubts(&self) -> bool {
-        self.doubts
+    pub fn doubts(&self) -> bool {
+        let now = self.now();
+        self.line.lock().trust == Trust::Waiting && self.is_too_far(self.wall.now(), now)
+    }
+
+    /// Whether a wall clock was believed, and only time that passes counts since.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.line.lock().trust == Trust::Running
     }
 
     /// How far the wall clock is ahead of this one, in milliseconds; negative when it is behind.
@@ -117,32 +188,104 @@ impl GuardedClock {
     pub fn lag_millis(&self) -> i64 {
         self.wall.now().get().saturating_sub(self.now().get())
     }
+
+    /// The lesser of this clock and the wall clock: for what must not be early by either.
+    #[must_use]
+    pub fn lesser(&self) -> UnixMillis {
+        self.now().min(self.wall.now())
+    }
+
+    /// What the next start needs to know; `None` while there is nothing to go by.
+    #[must_use]
+    pub fn kept(&self) -> Option<KeptClock> {
+        let boot = self.boot.clone()?;
+        let line = self.line.lock();
+        (line.trust == Trust::Running).then_some(KeptClock { boot, offset: line.offset })
+    }
+
+    fn is_too_far(&self, wall: UnixMillis, now: UnixMillis) -> bool {
+        let seen = self.confirmed.map_or(now, |confirmed| confirmed.max(now));
+        wall.get().saturating_sub(seen.get()) > self.maximum
+    }
+
+    /// Whether a wall clock that is ahead, or level, may be followed.
+    fn may_believe(&self, steady: i64, wall: UnixMillis, now: UnixMillis) -> bool {
+        let settled = steady.saturating_sub(self.began) >= SETTLE_MILLIS;
+        settled && wall >= now && !self.is_too_far(wall, now)
+    }
+}
+
+impl Line {
+    /// What it shows; from there it goes on.
+    fn advance(&mut self, steady: i64, wall: UnixMillis) -> UnixMillis {
+        let allowed = self.offset.saturating_add(steady).min(wall.get());
+        let now = self.floor.map_or(allowed, |floor| floor.max(allowed));
+        self.offset = now.saturating_sub(steady);
+        UnixMillis::new(now)
+    }
 }
 
 impl Clock for GuardedClock {
     fn now(&self) -> UnixMillis {
-        let steady = self.offset.saturating_add(self.steady.millis());
-        let believed = steady.min(self.wall.now().get());
-        UnixMillis::new(self.shown.fetch_max(believed, Ordering::AcqRel).max(believed))
+        let mut line = self.line.lock();
+        // In this order: a pause between the two must not look like a wall clock set back.
+        let steady = self.steady.millis();
+        let wall = self.wall.now();
+        if line.trust == Trust::New {
+            line.offset = wall.get().saturating_sub(steady);
+        }
+        let now = line.advance(steady, wall);
+        if line.trust == Trust::Waiting && self.may_believe(steady, wall, now) {
+            line.trust = Trust::Running;
+            line.offset = wall.get().saturating_sub(steady);
+            return line.advance(steady, wall);
+        }
+        now
+    }
+}
+
+impl RecordedClock for GuardedClock {
+    fn recorded(&self, time: UnixMillis) {
+        let mut line = self.line.lock();
+        line.floor = line.floor.max(Some(time.get()));
+        if line.trust == Trust::New {
+            line.trust = Trust::Running;
+        }
+    }
+}
+
+/// Stands still until a test moves it.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct ManualSteady {
+    pub(crate) clock: ManualClock,
+    pub(crate) boot: &'static str,
+}
+
+#[cfg(test)]
+impl Steady for ManualSteady {
+    fn millis(&self) -> i64 {
+        self.clock.now().get()
+    }
+
+    fn boot(&self) -> Option<String> {
+        Some(self.boot.to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY_MILLIS, GuardedClock, LockClockSettings, Steady, SystemSteady};
+    use super::{
+        DAY_MILLIS, GuardedClock, KeptClock, LockClockSettings, ManualSteady, RecordedClock, SETTLE_MILLIS,
+        Steady, SystemSteady,
+    };
     use crate::sys::{Clock, ManualClock};
     use crate::types::UnixMillis;
     use std::sync::Arc;
 
-    impl Steady for ManualClock {
-        fn millis(&self) -> i64 {
-            self.now().get()
-        }
-    }
-
     struct World {
         wall: Arc<ManualClock>,
-        steady: Arc<ManualClock>,
+        steady: Arc<ManualSteady>,
     }
 
     const START: i64 = 1_000 * DAY_MILLIS;
@@ -150,17 +293,27 @@ mod tests {
     impl World {
         fn at(wall: i64) -> Self {
             let wall = Arc::new(ManualClock::at(UnixMillis::new(wall)));
-            Self { wall, steady: Arc::new(ManualClock::at(UnixMillis::new(77))) }
+            let clock = ManualClock::at(UnixMillis::new(77));
+            Self { wall, steady: Arc::new(ManualSteady { clock, boot: "one" }) }
         }
 
         fn start(&self, reached: Option<i64>, settings: &LockClockSettings) -> GuardedClock {
+            self.start_again(reached, None, settings)
+        }
+
+        fn start_again(
+            &self,
+            reached: Option<i64>,
+            kept: Option<KeptClock>,
+            settings: &LockClockSettings,
+        ) -> GuardedClock {
             let reached = reached.map(UnixMillis::new);
-            GuardedClock::start(self.wall.clone(), self.steady.clone(), reached, settings)
+            GuardedClock::start(self.wall.clone(), self.steady.clone(), reached, kept, settings)
         }
 
         fn pass(&self, millis: i64) {
             self.wall.advance_millis(millis);
-            self.steady.advance_millis(millis);
+            self.steady.clock.advance_millis(millis);
         }
     }
 
@@ -168,58 +321,109 @@ mod tests {
         world.start(reached, &LockClockSettings::default())
     }
 
+    /// As a commit does.
+    fn record(clock: &GuardedClock) -> i64 {
+        let now = clock.now();
+        clock.recorded(now);
+        now.get()
+    }
+
     #[test]
     fn it_goes_with_a_wall_clock_that_does_not_jump() {
         let world = World::at(START);
         let clock = guarded(&world, None);
-        assert_eq!(clock.now().get(), START);
+        assert_eq!(record(&clock), START);
         world.pass(5_000);
         assert_eq!((clock.now().get(), clock.lag_millis(), clock.doubts()), (START + 5_000, 0, false));
         let clock = guarded(&world, Some(START - 20 * DAY_MILLIS));
-        assert_eq!((clock.now().get(), clock.doubts()), (START + 5_000, false), "it was off for twenty days");
+        assert_eq!(clock.now().get(), START - 20 * DAY_MILLIS, "the machine may not have been told the time");
+        world.pass(SETTLE_MILLIS);
+        assert_eq!((clock.lag_millis(), clock.doubts()), (0, false), "it was off for twenty days");
     }
 
     #[test]
     fn i6_a_wall_clock_set_forward_ends_no_lock() {
         let world = World::at(START);
-        let clock = guarded(&world, Some(START));
+        let clock = guarded(&world, None);
+        record(&clock);
         for jump in [1_000, DAY_MILLIS, 10_000 * DAY_MILLIS] {
             world.wall.advance_millis(jump);
             assert_eq!(clock.now().get(), START);
         }
-        world.steady.advance_millis(60_000);
-        assert_eq!(clock.now().get(), START + 60_000, "time still passes");
-        // Not by a restart either.
+        world.steady.clock.advance_millis(60_000);
+        assert_eq!(record(&clock), START + 60_000, "time still passes");
+        // Not when the machine comes up again either.
         let again = guarded(&world, Some(START + 60_000));
+        world.pass(SETTLE_MILLIS);
         assert!(again.doubts() && again.lag_millis() > 10_000 * DAY_MILLIS);
-        world.pass(1_000);
-        assert_eq!(again.now().get(), START + 61_000);
+        assert_eq!(again.now().get(), START + 60_000 + SETTLE_MILLIS);
+        world.wall.set(UnixMillis::new(START + DAY_MILLIS));
+        assert_eq!((again.now().get(), again.doubts()), (START + DAY_MILLIS, false), "it was set right");
     }
 
     #[test]
-    fn i6_a_wall_clock_set_back_is_waited_for() {
+    fn i6_restarts_gain_nothing_while_the_machine_runs() {
+        let world = World::at(START);
+        let mut clock = guarded(&world, None);
+        record(&clock);
+        for n in 1..4 {
+            world.wall.advance_millis(30 * DAY_MILLIS);
+            world.pass(1_000);
+            clock = world.start_again(Some(START), clock.kept(), &LockClockSettings::default());
+            assert_eq!(record(&clock), START + n * 1_000);
+        }
+        assert!(!clock.doubts() && clock.lag_millis() == 90 * DAY_MILLIS);
+        // What passed without a record counts as well.
+        world.pass(60 * DAY_MILLIS);
+        let clock = world.start_again(Some(START), clock.kept(), &LockClockSettings::default());
+        assert_eq!(clock.now().get(), START + 3_000 + 60 * DAY_MILLIS);
+        let other = KeptClock { boot: "another".into(), offset: 9_000 * DAY_MILLIS };
+        let clock = world.start_again(Some(START), Some(other), &LockClockSettings::default());
+        assert_eq!((clock.now().get(), clock.kept()), (START, None), "of another run of the machine");
+    }
+
+    #[test]
+    fn i6_what_was_recorded_is_not_undone() {
         let world = World::at(START);
         let clock = guarded(&world, None);
         world.pass(1_000);
-        assert_eq!(clock.now().get(), START + 1_000);
+        assert_eq!(record(&clock), START + 1_000);
         world.wall.advance_millis(-DAY_MILLIS);
-        world.pass(1_000);
-        assert_eq!((clock.now().get(), clock.doubts()), (START + 1_000, false));
+        world.pass(2_000);
+        assert_eq!((clock.now().get(), clock.lag_millis()), (START + 1_000, 2_000 - DAY_MILLIS));
+        assert_eq!(clock.lesser().get(), START + 3_000 - DAY_MILLIS);
         world.pass(DAY_MILLIS);
-        assert_eq!(clock.now().get(), START + DAY_MILLIS.min(2_000));
-        let again = guarded(&World::at(0), Some(START));
-        assert_eq!((again.now().get(), again.lag_millis()), (START, -START), "a machine without a battery");
+        assert_eq!(clock.now().get(), START + 3_000);
+        let behind = World::at(0);
+        let again = guarded(&behind, Some(START));
+        behind.pass(SETTLE_MILLIS);
+        assert_eq!(again.now().get(), START, "a machine without a battery");
+        behind.wall.set(UnixMillis::new(START + 20 * DAY_MILLIS));
+        assert_eq!(again.now().get(), START + 20 * DAY_MILLIS, "that was told the time late");
     }
 
     #[test]
-    fn a_clock_wrong_at_the_start_and_set_right_gains_nothing() {
+    fn a_wall_clock_that_is_set_right_is_followed_back() {
+        const WRONG: i64 = 3_650 * DAY_MILLIS;
+        let world = World::at(START + WRONG);
+        let clock = guarded(&world, None);
+        assert_eq!((clock.now().get(), clock.lag_millis()), (START + WRONG, 0));
+        world.wall.advance_millis(-WRONG);
+        assert_eq!(record(&clock), START);
+        // And it is no licence for later.
+        world.wall.advance_millis(WRONG);
+        assert_eq!(clock.now().get(), START);
+
         let world = World::at(START + 20 * DAY_MILLIS);
         let clock = guarded(&world, Some(START));
-        assert!(!clock.doubts());
+        world.pass(10_000);
+        assert_eq!(clock.now().get(), START + 10_000, "whatever the wall clock says at first");
+        world.pass(SETTLE_MILLIS);
+        assert_eq!(clock.lag_millis(), 0);
         world.wall.advance_millis(-20 * DAY_MILLIS);
-        assert_eq!(clock.now().get(), START, "nobody had asked it yet");
-        world.pass(60_000);
-        assert_eq!(clock.now().get(), START + 60_000);
+        assert_eq!(record(&clock), START + 10_000 + SETTLE_MILLIS, "it was wrong for longer");
+        world.wall.advance_millis(20 * DAY_MILLIS);
+        assert_eq!(clock.now().get(), START + 10_000 + SETTLE_MILLIS);
     }
 
     #[test]
@@ -232,11 +436,21 @@ mod tests {
             ..LockClockSettings::default()
         };
         // Day 1,000 is 1972-09-27.
-        let clock = world.start(reached, &confirmed("1972-09-20"));
+        let clock = world.start(reached, &confirmed("1972-09-27"));
         assert_eq!((clock.now().get(), clock.doubts()), (START, false));
+        let clock = world.start(reached, &confirmed("1972-09-20"));
+        world.pass(SETTLE_MILLIS);
+        assert_eq!((clock.lag_millis(), clock.doubts()), (0, false));
         assert!(world.start(reached, &confirmed("1972-07-01")).doubts(), "it has expired itself");
         // A date that lies ahead moves nothing ahead.
-        assert_eq!(world.start(reached, &confirmed("2099-01-01")).now().get(), START);
+        assert_eq!(world.start(reached, &confirmed("2099-01-01")).lag_millis(), 0);
+        // Also on the same run of the machine.
+        let kept = clock.kept();
+        world.wall.advance_millis(DAY_MILLIS);
+        let clock = world.start_again(reached, kept.clone(), &LockClockSettings::default());
+        assert_eq!(clock.lag_millis(), DAY_MILLIS);
+        let clock = world.start_again(reached, kept, &confirmed("1972-09-28"));
+        assert_eq!(clock.lag_millis(), 0);
     }
 
     #[test]
@@ -250,5 +464,6 @@ mod tests {
         assert!(with(3600, Some("2027-02-29")).is_err() && with(3600, Some("today")).is_err());
         let (first, second) = (SystemSteady.millis(), SystemSteady.millis());
         assert!(first > 0 && second >= first);
+        assert_eq!(SystemSteady.boot(), SystemSteady.boot());
     }
 }

@@ -16,6 +16,8 @@ pub use fs::{
     DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, create_durable_dir, is_device_error,
     parent,
 };
-pub use guarded::{GuardedClock, LockClockSettings, Steady, SystemSteady};
+#[cfg(test)]
+pub(crate) use guarded::ManualSteady;
+pub use guarded::{GuardedClock, KeptClock, LockClockSettings, RecordedClock, Steady, SystemSteady};
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};

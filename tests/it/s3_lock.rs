@@ -259,8 +259,9 @@ async fn i3_collections_and_restarts_keep_what_is_locked() {
     assert!(got.body.collect().await.unwrap().to_vec() == body);
 }
 
-/// Makes the store believe that it was off for so long: as far as it can tell, a clock set forward.
+/// Makes the store believe that the machine was off for so long: as far as it can tell, a clock set forward.
 fn age(dir: &std::path::Path, days: i64) {
+    std::fs::remove_file(dir.join("lock-clock.json")).unwrap();
     let db = rusqlite::Connection::open(dir.join("meta").join("sediment.db")).unwrap();
     let changed = db.execute("UPDATE state SET reached = reached - ?1", [days * 86_400_000]).unwrap();
     assert_eq!(changed, 1);

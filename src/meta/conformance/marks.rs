@@ -15,18 +15,18 @@ fn tags(value: &str) -> TagSet {
     TagSet::of_object(vec![Tag { key: "k".into(), value: value.into() }]).unwrap()
 }
 
-fn until(mode: LockMode, millis: i64) -> Option<Retention> {
+pub(super) fn until(mode: LockMode, millis: i64) -> Option<Retention> {
     Some(Retention { mode, until: at(millis) })
 }
 
-async fn data(subject: &Subject, bucket: BucketId) -> ObjectData {
+pub(super) async fn data(subject: &Subject, bucket: BucketId) -> ObjectData {
     match subject.current(bucket, "k").await.unwrap().kind {
         VersionKind::Object(data) => data,
         VersionKind::DeleteMarker => panic!("an object, not a delete marker"),
     }
 }
 
-async fn locked_bucket(subject: &Subject) -> BucketId {
+pub(super) async fn locked_bucket(subject: &Subject) -> BucketId {
     let name = BucketName::parse("locked").unwrap();
     let owner = Some(AccountId::parse("someone").unwrap());
     let settings = BucketSettings { tags: Some(tags("made")), ..BucketSettings::default() };

@@ -6,6 +6,7 @@ mod agenda;
 mod buckets;
 mod inspect;
 mod listing;
+mod lock_clock;
 mod log;
 mod marks;
 mod uploads;
@@ -145,6 +146,22 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
 /// When the store breaks its contract.
 pub async fn lock_clock(subject: &Subject, locks: &ManualClock) {
     marks::lock_clock(subject, locks).await;
+}
+
+/// Runs the check of what a store whose locks go by `locks` lets be asked for.
+///
+/// # Panics
+/// When the store breaks its contract.
+pub async fn lock_requests(subject: &Subject, locks: &ManualClock) {
+    lock_clock::what_protects_nothing(subject, locks).await;
+}
+
+/// Runs the check of when the default locks begin in a store whose locks go by `locks`.
+///
+/// # Panics
+/// When the store breaks its contract.
+pub async fn lock_starts(subject: &Subject, locks: &ManualClock) {
+    lock_clock::a_default_begins_now(subject, locks).await;
 }
 
 /// The key of checks that need only one.

@@ -1,6 +1,7 @@
 //! Tags and locks of the model's versions.
 
 use super::state::{Draft, State};
+use crate::meta::commit::check_asked_retention;
 use crate::meta::{Change, CommitError, LoggedObject, Outcome, VersionTarget};
 use crate::types::{BucketId, ObjectKey, ObjectLock, Retention, TagSet, VersionId};
 
@@ -27,9 +28,10 @@ impl State {
         bypass_governance: bool,
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        let now = draft.times.locks;
+        let times = draft.times;
         self.set_lock(at, target, draft, |lock| {
-            let may = lock.may_become(retention, now, bypass_governance);
+            check_asked_retention(retention, times)?;
+            let may = lock.may_become(retention, times.locks, bypass_governance);
             if may { Ok(ObjectLock { retention, ..lock }) } else { Err(CommitError::Locked) }
         })
     }

@@ -14,7 +14,7 @@ use super::{
     Bucket, ChangeLog, Commit, CommitError, Consumer, ListPage, ListQuery, LogRecord, ManifestRow, MetaError,
     MetaStore, ObjectVersion, Outcome, Part, Totals, Upload, UploadPage, VersionPage, listing,
 };
-use crate::sys::{Clock, Random};
+use crate::sys::{Clock, Random, RecordedClock};
 use crate::types::{BucketId, BucketName, CommitSeq, ManifestId, ObjectKey, PartNumber, UploadId, VersionId};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -41,7 +41,7 @@ impl MemoryStore {
     }
 
     /// What locks go by from now on; until then it is the wall clock. The first one given counts.
-    pub fn set_lock_clock(&self, clock: Arc<dyn Clock>) {
+    pub fn set_lock_clock(&self, clock: Arc<dyn RecordedClock>) {
         self.lock_clock.set(clock);
     }
 }
@@ -56,6 +56,9 @@ impl MetaStore for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError> {
         let mut state = self.state.lock();
         let outcome = state.apply(commit, self.lock_clock.times(self.clock.as_ref()), self.random.u64())?;
+        if state.last_seq > CommitSeq::ZERO {
+            self.lock_clock.recorded(state.reached);
+        }
         self.last_seq.send_replace(state.last_seq);
         Ok(outcome)
     }

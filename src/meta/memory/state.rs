@@ -2,7 +2,7 @@
 //! state only then: a refused one leaves no trace.
 
 use super::agenda::Agenda;
-use crate::meta::commit::{Facts, lock_of_new};
+use crate::meta::commit::{Facts, check_asked_lock, lock_of_new};
 use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::times::Times;
 use crate::meta::{
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct State {
     pub last_seq: CommitSeq,
     last_at: UnixMillis,
-    reached: UnixMillis,
+    pub reached: UnixMillis,
     pub last_bucket: u32,
     pub buckets: BTreeMap<BucketName, Bucket>,
     /// By row key.
@@ -162,7 +162,8 @@ impl State {
         let home = self.home(bucket)?;
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
-        let lock = lock_of_new(home.lock, object.lock, draft.times.lock_start())?;
+        check_asked_lock(home.lock, object.lock, draft.times)?;
+        let lock = lock_of_new(home.lock, object.lock, draft.times)?;
         let object = Some(NewObject { lock, ..object });
         let (version, replaced) = self.write(bucket, &key, home.versioning, object, &mut draft);
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
@@ -211,7 +212,7 @@ impl State {
         upload: NewUpload,
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        lock_of_new(self.home(bucket)?.lock, upload.lock, draft.times.lock_start())?;
+        check_asked_lock(self.home(bucket)?.lock, upload.lock, draft.times)?;
         if self.upload_row(upload.id).is_some() {
             return Err(CommitError::InvalidState("the upload id is taken"));
         }
@@ -265,7 +266,7 @@ impl State {
         let home = self.home(bucket)?;
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
-        let lock = lock_of_new(home.lock, object.lock, draft.times.lock_start())?;
+        let lock = lock_of_new(home.lock, object.lock, draft.times)?;
         draft.upload = Some(id);
         let object = Some(NewObject { lock, ..object });
         let (version, replaced) = self.write(bucket, &key, home.versioning, object, &mut draft);
@@ -338,7 +339,7 @@ impl State {
     /// Behind the record of the command that ends the upload.
     fn drop_upload(&mut self, row: &[u8]) {
         let parts = self.uploads.remove(row).map(|upload| upload.parts).unwrap_or_default();
-        let times = Times { at: self.last_at, locks: self.reached };
+        let times = Times::recorded(self.last_at, self.reached);
         let mut released = Draft::new(self.last_seq, times, 0);
         for part in parts.into_values() {
             self.release(&part.logged.body, &mut released);

@@ -9,7 +9,7 @@ use super::error::corrupt;
 use super::record::{self, EncodedManifest};
 use super::sql;
 use super::state::State;
-use crate::meta::commit::lock_of_new;
+use crate::meta::commit::check_asked_lock;
 use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::times::Times;
 use crate::meta::{
@@ -130,7 +130,7 @@ impl Session<'_> {
         draft: &Draft,
     ) -> Result<Outcome, CommitError> {
         let home = self.home(bucket)?;
-        lock_of_new(home.lock, upload.lock, draft.times.lock_start())?;
+        check_asked_lock(home.lock, upload.lock, draft.times)?;
         if self.open_upload(upload.id)?.is_some() {
             return Err(CommitError::InvalidState("the upload id is taken"));
         }

@@ -4,6 +4,7 @@ use super::apply::{Draft, Session};
 use super::columns::{pack_lock, pack_tags};
 use super::sql;
 use super::versions::{HeldVersion, Place};
+use crate::meta::commit::check_asked_retention;
 use crate::meta::{Change, CommitError, Outcome, VersionTarget};
 use crate::types::{BucketId, ObjectKey, ObjectLock, Retention, TagSet};
 use rusqlite::params;
@@ -34,6 +35,7 @@ impl Session<'_> {
         draft: &Draft,
     ) -> Result<Outcome, CommitError> {
         let (place, object) = self.lockable(at, target)?;
+        check_asked_retention(retention, draft.times)?;
         if !object.lock.may_become(retention, draft.times.locks, bypass_governance) {
             return Err(CommitError::Locked);
         }

@@ -15,7 +15,7 @@ use crate::meta::{
     LifecycleReads, ListPage, ListQuery, LogRecord, ManifestRow, MetaError, MetaStore, ObjectVersion,
     Outcome, Part, ScanPosition, Totals, Upload, UploadPage, VersionPage, VersionPlace, listing,
 };
-use crate::sys::{Barrier, Clock, Random};
+use crate::sys::{Barrier, Clock, Random, RecordedClock};
 use crate::types::{
     BucketId, BucketName, CommitSeq, ManifestId, Namespace, ObjectKey, PartNumber, PlainId, UnixMillis,
     UploadId, VersionId, object_prefix,
@@ -82,7 +82,7 @@ impl SqliteStore {
     }
 
     /// What locks go by from now on; until then it is the wall clock. The first one given counts.
-    pub fn set_lock_clock(&self, clock: Arc<dyn Clock>) {
+    pub fn set_lock_clock(&self, clock: Arc<dyn RecordedClock>) {
         self.lock_clock.set(clock);
     }
 

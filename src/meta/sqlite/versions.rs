@@ -9,7 +9,7 @@ use super::columns::{
 };
 use super::read::null_row;
 use super::sql;
-use crate::meta::commit::{Facts, lock_of_new};
+use crate::meta::commit::{Facts, check_asked_lock, lock_of_new};
 use crate::meta::{
     Change, CommitError, DeleteCondition, LoggedObject, LoggedVersion, MetaError, NewObject, Outcome,
     VersionTarget, WriteCondition,
@@ -99,6 +99,7 @@ impl Session<'_> {
         let mut place = self.place(bucket, key)?;
         condition.check(place.current_etag()?)?;
         self.check_body(&object.body)?;
+        check_asked_lock(place.home.lock, object.lock, draft.times)?;
         let (version, replaced) = self.write(&mut place, Some(object), &mut draft)?;
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
         let key = place.key;
@@ -178,7 +179,7 @@ impl Session<'_> {
         let mut held = None;
         let mut logged = None;
         if let Some(NewObject { body, size, etag, checksum, attributes, parts, tags, lock }) = object {
-            let lock = lock_of_new(place.home.lock, lock, draft.times.lock_start())?;
+            let lock = lock_of_new(place.home.lock, lock, draft.times)?;
             let body = held.insert(self.hold(body, size, draft)?).logged.clone();
             logged = Some(LoggedObject { body, size, etag, checksum, attributes, parts, tags, lock });
             self.state.totals.versions += 1;

@@ -15,6 +15,7 @@ use super::state::{self, State};
 use crate::meta::times::LockClock;
 use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
 use crate::sys::{Barrier, Clock, Random};
+use crate::types::CommitSeq;
 use rusqlite::Connection;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -168,6 +169,9 @@ impl Writer {
         self.cache.end(&touched);
         committed?;
         self.state = state;
+        if state.last_seq > CommitSeq::ZERO {
+            self.lock_clock.recorded(state.reached);
+        }
         self.published.send_replace(state);
         Ok(())
     }

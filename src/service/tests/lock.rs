@@ -5,6 +5,7 @@ use crate::service::{
     Caller, CompleteRequest, CompletedPart, CreateUploadRequest, DeleteItem, DeleteRequest, PutPartRequest,
     PutRequest, ServiceError, WriteConditions,
 };
+use crate::sys::ManualClock;
 use crate::types::{
     BucketName, DefaultRetention, LockMode, LockSettings, ObjectLock, PartNumber, Principal, Retention,
     RetentionPeriod, UnixMillis, VersionId, Versioning,
@@ -197,6 +198,26 @@ impl World {
         let done = self.service.complete_upload(caller, bucket, &key, &complete).await.unwrap();
         done.version_id.unwrap()
     }
+}
+
+/// The clock that locks go by may be ahead of the one that clients are compared with.
+#[tokio::test]
+async fn i6_no_retention_is_acknowledged_that_protects_nothing() {
+    let world = World::locked().await;
+    let locks = ManualClock::at(UnixMillis::new(5_000));
+    world.meta.set_lock_clock(std::sync::Arc::new(locks));
+    let over = until(Governance, 5_000);
+    let put = world.try_put_locked("k", over).await;
+    expects!(put, Err(ServiceError::InvalidArgument { name: "x-amz-object-lock-retain-until-date", .. }));
+    expects!(world.get("k", None).await, Err(ServiceError::NoSuchKey { .. }));
+    let create = CreateUploadRequest { lock: over, ..CreateUploadRequest::default() };
+    let created = world.service.create_upload(&world.caller, &world.bucket, &key("k"), create).await;
+    expects!(created, Err(ServiceError::InvalidArgument { .. }));
+    let version = world.put_locked("k", until(Governance, 5_001)).await;
+    expects!(world.remove("k", version, false).await, Err(ServiceError::Locked { .. }));
+    let shorter = world.retain("k", over, true).await;
+    expects!(shorter, Err(ServiceError::InvalidArgument { name: "RetainUntilDate", .. }));
+    world.retain("k", ObjectLock::default(), true).await.unwrap();
 }
 
 #[tokio::test]
