@@ -21,6 +21,7 @@ mod methods;
 mod ops;
 mod parameters;
 mod post;
+mod promises;
 mod query;
 mod refusal;
 mod rewrite;

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::lock::LOCK_HEADERS;
 use super::methods::is_form;
 use super::ops::is_implemented;
+use super::promises::check_promises;
 use super::query::Query;
 use super::refusal::{Refusal, refuse};
 use crate::types::ChecksumAlgorithm;
@@ -116,7 +117,7 @@ pub(super) fn has_subresource(query: &Query) -> bool {
     query.names().any(|name| SUBRESOURCES.contains(&name))
 }
 
-fn not_implemented(what: &str) -> Refusal {
+pub(super) fn not_implemented(what: &str) -> Refusal {
     let message = format!(
         "A header or query parameter you provided implies functionality that is not implemented: {what}"
     );
@@ -133,6 +134,7 @@ pub(super) fn check_operation(
     if !is_implemented(operation) {
         return Err(not_implemented(operation));
     }
+    check_promises(operation, UPLOADS.contains(&operation), sent)?;
     let is_writing = WRITING.contains(&operation);
     if !is_writing && sent.contains_key("x-amz-tagging") {
         return Err(not_implemented("x-amz-tagging of this operation"));

@@ -18,8 +18,6 @@ pub enum ExpectedChecksum {
     /// Nothing: a CRC64NVME is computed and stored, as AWS does.
     #[default]
     None,
-    /// Nothing but the algorithm to compute and store.
-    Compute(ChecksumAlgorithm),
     /// A header with the value.
     Known(Checksum),
     /// A trailer behind the body.
@@ -30,7 +28,6 @@ impl std::fmt::Debug for ExpectedChecksum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::None => f.write_str("None"),
-            Self::Compute(algorithm) => f.debug_tuple("Compute").field(algorithm).finish(),
             Self::Known(checksum) => f.debug_tuple("Known").field(checksum).finish(),
             Self::Trailer { algorithm, .. } => f.debug_tuple("Trailer").field(algorithm).finish(),
         }
@@ -41,14 +38,14 @@ impl ExpectedChecksum {
     pub(super) const fn algorithm(&self) -> Option<ChecksumAlgorithm> {
         match self {
             Self::None => None,
-            Self::Compute(algorithm) | Self::Trailer { algorithm, .. } => Some(*algorithm),
+            Self::Trailer { algorithm, .. } => Some(*algorithm),
             Self::Known(checksum) => Some(checksum.algorithm()),
         }
     }
 
     fn value(self) -> Result<Option<Checksum>, ServiceError> {
         match self {
-            Self::None | Self::Compute(_) => Ok(None),
+            Self::None => Ok(None),
             Self::Known(checksum) => Ok(Some(checksum)),
             Self::Trailer { algorithm, value } => match value() {
                 Ok(Some(checksum)) if checksum.algorithm() == algorithm => Ok(Some(checksum)),

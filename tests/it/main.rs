@@ -24,6 +24,7 @@ mod s3_listing;
 mod s3_lock;
 mod s3_operations;
 mod s3_post;
+mod s3_promises;
 mod s3_requests;
 mod s3_tags;
 mod s3_xml_objects;

@@ -372,3 +372,26 @@ fn i5_a_refused_form_is_answered_before_its_file_has_come() {
     let answer = exchange(wire.address(), &[head.as_bytes(), &body[..until_file]].concat());
     assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("AccessDenied"), "{answer}");
 }
+
+#[test]
+fn a_form_tags_what_it_stores_or_is_refused() {
+    let (_dir, _server, wire) = start(&[]);
+    let tagged = |tagging: &str| form("bucket", "k", b"x").field("tagging", tagging).signed("bucket", &[]);
+    let tags = "<Tag><Key>a b</Key><Value>1+2</Value></Tag><Tag><Key>c</Key><Value></Value></Tag>";
+    let tag = "<Tag><Key>k</Key><Value>v</Value></Tag>";
+    for (tagging, code) in [
+        ("k=v".to_owned(), "MalformedXML"),
+        (format!("<Other><TagSet>{tag}</TagSet></Other>"), "MalformedXML"),
+        (format!("<Tagging>{tag}</Tagging>"), "MalformedXML"),
+        ("<InvalidXmlTagging></InvalidXmlTagging>".to_owned(), "MalformedXML"),
+        (format!("<Tagging><TagSet>{tag}{tag}</TagSet></Tagging>"), "InvalidTag"),
+    ] {
+        let answer = tagged(&tagging).send(&wire);
+        assert_eq!(answer.refusal(), (400, code), "{tagging}: {}", answer.body);
+    }
+    assert_eq!(keys(&wire, "bucket"), 0);
+    let answer = tagged(&format!("<Tagging><TagSet>{tags}</TagSet></Tagging>")).send(&wire);
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    let shown = wire.send(&request("GET", "/bucket/k?tagging="));
+    assert_eq!(shown.element("TagSet"), tags, "{}", shown.body);
+}

@@ -20,6 +20,8 @@ impl Operations {
         check_ownership(input.object_ownership.as_ref())?;
         let name = parse_bucket_name(&input.bucket)?;
         let configuration = input.create_bucket_configuration;
+        let is_directory = |c: &dto::CreateBucketConfiguration| c.location.is_some() || c.bucket.is_some();
+        refuse(configuration.as_ref().is_some_and(is_directory), "directory buckets")?;
         let location = configuration.and_then(|c| c.location_constraint);
         let location = location.as_ref().map(dto::BucketLocationConstraint::as_str);
         let lock = input.object_lock_enabled_for_bucket == Some(true);

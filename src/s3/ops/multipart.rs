@@ -55,14 +55,13 @@ impl Operations {
         let upload = upload(&request.extensions)?;
         let mut input = request.input;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
-        let named = algorithm(input.checksum_algorithm.as_ref())?;
         let put = PutPartRequest {
             upload: parse_upload_id(&input.upload_id)?,
             number: parse_part_number(i64::from(input.part_number))?,
             size: upload.size,
             content_md5: content_md5(&request.headers)?,
             content_sha256: upload.sha256,
-            checksum: expected(sums!(input), named, &request.headers, &upload)?,
+            checksum: expected(sums!(input), &request.headers, &upload)?,
             body: upload.take_stream(),
         };
         let done = self.service.put_part(&caller, &bucket, &key, put).await?;

@@ -3,7 +3,7 @@
 use super::{Answer, Operations, caller, upload};
 use crate::s3::body::Upload;
 use crate::s3::convert::{
-    Sums, algorithm, attributes, checksum_header, content_md5, etag, expiration, sums, write_conditions,
+    Sums, attributes, checksum_header, content_md5, etag, expiration, sums, write_conditions,
 };
 use crate::s3::lock::lock_of_put;
 use crate::s3::tagging::tags_of_header;
@@ -22,8 +22,7 @@ impl Operations {
         let upload = upload(&request.extensions)?;
         let mut input = request.input;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
-        let checksum =
-            expected(sums!(input), algorithm(input.checksum_algorithm.as_ref())?, &request.headers, &upload)?;
+        let checksum = expected(sums!(input), &request.headers, &upload)?;
         let put = PutRequest {
             attributes: attributes!(input, &request.headers),
             lock: lock_of_put(&request.headers)?,
@@ -52,10 +51,9 @@ impl Operations {
     }
 }
 
-/// What the client says of its body's checksum: in a header, in a trailer to come, or only by name.
+/// What the client says of its body's checksum: in a header, or in a trailer to come.
 pub(super) fn expected(
     sent: Sums,
-    named: Option<ChecksumAlgorithm>,
     headers: &HeaderMap,
     upload: &Upload,
 ) -> Result<ExpectedChecksum, ServiceError> {
@@ -88,6 +86,6 @@ pub(super) fn expected(
             });
             Ok(ExpectedChecksum::Trailer { algorithm, value })
         }
-        (None, None) => Ok(named.map_or(ExpectedChecksum::None, ExpectedChecksum::Compute)),
+        (None, None) => Ok(ExpectedChecksum::None),
     }
 }
