@@ -26,6 +26,7 @@ fn flat_lists_pass_and_deep_ones_do_not() {
 #[test]
 fn document_types_and_garbage_do_not_pass() {
     assert!(refused("<!DOCTYPE a [<!ENTITY b \"bbbb\">]><a>&b;</a>"));
+    assert!(refused("<a><![CDATA[logs/]]></a>"), "I1: what is dropped in silence is refused");
     assert!(refused("<a></b>"));
     const { assert!(MAX_DOCUMENT_BYTES >= 10_000 * 200, "a completion of 10,000 parts fits") };
 }
