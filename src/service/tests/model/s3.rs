@@ -179,6 +179,8 @@ struct Upload {
     lock: Lock,
     parts: BTreeMap<u16, String>,
     open: bool,
+    /// The parts that it was completed with.
+    named: Vec<(u16, String)>,
 }
 
 #[derive(Debug)]
@@ -533,7 +535,7 @@ impl Bucket {
     fn create(&mut self, key: &str, tags: &Tags, lock: Lock) -> Answer {
         self.check_lock(lock)?;
         let (key, tags, parts) = (key.to_owned(), tags.clone(), BTreeMap::new());
-        self.uploads.push(Upload { key, tags, lock, parts, open: true });
+        self.uploads.push(Upload { key, tags, lock, parts, open: true, named: Vec::new() });
         Ok(String::new())
     }
 
@@ -552,7 +554,7 @@ impl Bucket {
             return fail("NoParts");
         }
         if self.open(number).is_err() {
-            return self.repeat(number);
+            return self.repeat(number, parts);
         }
         let Upload { key, tags, lock, parts: stored, .. } = &self.uploads[number];
         let mut bodies = Vec::new();
@@ -570,12 +572,16 @@ impl Bucket {
         let object = Object { body, etag, parts: bodies.len(), tags: tags.clone(), lock: *lock };
         let key = key.clone();
         let done = self.write(&key, object, Some(number), only_if, learned)?;
-        self.uploads[number].open = false;
+        let upload = &mut self.uploads[number];
+        (upload.open, upload.named) = (false, parts.to_vec());
         Ok(done)
     }
 
-    /// A completion that succeeded answers the same again while what it made is there.
-    fn repeat(&self, number: usize) -> Answer {
+    /// A completion that succeeded answers the same again, if it is the same, while what it made is there.
+    fn repeat(&self, number: usize, parts: &[(u16, String)]) -> Answer {
+        if self.uploads[number].named != parts {
+            return fail("NoSuchUpload");
+        }
         let made = self.keys.values().flatten().find(|version| version.upload == Some(number));
         let Some(Version { id, object: Some(object), .. }) = made else { return fail("NoSuchUpload") };
         Ok(format!("{} {} {}", object.etag, object.body.len(), self.shown(id)))
