@@ -85,11 +85,11 @@ pub(super) fn kind(asked: Option<&dto::ChecksumType>) -> Result<Option<ChecksumK
     }
 }
 
-/// Whether checksums are to be shown.
+/// Whether checksums are to be shown. The SDK for C++, and so pyarrow, writes it in lower case.
 pub(super) fn checksum_mode(asked: Option<&dto::ChecksumMode>) -> Result<bool, ServiceError> {
     match asked.map(dto::ChecksumMode::as_str) {
         None => Ok(false),
-        Some(dto::ChecksumMode::ENABLED) => Ok(true),
+        Some(mode) if mode.eq_ignore_ascii_case(dto::ChecksumMode::ENABLED) => Ok(true),
         Some(_) => Err(ServiceError::InvalidRequest {
             reason: "Value for x-amz-checksum-mode header is invalid.".into(),
         }),

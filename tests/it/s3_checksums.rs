@@ -100,6 +100,10 @@ fn checksums_are_shown_for_exactly_the_bytes_that_are_sent() {
     assert_eq!(whole.headers["x-amz-checksum-type"], "FULL_OBJECT");
     let some = get("bytes=0-7", "ENABLED").headers;
     assert!(!some.keys().any(|name| name.starts_with("x-amz-checksum-")), "{some:?}");
+    assert!(
+        get("bytes=0-8", "enabled").headers.contains_key("x-amz-checksum-crc64nvme"),
+        "as pyarrow writes it"
+    );
     assert_eq!(get("bytes=0-8", "DISABLED").refusal(), (400, "InvalidRequest"));
 }
 
