@@ -134,7 +134,8 @@ mod tests {
         }
 
         fn boot(boot: &'static str) -> Arc<ManualSteady> {
-            Arc::new(ManualSteady { clock: ManualClock::at(UnixMillis::new(5)), boot })
+            let (clock, asleep) = (ManualClock::at(UnixMillis::new(5)), ManualClock::at(UnixMillis::new(0)));
+            Arc::new(ManualSteady { clock, asleep, boot })
         }
 
         fn kept(&self) -> PathBuf {

@@ -4,29 +4,52 @@
 use super::clock::{Clock, ManualClock};
 use crate::types::UnixMillis;
 use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// A machine that just came up may have to be told the time first.
 const SETTLE_MILLIS: i64 = 10 * 60 * 1000;
+/// After more sleep than this the wall clock is what a machine that just came up shows: a battery's word.
+const NAP_MILLIS: i64 = 2 * 60 * 1000;
 
-/// Time that nobody can set: milliseconds since some moment, sleep included.
+/// Time that nobody can set.
 pub trait Steady: Send + Sync + std::fmt::Debug {
+    /// Milliseconds that the machine was awake since some moment; a time server moves them neither at once nor slowly.
     fn millis(&self) -> i64;
+
+    /// Milliseconds that it slept since then, as its battery's clock tells: for noticing that it did, not for counting.
+    fn asleep_millis(&self) -> i64;
 
     /// Names the run of the machine that it counts in; `None` when that is not known.
     fn boot(&self) -> Option<String>;
 }
 
-/// Since the machine was started.
+/// Since the machine was started, by its quartz alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemSteady;
 
+/// A quartz may be slow by so many parts: counted as running faster by one in these, it keeps up with a wall clock that is
+/// right, and a lying one gains nine minutes in a month.
+const QUARTZ_PARTS: i64 = 5_000;
+
+impl SystemSteady {
+    fn read(clock: ClockId) -> i64 {
+        let since = clock_gettime(clock);
+        since.tv_sec.saturating_mul(1000).saturating_add(since.tv_nsec / 1_000_000)
+    }
+}
+
 impl Steady for SystemSteady {
     fn millis(&self) -> i64 {
-        let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        since.tv_sec.saturating_mul(1000).saturating_add(since.tv_nsec / 1_000_000)
+        let millis = Self::read(ClockId::MonotonicRaw);
+        millis.saturating_add(millis / QUARTZ_PARTS)
+    }
+
+    fn asleep_millis(&self) -> i64 {
+        let awake = Self::read(ClockId::Monotonic);
+        Self::read(ClockId::Boottime).saturating_sub(awake)
     }
 
     fn boot(&self) -> Option<String> {
@@ -102,6 +125,8 @@ pub struct KeptClock {
     pub boot: String,
     /// What it shows when the steady clock shows 0, in milliseconds.
     pub offset: i64,
+    /// How long the machine had slept by then, in milliseconds.
+    pub asleep: i64,
 }
 
 /// Shows no more than the wall clock, nor than the steady clock allows since it was last asked; and no less than what was
@@ -111,8 +136,6 @@ pub struct GuardedClock {
     wall: Arc<dyn Clock>,
     steady: Arc<dyn Steady>,
     boot: Option<String>,
-    /// When it was started, by the steady clock.
-    began: i64,
     maximum: i64,
     confirmed: Option<UnixMillis>,
     line: Mutex<Line>,
@@ -126,6 +149,10 @@ struct Line {
     /// What was recorded.
     floor: Option<i64>,
     trust: Trust,
+    /// When it was started, or the machine woke, by the steady clock.
+    began: i64,
+    /// How long the machine had slept when that was last looked at, in milliseconds.
+    asleep: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,15 +176,15 @@ impl GuardedClock {
         kept: Option<KeptClock>,
         settings: &LockClockSettings,
     ) -> Self {
-        let (began, boot) = (steady.millis(), steady.boot());
+        let (began, asleep, boot) = (steady.millis(), steady.asleep_millis(), steady.boot());
         let now = wall.now();
         let confirmed = settings.confirmed();
         // What has come by now for certain, and by the operator's word.
         let same_run = kept.filter(|kept| Some(&kept.boot) == boot.as_ref());
         let trust = match (reached, &same_run) {
             (None, _) => Trust::New,
-            (Some(_), None) => Trust::Waiting,
-            (Some(_), Some(_)) => Trust::Running,
+            (Some(_), Some(kept)) if asleep.saturating_sub(kept.asleep) <= NAP_MILLIS => Trust::Running,
+            (Some(_), _) => Trust::Waiting,
         };
         let known = [
             reached.map(UnixMillis::get),
@@ -166,8 +193,9 @@ impl GuardedClock {
         ];
         let start = known.into_iter().flatten().max().unwrap_or(now.get());
         let floor = reached.map(UnixMillis::get);
-        let line = Mutex::new(Line { offset: start.saturating_sub(began), floor, trust });
-        Self { wall, steady, boot, began, maximum: settings.maximum_millis(), confirmed, line }
+        let line = Line { offset: start.saturating_sub(began), floor, trust, began, asleep };
+        let (maximum, line) = (settings.maximum_millis(), Mutex::new(line));
+        Self { wall, steady, boot, maximum, confirmed, line }
     }
 
     /// Whether the wall clock is too far ahead to be believed, as long as it is.
@@ -200,7 +228,8 @@ impl GuardedClock {
     pub fn kept(&self) -> Option<KeptClock> {
         let boot = self.boot.clone()?;
         let line = self.line.lock();
-        (line.trust == Trust::Running).then_some(KeptClock { boot, offset: line.offset })
+        let kept = KeptClock { boot, offset: line.offset, asleep: line.asleep };
+        (line.trust == Trust::Running).then_some(kept)
     }
 
     fn is_too_far(&self, wall: UnixMillis, now: UnixMillis) -> bool {
@@ -208,10 +237,9 @@ impl GuardedClock {
         wall.get().saturating_sub(seen.get()) > self.maximum
     }
 
-    /// Whether a wall clock that is ahead, or level, may be followed.
-    fn may_believe(&self, steady: i64, wall: UnixMillis, now: UnixMillis) -> bool {
-        let settled = steady.saturating_sub(self.began) >= SETTLE_MILLIS;
-        settled && wall >= now && !self.is_too_far(wall, now)
+    /// Whether a wall clock that is ahead, or level, may be followed: of a machine that was `up` for so long.
+    fn may_believe(&self, up: i64, wall: UnixMillis, now: UnixMillis) -> bool {
+        up >= SETTLE_MILLIS && wall >= now && !self.is_too_far(wall, now)
     }
 }
 
@@ -223,6 +251,14 @@ impl Line {
         self.offset = now.saturating_sub(steady);
         UnixMillis::new(now)
     }
+
+    /// Notices that the machine slept: its wall clock has to be believed anew.
+    fn wake(&mut self, steady: i64, asleep: i64) {
+        if self.trust != Trust::New && asleep.saturating_sub(self.asleep) > NAP_MILLIS {
+            (self.trust, self.began) = (Trust::Waiting, steady);
+            self.asleep = asleep;
+        }
+    }
 }
 
 impl Clock for GuardedClock {
@@ -231,11 +267,12 @@ impl Clock for GuardedClock {
         // In this order: a pause between the two must not look like a wall clock set back.
         let steady = self.steady.millis();
         let wall = self.wall.now();
+        line.wake(steady, self.steady.asleep_millis());
         if line.trust == Trust::New {
             line.offset = wall.get().saturating_sub(steady);
         }
         let now = line.advance(steady, wall);
-        if line.trust == Trust::Waiting && self.may_believe(steady, wall, now) {
+        if line.trust == Trust::Waiting && self.may_believe(steady.saturating_sub(line.began), wall, now) {
             line.trust = Trust::Running;
             line.offset = wall.get().saturating_sub(steady);
             return line.advance(steady, wall);
@@ -259,6 +296,7 @@ impl RecordedClock for GuardedClock {
 #[derive(Debug)]
 pub(crate) struct ManualSteady {
     pub(crate) clock: ManualClock,
+    pub(crate) asleep: ManualClock,
     pub(crate) boot: &'static str,
 }
 
@@ -266,6 +304,10 @@ pub(crate) struct ManualSteady {
 impl Steady for ManualSteady {
     fn millis(&self) -> i64 {
         self.clock.now().get()
+    }
+
+    fn asleep_millis(&self) -> i64 {
+        self.asleep.now().get()
     }
 
     fn boot(&self) -> Option<String> {
@@ -294,7 +336,8 @@ mod tests {
         fn at(wall: i64) -> Self {
             let wall = Arc::new(ManualClock::at(UnixMillis::new(wall)));
             let clock = ManualClock::at(UnixMillis::new(77));
-            Self { wall, steady: Arc::new(ManualSteady { clock, boot: "one" }) }
+            let asleep = ManualClock::at(UnixMillis::new(0));
+            Self { wall, steady: Arc::new(ManualSteady { clock, asleep, boot: "one" }) }
         }
 
         fn start(&self, reached: Option<i64>, settings: &LockClockSettings) -> GuardedClock {
@@ -377,7 +420,7 @@ mod tests {
         world.pass(60 * DAY_MILLIS);
         let clock = world.start_again(Some(START), clock.kept(), &LockClockSettings::default());
         assert_eq!(clock.now().get(), START + 3_000 + 60 * DAY_MILLIS);
-        let other = KeptClock { boot: "another".into(), offset: 9_000 * DAY_MILLIS };
+        let other = KeptClock { boot: "another".into(), offset: 9_000 * DAY_MILLIS, asleep: 0 };
         let clock = world.start_again(Some(START), Some(other), &LockClockSettings::default());
         assert_eq!((clock.now().get(), clock.kept()), (START, None), "of another run of the machine");
     }
@@ -424,6 +467,36 @@ mod tests {
         assert_eq!(record(&clock), START + 10_000 + SETTLE_MILLIS, "it was wrong for longer");
         world.wall.advance_millis(20 * DAY_MILLIS);
         assert_eq!(clock.now().get(), START + 10_000 + SETTLE_MILLIS);
+    }
+
+    #[test]
+    fn i6_sleep_is_not_counted_on_the_word_of_a_battery() {
+        let world = World::at(START);
+        let clock = guarded(&world, None);
+        record(&clock);
+        // Whatever the battery's clock shows on waking, wall clock and length of sleep agree about it.
+        let sleep = |millis| {
+            world.wall.advance_millis(millis);
+            world.steady.asleep.advance_millis(millis);
+        };
+        let kept = clock.kept();
+        sleep(3_650 * DAY_MILLIS);
+        assert_eq!((record(&clock), clock.kept()), (START, None));
+        world.pass(SETTLE_MILLIS);
+        assert_eq!((clock.now().get(), clock.doubts()), (START + SETTLE_MILLIS, true));
+        // Nor by a server that was not running meanwhile.
+        let again = world.start_again(Some(START), kept, &LockClockSettings::default());
+        world.pass(SETTLE_MILLIS);
+        assert_eq!((again.now().get(), again.doubts()), (START + 2 * SETTLE_MILLIS, true));
+        // A sleep that can be believed is, once a time server had its chance.
+        world.wall.set(UnixMillis::new(START + 2 * SETTLE_MILLIS));
+        assert_eq!((again.lag_millis(), again.runs()), (0, true));
+        sleep(10 * DAY_MILLIS);
+        assert_eq!(again.now().get(), START + 2 * SETTLE_MILLIS);
+        world.pass(SETTLE_MILLIS);
+        assert_eq!((again.lag_millis(), again.runs()), (0, true));
+        sleep(1_000);
+        assert_eq!((again.lag_millis(), again.runs()), (1_000, true), "a nap");
     }
 
     #[test]
