@@ -1,28 +1,28 @@
 #!/usr/bin/env python3
 """Measures a release binary as its users meet it, and prints a Markdown table.
 
-    benches/gateway.py BINARY [case ...] [--keys N] [--big-gib N] [--repository DIR]
+    benches/gateway.py BINARY [case ...] [--keys N] [--big-gib N] [--repository DIR] [--data DIR]
 
-Cases: versions names tars large big small list (default: all). Needs the aws CLI for `large` and `tars`; `tars` also git,
+Cases: versions names tars large big small list (default: these), and listings, which needs a store as `benches/listing.rs` fills it. Needs the aws CLI for `large` and `tars`; `tars` also git,
 zstd and restic. Client and server share the machine: rates are what both together reach. Nothing is cached away: every
 body is random and new unless the case says otherwise, and every PUT is durable when it is answered.
 """
 import argparse, datetime, hashlib, hmac, http.client, json, multiprocessing, os, random, shutil, signal
-import subprocess, sys, tempfile, threading, time
+import socket, subprocess, sys, tempfile, threading, time
 
 KEY, SECRET, REGION = "measure", "measure-secret", "us-east-1"
 MIB = 1 << 20
 
 
 class Server:
-    def __init__(self, binary):
+    def __init__(self, binary, data=None):
         self.binary, self.dir = binary, tempfile.mkdtemp(prefix="sediment-measure-")
-        self.data, ready = self.dir + "/data", self.dir + "/ready"
+        self.data, ready = data or self.dir + "/data", self.dir + "/ready"
         self.env = dict(os.environ, SEDIMENT_ROOT_USER=KEY, SEDIMENT_ROOT_PASSWORD=SECRET)
         self.process = subprocess.Popen(
             [binary, "serve", "--data", self.data, "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--ready-file", ready],
             env=self.env, stderr=open(self.dir + "/log", "w"), stdout=subprocess.DEVNULL)
-        deadline = time.time() + 30
+        deadline = time.time() + (600 if data else 30)
         while not os.path.exists(ready):
             if self.process.poll() is not None or time.time() > deadline:
                 sys.exit("the server did not start: " + open(self.dir + "/log").read())
@@ -49,7 +49,7 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        self.process.wait(120)
         shutil.rmtree(self.dir)
 
     def __enter__(self):
@@ -66,7 +66,7 @@ class Client:
         self.host, self.connection = host, http.client.HTTPConnection(host, timeout=600)
         self.day = None
 
-    def request(self, method, path, query="", body=None, size=None):
+    def headers(self, method, path, query):
         now = datetime.datetime.now(datetime.timezone.utc)
         stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
         if day != self.day:
@@ -80,8 +80,11 @@ class Client:
         scope = f"{day}/{REGION}/s3/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(self.key, text.encode(), "sha256").hex()
-        sent = {"x-amz-date": stamp, "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
+        return {"x-amz-date": stamp, "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
                 "authorization": f"AWS4-HMAC-SHA256 Credential={KEY}/{scope}, SignedHeaders={headers}, Signature={signature}"}
+
+    def request(self, method, path, query="", body=None, size=None):
+        sent = self.headers(method, path, query)
         if body is not None or method == "PUT":
             sent["content-length"] = str(size if size is not None else len(body or b""))
         self.connection.request(method, path + ("?" + query if query else ""), body=body, headers=sent)
@@ -251,15 +254,70 @@ def list_(binary, options):
     yield f"{options.keys // 32 * 32} keys in 100 folders: root with delimiter", f"{took[10] * 1e3:.1f} ms median of 20"
 
 
+class Raw:
+    """One keep-alive connection and no library, whose own time would be a good part of an answer's."""
+
+    def __init__(self, host):
+        name, port = host.split(":")
+        self.host, self.signer = host, Client(host)
+        self.socket = socket.create_connection((name, int(port)))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def time(self, query):
+        head = self.signer.headers("GET", "/bucket", query)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        sent = f"GET /bucket?{query} HTTP/1.1\r\nhost: {self.host}\r\n{lines}\r\n".encode()
+        began = time.monotonic()
+        self.socket.sendall(sent)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += self.socket.recv(1 << 20)
+        head, body = answer.split(b"\r\n\r\n", 1)
+        assert head.startswith(b"HTTP/1.1 200"), answer[:500]
+        size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        pieces, left = [body], size - len(body)
+        while left:
+            pieces.append(self.socket.recv(1 << 20))
+            left -= len(pieces[-1])
+        took, body = time.monotonic() - began, b"".join(pieces)
+        return took, sum(body.count(element) for element in (b"<CommonPrefixes>", b"<Contents>", b"<Version>"))
+
+
+def listings(binary, options):
+    keys, times = options.keys, 1000
+    directories = keys // 100 // 100
+    deep = lambda n: f"folder-{n % 100:02}%2F{n // 100 % directories:06}%2F"
+    behind = lambda n: f"folder-{n % 100:02}%2F{n // 100 % directories:06}%2Fobject-0050.dat"
+    questions = {
+        "root with delimiter": lambda n: "delimiter=%2F&list-type=2",
+        "deep prefix with delimiter": lambda n: f"delimiter=%2F&list-type=2&prefix={deep(n)}",
+        "keys from the middle on": lambda n: f"list-type=2&start-after={behind(n)}",
+        "versions, root with delimiter": lambda n: "delimiter=%2F&versions=",
+        "versions, deep prefix": lambda n: f"delimiter=%2F&prefix={deep(n)}&versions=",
+        "versions from the middle on": lambda n: f"key-marker={behind(n)}&versions=",
+    }
+    with Server(binary, options.data) as server:
+        raw = Raw(server.host)
+        for what, query in questions.items():
+            took, rng = [], random.Random(1)
+            for turn in range(2):
+                asked = [raw.time(query(rng.randrange(keys))) for _ in range(times)]
+            took = sorted(seconds for seconds, _ in asked)
+            entries = sorted(count for _, count in asked)[times // 2]
+            yield (f"{keys} keys: {what}, {entries} entries",
+                   f"p50 {took[times // 2] * 1e3:.2f} ms, p99 {took[times * 99 // 100] * 1e3:.2f} ms of {times}")
+
+
 def main():
-    cases = dict(versions=versions, names=names, tars=tars, large=large, big=big, small=small, list=list_)
+    measured = dict(versions=versions, names=names, tars=tars, large=large, big=big, small=small, list=list_)
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
-    parser.add_argument("cases", nargs="*", default=list(cases))
+    parser.add_argument("cases", nargs="*", default=list(measured))
+    parser.add_argument("--data", help="a store that is there already")
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--big-gib", type=int, default=5)
     parser.add_argument("--repository", default=os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    options = parser.parse_args()
+    options, cases = parser.parse_args(), dict(measured, listings=listings)
     print("| what | measured |\n|---|---|")
     for name in options.cases:
         for what, result in cases[name](os.path.abspath(options.binary), options):

@@ -5,6 +5,9 @@
 //! *Cold* is a store just opened, its file dropped from the page cache before every page; *warm* is the same question
 //! at other places, after a pass over them. The numbers of `docs/decisions/007-listings-cost-what-they-return.md` are from
 //! here. Compare ratios within one run, not numbers between machines.
+//!
+//! `cargo bench --bench listing -- --into DIR KEYS` fills the bucket `bucket` of a store that was served before and is not
+//! now, and measures nothing: `benches/gateway.py BINARY listings --data DIR --keys KEYS` asks a server of it over HTTP.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_debug_implementations)]
 
@@ -213,17 +216,22 @@ async fn measure(path: &Path, id: BucketId, questions: &[(&str, Kind, Ask)]) {
     }
 }
 
-async fn bucket_of(dir: &Path, keys: u64) {
-    let path = dir.join(format!("{keys}.db"));
-    let store = open(&path);
+async fn seed(path: &Path, keys: u64) -> BucketId {
+    let store = open(path);
     let id = bucket(&store, "bucket", None).await;
     let began = Instant::now();
     write(&store, keys, move |n| put(id, key(n, keys))).await;
     let took = began.elapsed().as_secs_f64();
     drop(store);
-    checkpoint(&path);
-    let bytes = std::fs::metadata(&path).unwrap().len();
+    checkpoint(path);
+    let bytes = std::fs::metadata(path).unwrap().len();
     println!("{keys} keys, seeded in {took:.0} s, {} bytes each on disk", bytes / keys);
+    id
+}
+
+async fn bucket_of(dir: &Path, keys: u64) {
+    let path = dir.join(format!("{keys}.db"));
+    let id = seed(&path, keys).await;
     measure(&path, id, &questions(keys)).await;
     std::fs::remove_file(&path).unwrap();
 }
@@ -256,7 +264,14 @@ async fn hidden_rows(dir: &Path) {
 
 #[tokio::main]
 async fn main() {
-    let asked: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let asked: Vec<u64> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    if let Some(at) = args.iter().position(|arg| arg == "--into") {
+        let database = Path::new(&args[at + 1]).join("meta").join("sediment.db");
+        assert!(database.exists(), "{} is of no store", database.display());
+        seed(&database, asked[0]).await;
+        return;
+    }
     let asked = if asked.is_empty() { vec![10_000, 5_000_000] } else { asked };
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     hidden_rows(dir.path()).await;
