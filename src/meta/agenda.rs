@@ -47,6 +47,8 @@ pub struct HistoryEntry {
 pub struct HistoryObject {
     pub size: u64,
     pub tags: TagSet,
+    /// `None`: that of objects that name none.
+    pub storage_class: Option<String>,
 }
 
 /// What the lifecycle worker reads.

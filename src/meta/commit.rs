@@ -64,6 +64,15 @@ pub enum Commit {
         target: VersionTarget,
         tags: TagSet,
     },
+    /// Gives a version another storage class; nothing else of it changes, and no bytes move. Fails with `NoSuchKey`,
+    /// `IsDeleteMarker`, or `ConditionFailed` when the version of that id is no longer the one that commit `seq` wrote.
+    Transition {
+        bucket: BucketId,
+        key: ObjectKey,
+        id: VersionId,
+        seq: CommitSeq,
+        storage_class: String,
+    },
     /// Fails with `NoObjectLock`, `NoSuchKey`, `IsDeleteMarker`, `RetentionOver` when the new one would be over, or
     /// `Locked` when the present one forbids it.
     SetRetention {

@@ -241,6 +241,9 @@ fn command() -> impl Strategy<Value = Commit> {
             let tags = if some { tags() } else { TagSet::default() };
             Commit::SetTags { bucket, key, target, tags }
         }),
+        2 => (bucket(), key(), 0..60u64).prop_map(|(bucket, key, seq)| Commit::Transition {
+            bucket, key, id: VersionId::Null, seq: CommitSeq::new(seq), storage_class: "GLACIER".into(),
+        }),
         4 => (bucket(), key(), version_target(), retention(), any::<bool>()).prop_map(
             |(bucket, key, target, retention, bypass_governance)| Commit::SetRetention {
                 bucket, key, target, retention, bypass_governance,

@@ -66,6 +66,13 @@ pub enum Change {
         id: VersionId,
         tags: TagSet,
     },
+    /// A lifecycle rule gave the version another storage class.
+    VersionTransitioned {
+        bucket: BucketId,
+        key: ObjectKey,
+        id: VersionId,
+        storage_class: String,
+    },
     /// The version's lock as it is from now on.
     VersionLocked {
         bucket: BucketId,

@@ -51,7 +51,7 @@ pub struct ServiceSettings {
     pub delete_concurrency: usize,
     /// Whether lifecycle rules are carried out. Without it they are only kept and shown.
     pub lifecycle_enabled: bool,
-    /// How long a day of lifecycle rules is, in seconds. Anything but 86,400 is for tests: such days do not end at midnight, and answers show real ones.
+    /// How long a day of lifecycle rules is, in seconds. Anything but 86,400 is for tests: such days do not end at midnight, objects of any size change their storage class, and answers show real ones.
     pub lifecycle_day_seconds: u32,
     /// The most keys that lifecycle rules are carried out on in a second.
     pub lifecycle_keys_per_second: u32,

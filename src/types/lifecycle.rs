@@ -1,7 +1,7 @@
 //! Lifecycle rules: what a bucket lets expire, and when.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html>
 
-use super::{ObjectKey, Tag, TagSet, UnixMillis};
+use super::{NoncurrentTransition, ObjectKey, SmallObjects, Tag, TagSet, Transition, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// The most rules of a bucket.
@@ -24,12 +24,13 @@ pub struct LifecycleRule {
     pub noncurrent: Option<NoncurrentExpiration>,
     #[serde(default)]
     pub abort_uploads_days: Option<u32>,
-    /// Kept and shown; bytes stay where they are.
     #[serde(default)]
     pub transitions: Vec<Transition>,
-    /// Likewise.
     #[serde(default)]
     pub noncurrent_transitions: Vec<NoncurrentTransition>,
+    /// The same for all rules of a bucket.
+    #[serde(default)]
+    pub small_objects: SmallObjects,
 }
 
 /// How the client wrote the filter: it is shown alike.
@@ -77,23 +78,6 @@ pub struct NoncurrentExpiration {
     pub newer_versions: Option<u32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Transition {
-    #[serde(default)]
-    pub days: Option<u32>,
-    #[serde(default)]
-    pub date: Option<UnixMillis>,
-    pub storage_class: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NoncurrentTransition {
-    pub days: u32,
-    #[serde(default)]
-    pub newer_versions: Option<u32>,
-    pub storage_class: String,
-}
-
 /// How long a day of the rules is. Real ones end at midnight, UTC; shorter ones, for tests, begin with the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LifecycleDay {
@@ -115,11 +99,16 @@ impl LifecycleDay {
         self.millis
     }
 
+    #[must_use]
+    pub const fn is_real(self) -> bool {
+        self.millis == REAL_DAY_SECONDS as i64 * 1000
+    }
+
     /// When something that happened at `from` is `days` old.
     #[must_use]
     pub const fn after(self, from: UnixMillis, days: u32) -> UnixMillis {
         let due = from.get().saturating_add((days as i64).saturating_mul(self.millis));
-        if self.millis != REAL_DAY_SECONDS as i64 * 1000 {
+        if !self.is_real() {
             return UnixMillis::new(due);
         }
         let into_the_day = due.rem_euclid(self.millis);

@@ -1,5 +1,5 @@
 use super::{Expiration, LifecycleDay, LifecycleFilter, LifecycleRule, LifecycleRules};
-use crate::types::{ObjectKey, Tag, TagSet, UnixMillis};
+use crate::types::{ObjectKey, SmallObjects, Tag, TagSet, UnixMillis};
 
 const DAY: i64 = 86_400_000;
 
@@ -47,6 +47,7 @@ fn the_rule_that_is_due_first_is_the_one_shown() {
         abort_uploads_days: None,
         transitions: Vec::new(),
         noncurrent_transitions: Vec::new(),
+        small_objects: SmallObjects::Stay,
     };
     let rules = LifecycleRules(vec![
         rule("late", true, Expiration::Days(9)),

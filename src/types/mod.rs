@@ -22,6 +22,7 @@ mod range;
 mod seq;
 mod storage_key;
 mod tags;
+mod transition;
 mod upload;
 mod version;
 
@@ -38,7 +39,7 @@ pub use id::ParseError;
 pub use key::{MAX_KEY_BYTES, ObjectKey};
 pub use lifecycle::{
     Expiration, FilterForm, LifecycleDay, LifecycleFilter, LifecycleRule, LifecycleRules,
-    MAX_LIFECYCLE_RULES, NoncurrentExpiration, NoncurrentTransition, Transition,
+    MAX_LIFECYCLE_RULES, NoncurrentExpiration,
 };
 pub use lock::{DefaultRetention, LockMode, LockSettings, ObjectLock, Retention, RetentionPeriod};
 pub use manifest::{
@@ -50,5 +51,8 @@ pub use range::{ByteRange, ResolvedRange};
 pub use seq::{CommitSeq, UnixMillis};
 pub use storage_key::{Namespace, decode_row_key, object_prefix, object_prefix_end, row_key, scan_prefix};
 pub use tags::{MAX_BUCKET_TAGS, MAX_OBJECT_TAGS, Tag, TagError, TagSet};
+pub use transition::{
+    MIN_TRANSITION_BYTES, NoncurrentTransition, SmallObjects, TRANSITION_CLASSES, Transition, is_transition,
+};
 pub use upload::{PartNumber, UploadId};
 pub use version::VersionId;

@@ -105,3 +105,48 @@ fn rules_that_aws_refuses_are_refused() {
     }
     assert_eq!(wire.send(&request("GET", "/bucket?lifecycle=")).status, 404, "nothing was kept");
 }
+
+#[test]
+fn objects_change_their_storage_class_on_their_day_and_nothing_else() {
+    let (_dir, _server, wire) = start();
+    let rule = "<Rule><ID>cold</ID><Filter><Prefix>cold/</Prefix></Filter><Status>Enabled</Status>\
+        <Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition></Rule>";
+    let put = wire.send(&request("PUT", "/bucket/cold/1").header("x-amz-meta-a", "b").body(*b"0123456789"));
+    assert_eq!(wire.send(&request("PUT", "/bucket/warm").body(*b"x")).status, 200);
+    let head = || wire.send(&request("HEAD", "/bucket/cold/1"));
+    let before = head();
+    assert!(!before.headers.contains_key("x-amz-storage-class"));
+    assert_eq!(put_rules(&wire, rule), (200, String::new()));
+    eventually("the object is moved", || head().headers.contains_key("x-amz-storage-class"));
+    let after = wire.send(&request("GET", "/bucket/cold/1"));
+    assert_eq!((after.status, after.body.as_str()), (200, "0123456789"));
+    assert_eq!(after.headers["x-amz-storage-class"], "GLACIER");
+    for header in ["etag", "last-modified", "x-amz-meta-a", "content-length"] {
+        assert_eq!(after.headers[header], before.headers[header], "{header}");
+    }
+    assert_eq!(after.headers["etag"], put.headers["etag"]);
+    for listing in ["/bucket?list-type=2", "/bucket", "/bucket?versions="] {
+        let listed = wire.send(&request("GET", listing)).body;
+        let classes: Vec<_> = listed.split("<StorageClass>").skip(1).map(|rest| &rest[..7]).collect();
+        assert_eq!(classes, ["GLACIER", "STANDAR"], "{listed}");
+    }
+}
+
+/// Terraform waits until the bucket shows it.
+#[test]
+fn a_bucket_says_which_objects_are_too_small_to_be_moved() {
+    const MINIMUM: &str = "x-amz-transition-default-minimum-object-size";
+    let (_dir, _server, wire) = start();
+    let put = || request("PUT", "/bucket?lifecycle=").body(document(BY_FILTER)).with_md5();
+    for (asked, shown) in [
+        (None, "all_storage_classes_128K"),
+        (Some("varies_by_storage_class"), "varies_by_storage_class"),
+        (Some("all_storage_classes_128K"), "all_storage_classes_128K"),
+    ] {
+        let put = asked.map_or_else(put, |asked| put().header(MINIMUM, asked));
+        assert_eq!(wire.send(&put).headers[MINIMUM], shown);
+        assert_eq!(wire.send(&request("GET", "/bucket?lifecycle=")).headers[MINIMUM], shown);
+    }
+    let refused = wire.send(&put().header(MINIMUM, "none"));
+    assert_eq!(refused.refusal(), (400, "InvalidArgument"));
+}

@@ -95,6 +95,44 @@ pub(super) async fn tagging(subject: &Subject) {
     expects!(subject.refuse(set(target, tags("3"))).await, CommitError::IsDeleteMarker);
 }
 
+/// A storage class is changed of the very version that was looked at, and nothing else of it.
+pub(super) async fn transitions(subject: &Subject) {
+    let bucket = subject.bucket("bucket").await;
+    let transition = |id, seq, class: &str| Commit::Transition {
+        bucket,
+        key: key("k"),
+        id,
+        seq,
+        storage_class: class.to_owned(),
+    };
+    let none = subject.refuse(transition(VersionId::Null, at_last(subject, 0).await, "GLACIER")).await;
+    expects!(none, CommitError::NoSuchKey);
+    let (id, seq) = subject.put(bucket, "k", inline("one")).await;
+    let before = subject.current(bucket, "k").await.unwrap();
+    assert_eq!(subject.commit(transition(id, seq, "STANDARD_IA")).await, Outcome::Changed { id });
+    let after = subject.current(bucket, "k").await.unwrap();
+    let mut moved = data(subject, bucket).await;
+    assert_eq!(moved.attributes.storage_class.as_deref(), Some("STANDARD_IA"));
+    moved.attributes.storage_class = None;
+    assert_eq!(after.modified, before.modified);
+    expects!(before.kind, VersionKind::Object(kept) if kept == moved);
+    let records = subject.log.changes_after(at_last(subject, 1).await, 1).await.unwrap();
+    let storage_class = "STANDARD_IA".to_owned();
+    assert_eq!(records[0].change, Change::VersionTransitioned { bucket, key: key("k"), id, storage_class });
+    // The null version is another one by now.
+    let (_, newer) = subject.put(bucket, "k", inline("two")).await;
+    expects!(subject.refuse(transition(id, seq, "GLACIER")).await, CommitError::ConditionFailed);
+    assert_eq!(data(subject, bucket).await.attributes.storage_class, None);
+    // Under a newer version, too, and in the history that rules go by.
+    subject.versioning(bucket, Versioning::Enabled).await;
+    let (marker, _) = subject.delete(bucket, "k", VersionTarget::Current).await;
+    subject.commit(transition(id, newer, "GLACIER")).await;
+    let history = subject.lifecycle.history(bucket, &key("k"), None, 10).await.unwrap();
+    assert_eq!(history[1].object.as_ref().unwrap().storage_class.as_deref(), Some("GLACIER"));
+    let (marker, seq) = (marker.unwrap(), history[0].seq);
+    expects!(subject.refuse(transition(marker, seq, "GLACIER")).await, CommitError::IsDeleteMarker);
+}
+
 /// I6: what a lock keeps, no command takes away.
 pub(super) async fn locks(subject: &Subject) {
     let bucket = locked_bucket(subject).await;

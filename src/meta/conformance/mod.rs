@@ -124,6 +124,7 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     listing::vanished_uploads(&empty().await).await;
     marks::buckets(&empty().await).await;
     marks::tagging(&empty().await).await;
+    marks::transitions(&empty().await).await;
     marks::locks(&empty().await).await;
     marks::default_retention(&empty().await).await;
     marks::delete_conditions(&empty().await).await;

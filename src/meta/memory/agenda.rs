@@ -3,7 +3,8 @@
 use super::MemoryStore;
 use super::state::State;
 use crate::meta::{
-    AgendaChange, Bucket, DueKey, HistoryEntry, HistoryObject, LifecycleReads, MetaError, ScanPosition,
+    AgendaChange, Bucket, DueKey, HistoryEntry, HistoryObject, LifecycleReads, LoggedObject, MetaError,
+    ScanPosition,
 };
 use crate::types::{BucketId, CommitSeq, ObjectKey, UnixMillis};
 use async_trait::async_trait;
@@ -91,15 +92,16 @@ impl LifecycleReads for MemoryStore {
             .of_key(bucket, key.as_bytes())
             .map(|(_, version)| version)
             .filter(|version| before.is_none_or(|before| version.seq < before));
+        let object = |object: &LoggedObject| HistoryObject {
+            size: object.size,
+            tags: object.tags.clone(),
+            storage_class: object.attributes.storage_class.clone(),
+        };
         let entry = |version: &super::state::Version| HistoryEntry {
             id: version.logged.id,
             seq: version.seq,
             modified: version.modified,
-            object: version
-                .logged
-                .object
-                .as_ref()
-                .map(|object| HistoryObject { size: object.size, tags: object.tags.clone() }),
+            object: version.logged.object.as_ref().map(object),
         };
         Ok(older.take(limit).map(entry).collect())
     }

@@ -1,9 +1,9 @@
-//! Tags and locks of the model's versions.
+//! Tags, locks and storage classes of the model's versions.
 
 use super::state::{Draft, State};
 use crate::meta::commit::check_asked_retention;
 use crate::meta::{Change, CommitError, LoggedObject, Outcome, VersionTarget};
-use crate::types::{BucketId, ObjectKey, ObjectLock, Retention, TagSet, VersionId};
+use crate::types::{BucketId, CommitSeq, ObjectKey, ObjectLock, Retention, TagSet, VersionId};
 
 impl State {
     pub(super) fn set_tags(
@@ -17,6 +17,24 @@ impl State {
         let (id, object) = self.object(bucket, &key, target)?;
         object.tags = tags.clone();
         self.record(draft, Change::VersionTagged { bucket, key, id, tags });
+        Ok(Outcome::Changed { id })
+    }
+
+    pub(super) fn transition(
+        &mut self,
+        (bucket, key): (BucketId, ObjectKey),
+        (id, seq): (VersionId, CommitSeq),
+        storage_class: String,
+        draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        self.home(bucket)?;
+        let is_other = self.find(bucket, key.as_bytes(), id).is_some_and(|(_, found)| found.seq != seq);
+        let (id, object) = self.object(bucket, &key, VersionTarget::Version(id))?;
+        if is_other {
+            return Err(CommitError::ConditionFailed);
+        }
+        object.attributes.storage_class = Some(storage_class.clone());
+        self.record(draft, Change::VersionTransitioned { bucket, key, id, storage_class });
         Ok(Outcome::Changed { id })
     }
 

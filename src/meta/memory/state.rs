@@ -114,6 +114,9 @@ impl State {
             Commit::SetTags { bucket, key, target, tags } => {
                 self.set_tags((bucket, key), target, tags, draft)
             }
+            Commit::Transition { bucket, key, id, seq, storage_class } => {
+                self.transition((bucket, key), (id, seq), storage_class, draft)
+            }
             Commit::SetRetention { bucket, key, target, retention, bypass_governance } => {
                 self.set_retention((bucket, key), target, retention, bypass_governance, draft)
             }

@@ -11,7 +11,8 @@ use crate::meta::{
     AgendaChange, Bucket, CommitError, DueKey, HistoryEntry, HistoryObject, MetaError, Outcome, ScanPosition,
 };
 use crate::types::{
-    BucketId, CommitSeq, Namespace, ObjectKey, UnixMillis, object_prefix, object_prefix_end, row_key,
+    Attributes, BucketId, CommitSeq, Namespace, ObjectKey, UnixMillis, object_prefix, object_prefix_end,
+    row_key,
 };
 use rusqlite::{Connection, params};
 
@@ -112,7 +113,9 @@ pub(super) fn history(
         let seq = seq(row, 0)?;
         let is_marker = row.get::<_, i64>(3)? == DELETE_MARKER;
         let object = || -> Result<_, MetaError> {
-            Ok(HistoryObject { size: unsigned(row, 4)?, tags: unpack_or_default(optional_blob(row, 5)?)? })
+            let Attributes { storage_class, .. } = unpack_or_default(optional_blob(row, 6)?)?;
+            let tags = unpack_or_default(optional_blob(row, 5)?)?;
+            Ok(HistoryObject { size: unsigned(row, 4)?, tags, storage_class })
         };
         Ok(HistoryEntry {
             id: version_id(seq, row.get(1)?),

@@ -100,6 +100,9 @@ impl Session<'_> {
             Commit::SetTags { bucket, key, target, tags } => {
                 self.set_tags((bucket, key), target, tags, &draft)
             }
+            Commit::Transition { bucket, key, id, seq, storage_class } => {
+                self.transition((bucket, key), (id, seq), storage_class, &draft)
+            }
             Commit::SetRetention { bucket, key, target, retention, bypass_governance } => {
                 self.set_retention((bucket, key), target, retention, bypass_governance, &draft)
             }

@@ -1,12 +1,13 @@
-//! Tags and locks of versions that are there, in the writer's transaction.
+//! Tags, locks and storage classes of versions that are there, in the writer's transaction.
 
 use super::apply::{Draft, Session};
-use super::columns::{pack_lock, pack_tags};
+use super::columns::{optional_blob, pack_attributes, pack_lock, pack_tags, unpack_or_default};
+use super::error::corrupt;
 use super::sql;
 use super::versions::{HeldVersion, Place};
 use crate::meta::commit::check_asked_retention;
-use crate::meta::{Change, CommitError, Outcome, VersionTarget};
-use crate::types::{BucketId, ObjectKey, ObjectLock, Retention, TagSet};
+use crate::meta::{Change, CommitError, MetaError, Outcome, VersionTarget};
+use crate::types::{Attributes, BucketId, CommitSeq, ObjectKey, ObjectLock, Retention, TagSet, VersionId};
 use rusqlite::params;
 
 impl Session<'_> {
@@ -24,6 +25,35 @@ impl Session<'_> {
         let id = object.id();
         self.record(draft, &Change::VersionTagged { bucket, key: place.key, id, tags })?;
         Ok(Outcome::Changed { id })
+    }
+
+    pub(super) fn transition(
+        &mut self,
+        (bucket, key): (BucketId, ObjectKey),
+        (id, seq): (VersionId, CommitSeq),
+        storage_class: String,
+        draft: &Draft,
+    ) -> Result<Outcome, CommitError> {
+        let mut place = self.place(bucket, key)?;
+        let object = self.object(&mut place, VersionTarget::Version(id))?;
+        if object.seq != seq {
+            return Err(CommitError::ConditionFailed);
+        }
+        let mut attributes = self.attributes(&object)?;
+        attributes.storage_class = Some(storage_class.clone());
+        let packed = pack_attributes(&attributes)?;
+        self.db.prepare_cached(sql::SET_ATTRIBUTES)?.execute(params![object.row, packed])?;
+        self.touch(&place);
+        let key = place.key;
+        self.record(draft, &Change::VersionTransitioned { bucket, key, id, storage_class })?;
+        Ok(Outcome::Changed { id })
+    }
+
+    fn attributes(&self, version: &HeldVersion) -> Result<Attributes, MetaError> {
+        let mut statement = self.db.prepare_cached(sql::ATTRIBUTES_AT)?;
+        let mut rows = statement.query([&version.row])?;
+        let row = rows.next()?.ok_or_else(|| corrupt("a version went while it was written"))?;
+        unpack_or_default(optional_blob(row, 0)?)
     }
 
     pub(super) fn set_retention(

@@ -150,6 +150,8 @@ statements! {
         attributes, parts, manifest, body, listed, upload, tags, lock)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
     SET_TAGS = "UPDATE versions SET tags = ?2 WHERE row = ?1";
+    ATTRIBUTES_AT = "SELECT attributes FROM versions WHERE row = ?1";
+    SET_ATTRIBUTES = "UPDATE versions SET attributes = ?2 WHERE row = ?1";
     SET_LOCK = "UPDATE versions SET lock = ?2 WHERE row = ?1";
     UNLIST = "UPDATE versions SET listed = NULL WHERE row = ?1";
     LIST_NEWEST = "UPDATE versions SET listed = 1 WHERE kind <> 0 AND listed IS NULL AND row =
@@ -217,7 +219,7 @@ statements! {
     SCANS = "SELECT bucket, position FROM lifecycle_scans WHERE bucket > 0 ORDER BY bucket";
     BUCKETS_WITH_SETTINGS = "SELECT id, name, created, versioning, owner, lock, settings
         FROM buckets INDEXED BY buckets_with_settings WHERE settings IS NOT NULL AND id > 0 ORDER BY id";
-    HISTORY = "SELECT seq, salt, modified, kind, size, tags FROM versions
+    HISTORY = "SELECT seq, salt, modified, kind, size, tags, attributes FROM versions
         WHERE row > ?1 AND row < ?2 ORDER BY row LIMIT ?3";
 
     // The log.

@@ -53,7 +53,7 @@ pub(super) struct HeldVersion {
     holding: Holding,
     modified: UnixMillis,
     pub lock: ObjectLock,
-    seq: CommitSeq,
+    pub seq: CommitSeq,
 }
 
 impl HeldVersion {

@@ -6,9 +6,9 @@ use crate::s3::convert::timestamp;
 use crate::service::{ServiceError, parse_bucket_name};
 use crate::types::{
     Expiration, FilterForm, LifecycleFilter, LifecycleRule, LifecycleRules, NoncurrentExpiration,
-    NoncurrentTransition, Tag, Transition, UnixMillis,
+    NoncurrentTransition, SmallObjects, Tag, Transition, UnixMillis,
 };
-use s3s::dto;
+use s3s::dto::{self, TransitionDefaultMinimumObjectSize as MinimumSize};
 use s3s::{S3Request, S3Response};
 use time::OffsetDateTime;
 
@@ -22,9 +22,13 @@ impl Operations {
         let caller = caller(&request);
         let bucket = parse_bucket_name(&request.input.bucket)?;
         let document = request.input.lifecycle_configuration.ok_or(MALFORMED)?;
-        let rules = document.rules.into_iter().map(rule).collect::<Parsed<_>>()?;
+        let small = small_objects(request.input.transition_default_minimum_object_size.as_ref())?;
+        let rules = document.rules.into_iter().map(|asked| rule(asked, small)).collect::<Parsed<_>>()?;
         self.service.put_lifecycle(&caller, &bucket, LifecycleRules(rules)).await?;
-        Ok(S3Response::new(dto::PutBucketLifecycleConfigurationOutput::default()))
+        let transition_default_minimum_object_size = Some(shown_small_objects(small));
+        Ok(S3Response::new(dto::PutBucketLifecycleConfigurationOutput {
+            transition_default_minimum_object_size,
+        }))
     }
 
     pub(super) async fn get_bucket_lifecycle_configuration(
@@ -33,8 +37,11 @@ impl Operations {
     ) -> Answer<dto::GetBucketLifecycleConfigurationOutput> {
         let bucket = parse_bucket_name(&request.input.bucket)?;
         let rules = self.service.lifecycle(&caller(&request), &bucket).await?;
-        let rules = Some(rules.0.into_iter().map(shown).collect());
-        Ok(S3Response::new(dto::GetBucketLifecycleConfigurationOutput { rules, ..Default::default() }))
+        let small = rules.0.first().map(|rule| rule.small_objects).unwrap_or_default();
+        Ok(S3Response::new(dto::GetBucketLifecycleConfigurationOutput {
+            rules: Some(rules.0.into_iter().map(shown).collect()),
+            transition_default_minimum_object_size: Some(shown_small_objects(small)),
+        }))
     }
 
     pub(super) async fn delete_bucket_lifecycle(
@@ -68,7 +75,27 @@ fn tag(tag: dto::Tag) -> Parsed<Tag> {
     Ok(Tag { key, value: tag.value.unwrap_or_default() })
 }
 
-fn rule(rule: dto::LifecycleRule) -> Parsed<LifecycleRule> {
+/// As the header says it; Terraform waits until it is shown.
+fn small_objects(asked: Option<&MinimumSize>) -> Parsed<SmallObjects> {
+    match asked.map(MinimumSize::as_str) {
+        None | Some(MinimumSize::ALL_STORAGE_CLASSES_128K) => Ok(SmallObjects::Stay),
+        Some(MinimumSize::VARIES_BY_STORAGE_CLASS) => Ok(SmallObjects::Archived),
+        Some(other) => Err(ServiceError::InvalidArgument {
+            name: "x-amz-transition-default-minimum-object-size",
+            value: other.to_owned(),
+            reason: "The value must be all_storage_classes_128K or varies_by_storage_class",
+        }),
+    }
+}
+
+fn shown_small_objects(small: SmallObjects) -> MinimumSize {
+    MinimumSize::from_static(match small {
+        SmallObjects::Stay => MinimumSize::ALL_STORAGE_CLASSES_128K,
+        SmallObjects::Archived => MinimumSize::VARIES_BY_STORAGE_CLASS,
+    })
+}
+
+fn rule(rule: dto::LifecycleRule, small_objects: SmallObjects) -> Parsed<LifecycleRule> {
     const POSITIVE: &str = "'Days' for Expiration action must be a positive integer";
     let enabled = match rule.status.as_str() {
         dto::ExpirationStatus::ENABLED => true,
@@ -108,6 +135,7 @@ fn rule(rule: dto::LifecycleRule) -> Parsed<LifecycleRule> {
             .into_iter()
             .map(noncurrent_transition)
             .collect::<Parsed<_>>()?,
+        small_objects,
     })
 }
 

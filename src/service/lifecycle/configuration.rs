@@ -2,11 +2,10 @@
 
 use crate::meta::{Bucket, Commit, Outcome};
 use crate::service::context::{WRONG_OUTCOME, unexpected};
-use crate::service::settings::STORAGE_CLASSES;
 use crate::service::{Action, Caller, ObjectService, ServiceError};
 use crate::types::{
     BucketName, BucketSetting, Expiration, FilterForm, LifecycleFilter, LifecycleRule, LifecycleRules,
-    MAX_LIFECYCLE_RULES, UnixMillis,
+    MAX_LIFECYCLE_RULES, TRANSITION_CLASSES, UnixMillis,
 };
 use std::collections::HashSet;
 
@@ -201,7 +200,7 @@ fn transitions(rule: &LifecycleRule) -> Result<(), ServiceError> {
 }
 
 fn storage_class<'r>(class: &'r str, seen: &mut HashSet<&'r str>) -> Result<(), ServiceError> {
-    if !STORAGE_CLASSES.contains(&class) || class == "STANDARD" {
+    if !TRANSITION_CLASSES.contains(&class) {
         return Err(ServiceError::MalformedDocument);
     }
     if seen.insert(class) {

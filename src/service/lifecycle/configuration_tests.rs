@@ -1,8 +1,8 @@
 use super::validate;
 use crate::service::ServiceError;
 use crate::types::{
-    Expiration, FilterForm, LifecycleFilter, LifecycleRule, LifecycleRules, NoncurrentExpiration, Tag,
-    Transition, UnixMillis,
+    Expiration, FilterForm, LifecycleFilter, LifecycleRule, LifecycleRules, NoncurrentExpiration,
+    SmallObjects, Tag, Transition, UnixMillis,
 };
 
 fn rule() -> LifecycleRule {
@@ -15,6 +15,7 @@ fn rule() -> LifecycleRule {
         abort_uploads_days: None,
         transitions: Vec::new(),
         noncurrent_transitions: Vec::new(),
+        small_objects: SmallObjects::Stay,
     }
 }
 
@@ -89,6 +90,8 @@ fn transitions_come_before_expiration_and_not_too_early() {
     assert_eq!(with(60, vec![moved(1, "GLACIER")]), "fine");
     assert_eq!(with(60, vec![moved(60, "GLACIER")]), "argument");
     assert_eq!(with(60, vec![moved(1, "ATTIC")]), "malformed");
+    assert_eq!(with(60, vec![moved(1, "STANDARD")]), "malformed");
+    assert_eq!(with(60, vec![moved(1, "REDUCED_REDUNDANCY")]), "malformed");
     assert_eq!(with(60, vec![moved(1, "GLACIER"), moved(2, "GLACIER")]), "request");
 }
 

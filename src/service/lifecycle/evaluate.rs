@@ -3,12 +3,12 @@
 use crate::meta::{HistoryEntry, HistoryObject};
 use crate::types::{
     CommitSeq, Expiration, LifecycleDay, LifecycleRule, LifecycleRules, ObjectKey, UnixMillis, UploadId,
-    VersionId,
+    VersionId, is_transition,
 };
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum Act<'r> {
     /// Delete the current version, as a client would without naming one.
     Expire {
         seq: CommitSeq,
@@ -23,8 +23,27 @@ pub(super) enum Act {
         id: VersionId,
         seq: CommitSeq,
     },
+    /// Give a version, current or not, another storage class.
+    Transition {
+        id: VersionId,
+        seq: CommitSeq,
+        class: &'r str,
+    },
     AbortUpload {
         id: UploadId,
+    },
+}
+
+/// Where a version stands, and since when.
+#[derive(Debug, Clone, Copy)]
+enum Standing {
+    Current {
+        modified: UnixMillis,
+    },
+    /// `newer`: noncurrent versions above it.
+    Noncurrent {
+        since: UnixMillis,
+        newer: u32,
     },
 }
 
@@ -57,26 +76,39 @@ impl<'r> Evaluation<'r> {
     }
 
     /// The next older version. `is_alone`: the key has no other.
-    pub(super) fn version(&mut self, version: &HistoryEntry, is_alone: bool) -> Option<Act> {
-        let due = match (self.above, &version.object) {
-            (None, Some(object)) => self.current(object, version.modified),
-            (None, None) if is_alone => self.marker(version.modified),
-            (None, None) => None,
-            (Some(since), object) => self.noncurrent(object.as_ref(), since),
+    pub(super) fn version(&mut self, version: &HistoryEntry, is_alone: bool) -> Option<Act<'r>> {
+        let (id, seq) = (version.id, version.seq);
+        let standing = self.next_standing(version.modified);
+        let (due, removal) = match (standing, &version.object) {
+            (Standing::Current { modified }, Some(object)) => {
+                (self.current(object, modified), Act::Expire { seq })
+            }
+            (Standing::Current { modified }, None) => {
+                (is_alone.then(|| self.marker(modified)).flatten(), Act::RemoveMarker { id, seq })
+            }
+            (Standing::Noncurrent { since, newer }, object) => {
+                (self.noncurrent(object.as_ref(), since, newer), Act::RemoveNoncurrent { id, seq })
+            }
         };
-        let is_current = self.above.is_none();
-        self.above = Some(version.modified);
-        if !self.is_due(due?) {
-            return None;
+        if due.is_some_and(|due| self.is_due(due)) {
+            return Some(removal);
         }
-        Some(match (is_current, &version.object) {
-            (true, Some(_)) => Act::Expire { seq: version.seq },
-            (true, None) => Act::RemoveMarker { id: version.id, seq: version.seq },
-            (false, _) => Act::RemoveNoncurrent { id: version.id, seq: version.seq },
-        })
+        let class = self.transition(version.object.as_ref()?, standing)?;
+        Some(Act::Transition { id, seq, class })
     }
 
-    pub(super) fn upload(&mut self, id: UploadId, initiated: UnixMillis) -> Option<Act> {
+    fn next_standing(&mut self, modified: UnixMillis) -> Standing {
+        match self.above.replace(modified) {
+            None => Standing::Current { modified },
+            Some(since) => {
+                let newer = self.noncurrent;
+                self.noncurrent = newer.saturating_add(1);
+                Standing::Noncurrent { since, newer }
+            }
+        }
+    }
+
+    pub(super) fn upload(&mut self, id: UploadId, initiated: UnixMillis) -> Option<Act<'r>> {
         let rules = self.rules.enabled().filter(|rule| rule.filter.covers_key(self.key));
         let days = rules.filter_map(|rule| rule.abort_uploads_days).min()?;
         self.is_due(self.day.after(initiated, days)).then_some(Act::AbortUpload { id })
@@ -98,9 +130,12 @@ impl<'r> Evaluation<'r> {
         due.min()
     }
 
-    fn noncurrent(&mut self, object: Option<&HistoryObject>, since: UnixMillis) -> Option<UnixMillis> {
-        let newer = self.noncurrent;
-        self.noncurrent = self.noncurrent.saturating_add(1);
+    fn noncurrent(
+        &self,
+        object: Option<&HistoryObject>,
+        since: UnixMillis,
+        newer: u32,
+    ) -> Option<UnixMillis> {
         let covers = |rule: &&LifecycleRule| match object {
             Some(object) => rule.filter.covers_object(self.key, &object.tags, object.size),
             None => rule.filter.covers_marker(self.key),
@@ -110,6 +145,34 @@ impl<'r> Evaluation<'r> {
         beyond.map(|rule| self.day.after(since, rule.days)).min()
     }
 
+    /// The class that an object is to have by now; of several the coldest.
+    fn transition(&mut self, object: &HistoryObject, standing: Standing) -> Option<&'r str> {
+        let mut reached = None;
+        for (due, class) in self.transitions(object, standing) {
+            let from = reached.or(object.storage_class.as_deref());
+            if is_transition(from, class) && self.is_due(due) {
+                reached = Some(class);
+            }
+        }
+        reached
+    }
+
+    /// All that rules have for the object, by when it is due.
+    fn transitions(&self, object: &HistoryObject, standing: Standing) -> Vec<(UnixMillis, &'r str)> {
+        let (size, day, mut all) = (object.size, self.day, Vec::new());
+        for rule in self.rules.enabled() {
+            if rule.filter.covers_object(self.key, &object.tags, size) {
+                let due = rule_transitions(rule, standing, day);
+                // Short days are for tests, whose objects are small.
+                let may_move =
+                    |class| !day.is_real() || rule.small_objects.may_move(size, &rule.filter, class);
+                all.extend(due.filter(|(_, class)| may_move(class)));
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
     fn is_due(&mut self, due: UnixMillis) -> bool {
         if due <= self.now {
             return true;
@@ -117,6 +180,29 @@ impl<'r> Evaluation<'r> {
         self.next = Some(self.next.map_or(due, |next| next.min(due)));
         false
     }
+}
+
+/// What one rule has for all that stands there.
+fn rule_transitions(
+    rule: &LifecycleRule,
+    standing: Standing,
+    day: LifecycleDay,
+) -> impl Iterator<Item = (UnixMillis, &str)> {
+    let current = rule.transitions.iter().filter_map(move |transition| match standing {
+        Standing::Current { modified } => {
+            Some((transition.due(modified, day)?, transition.storage_class.as_str()))
+        }
+        Standing::Noncurrent { .. } => None,
+    });
+    let noncurrent = rule.noncurrent_transitions.iter().filter_map(move |transition| match standing {
+        Standing::Noncurrent { since, newer }
+            if transition.newer_versions.is_none_or(|stay| newer >= stay) =>
+        {
+            Some((day.after(since, transition.days), transition.storage_class.as_str()))
+        }
+        _ => None,
+    });
+    current.chain(noncurrent)
 }
 
 #[cfg(test)]

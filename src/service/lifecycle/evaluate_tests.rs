@@ -2,8 +2,10 @@ use super::{Act, Evaluation};
 use crate::meta::{HistoryEntry, HistoryObject};
 use crate::types::{
     CommitSeq, Expiration, LifecycleDay, LifecycleFilter, LifecycleRule, LifecycleRules,
-    NoncurrentExpiration, ObjectKey, Tag, TagSet, UnixMillis, UploadId, VersionId,
+    NoncurrentExpiration, NoncurrentTransition, ObjectKey, SmallObjects, Tag, TagSet, Transition, UnixMillis,
+    UploadId, VersionId,
 };
+use std::sync::LazyLock;
 
 /// Ten seconds make a day.
 const DAY: LifecycleDay = LifecycleDay::of_seconds(10);
@@ -18,6 +20,7 @@ fn rule(change: impl FnOnce(&mut LifecycleRule)) -> LifecycleRules {
         abort_uploads_days: None,
         transitions: Vec::new(),
         noncurrent_transitions: Vec::new(),
+        small_objects: SmallObjects::Stay,
     };
     change(&mut rule);
     LifecycleRules(vec![rule])
@@ -28,7 +31,7 @@ fn id(seq: u64) -> VersionId {
 }
 
 fn object(seq: u64, modified: i64) -> HistoryEntry {
-    let object = Some(HistoryObject { size: 5, tags: TagSet::default() });
+    let object = Some(HistoryObject { size: 5, tags: TagSet::default(), storage_class: None });
     HistoryEntry { id: id(seq), seq: CommitSeq::new(seq), modified: UnixMillis::new(modified), object }
 }
 
@@ -36,18 +39,27 @@ fn marker(seq: u64, modified: i64) -> HistoryEntry {
     HistoryEntry { object: None, ..object(seq, modified) }
 }
 
-fn noncurrent(seq: u64) -> Act {
+fn noncurrent(seq: u64) -> Act<'static> {
     Act::RemoveNoncurrent { id: id(seq), seq: CommitSeq::new(seq) }
 }
 
-fn removed_marker(seq: u64) -> Act {
+fn removed_marker(seq: u64) -> Act<'static> {
     Act::RemoveMarker { id: id(seq), seq: CommitSeq::new(seq) }
 }
 
 /// What is done at `now` with a history, newest first, and when to look again.
-fn at(rules: &LifecycleRules, now: i64, history: &[HistoryEntry]) -> (Vec<Act>, Option<i64>) {
-    let key = ObjectKey::opaque("a/b");
-    let mut evaluation = Evaluation::new(rules, &key, UnixMillis::new(now), DAY);
+fn at<'r>(rules: &'r LifecycleRules, now: i64, history: &[HistoryEntry]) -> (Vec<Act<'r>>, Option<i64>) {
+    on(rules, DAY, now, history)
+}
+
+fn on<'r>(
+    rules: &'r LifecycleRules,
+    day: LifecycleDay,
+    now: i64,
+    history: &[HistoryEntry],
+) -> (Vec<Act<'r>>, Option<i64>) {
+    static KEY: LazyLock<ObjectKey> = LazyLock::new(|| ObjectKey::opaque("a/b"));
+    let mut evaluation = Evaluation::new(rules, &KEY, UnixMillis::new(now), day);
     let alone = history.len() == 1;
     let acts = history.iter().filter_map(|entry| evaluation.version(entry, alone)).collect();
     (acts, evaluation.next().map(UnixMillis::get))
@@ -76,7 +88,7 @@ fn a_filter_on_tags_or_size_spares_what_it_does_not_cover() {
     assert_eq!(at(&tagged, 99_000, &[object(7, 0)]), (vec![], None));
     let mut covered = object(7, 0);
     let tags = TagSet::of_object(tagged.0[0].filter.tags.clone()).unwrap();
-    covered.object = Some(HistoryObject { size: 5, tags });
+    covered.object = Some(HistoryObject { size: 5, tags, storage_class: None });
     assert_eq!(at(&tagged, 99_000, &[covered]).0.len(), 1);
     let large = rule(|rule| {
         rule.filter.larger_than = Some(5);
@@ -131,4 +143,57 @@ fn an_upload_is_aborted_days_after_it_was_begun() {
     assert_eq!(early.next(), Some(UnixMillis::new(10_001)));
     let mut late = Evaluation::new(&rules, &key, UnixMillis::new(10_001), DAY);
     assert_eq!(late.upload(upload, UnixMillis::new(1)), Some(Act::AbortUpload { id: upload }));
+}
+
+fn moves(days: u32, class: &str) -> Transition {
+    Transition { days: Some(days), date: None, storage_class: class.into() }
+}
+
+fn moved(seq: u64, class: &str) -> Act<'_> {
+    Act::Transition { id: id(seq), seq: CommitSeq::new(seq), class }
+}
+
+fn of_class(entry: HistoryEntry, class: &str) -> HistoryEntry {
+    let object = entry.object.map(|object| HistoryObject { storage_class: Some(class.into()), ..object });
+    HistoryEntry { object, ..entry }
+}
+
+#[test]
+fn a_current_object_changes_its_class_when_it_is_old_enough() {
+    let rules = rule(|rule| {
+        rule.transitions = vec![moves(5, "GLACIER"), moves(1, "STANDARD_IA")];
+        rule.expiration = Some(Expiration::Days(9));
+    });
+    let fresh = [object(7, 0)];
+    assert_eq!(at(&rules, 9_999, &fresh), (vec![], Some(10_000)));
+    assert_eq!(at(&rules, 10_000, &fresh), (vec![moved(7, "STANDARD_IA")], Some(50_000)));
+    let once = [of_class(object(7, 0), "STANDARD_IA")];
+    assert_eq!(at(&rules, 20_000, &once), (vec![], Some(50_000)));
+    assert_eq!(at(&rules, 50_000, &once), (vec![moved(7, "GLACIER")], Some(90_000)));
+    assert_eq!(at(&rules, 50_000, &fresh), (vec![moved(7, "GLACIER")], Some(90_000)), "of two, the colder");
+    let twice = [of_class(object(7, 0), "GLACIER")];
+    assert_eq!(at(&rules, 60_000, &twice), (vec![], Some(90_000)), "nothing moves up");
+    assert_eq!(at(&rules, 90_000, &fresh), (vec![Act::Expire { seq: CommitSeq::new(7) }], None));
+}
+
+#[test]
+fn noncurrent_versions_change_their_class_since_they_are_that() {
+    let transition =
+        NoncurrentTransition { days: 1, newer_versions: Some(1), storage_class: "GLACIER".into() };
+    let rules = rule(|rule| rule.noncurrent_transitions = vec![transition]);
+    let history = [object(9, 30_000), object(8, 20_000), object(7, 10_000), marker(6, 0)];
+    assert_eq!(at(&rules, 29_999, &history), (vec![], Some(30_000)), "the newest noncurrent one stays");
+    assert_eq!(at(&rules, 99_000, &history), (vec![moved(7, "GLACIER")], None));
+}
+
+#[test]
+fn small_objects_change_their_class_on_short_days_only() {
+    let rules = rule(|rule| rule.transitions = vec![moves(1, "GLACIER")]);
+    let late = 9 * LifecycleDay::REAL.millis();
+    let small = [object(7, 0)];
+    assert_eq!(on(&rules, LifecycleDay::REAL, late, &small), (vec![], None));
+    let mut large = object(7, 0);
+    large.object = Some(HistoryObject { size: 128 << 10, ..large.object.unwrap() });
+    assert_eq!(on(&rules, LifecycleDay::REAL, late, &[large]).0, [moved(7, "GLACIER")]);
+    assert_eq!(at(&rules, late, &small).0, [moved(7, "GLACIER")]);
 }

@@ -62,6 +62,8 @@ impl Ruled {
             | Change::BucketSet { .. }
             | Change::BucketLocked { .. }
             | Change::VersionLocked { .. }
+            // The worker's own doing: it knows what is next.
+            | Change::VersionTransitioned { .. }
             | Change::PartPut { .. }
             | Change::UploadAborted { .. }
             | Change::Released
@@ -106,8 +108,12 @@ pub(super) fn earliest_version(
             Expiration::DeleteMarkers(true) => written.is_marker.then_some(written.at),
             Expiration::DeleteMarkers(false) => None,
         });
-        let noncurrent = rule.noncurrent.map(|rule| day.after(written.at, rule.days));
-        expires.into_iter().chain(noncurrent).min()
+        let noncurrent_days = rule.noncurrent.iter().map(|expiration| expiration.days);
+        let noncurrent_days =
+            noncurrent_days.chain(rule.noncurrent_transitions.iter().map(|transition| transition.days));
+        let noncurrent = noncurrent_days.map(|days| day.after(written.at, days));
+        let transitions = rule.transitions.iter().filter_map(|transition| transition.due(written.at, day));
+        expires.into_iter().chain(transitions).chain(noncurrent).min()
     };
     covering(rules, key).filter_map(of_rule).min()
 }
@@ -119,7 +125,11 @@ fn earliest_after_put(
     put: Written,
     day: LifecycleDay,
 ) -> Option<UnixMillis> {
-    let keeps_some = |rule: &LifecycleRule| rule.noncurrent.is_some_and(|rule| rule.newer_versions.is_some());
+    let keeps_some = |rule: &LifecycleRule| {
+        let mut transitions = rule.noncurrent_transitions.iter();
+        rule.noncurrent.is_some_and(|expiration| expiration.newer_versions.is_some())
+            || transitions.any(|transition| transition.newer_versions.is_some())
+    };
     if covering(rules, key).any(keeps_some) { Some(put.at) } else { earliest_version(rules, key, put, day) }
 }
 

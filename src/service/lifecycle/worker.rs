@@ -344,7 +344,7 @@ impl LifecycleWorker {
     }
 
     /// Whether it is done, or was no longer to be done: not when a lock keeps it or it has changed.
-    async fn carry_out(&self, due: &DueKey, act: Act) -> Result<bool, CommitError> {
+    async fn carry_out(&self, due: &DueKey, act: Act<'_>) -> Result<bool, CommitError> {
         let remove = |target, condition| Commit::DeleteVersion {
             bucket: due.bucket,
             key: due.key.clone(),
@@ -367,6 +367,10 @@ impl LifecycleWorker {
                 let condition = DeleteCondition { seq: Some(seq), ..DeleteCondition::default() };
                 ("remove-marker", remove(VersionTarget::Version(id), condition))
             }
+            Act::Transition { id, seq, class } => {
+                let (bucket, key, storage_class) = (due.bucket, due.key.clone(), class.to_owned());
+                ("transition", Commit::Transition { bucket, key, id, seq, storage_class })
+            }
             Act::AbortUpload { id } => ("abort-upload", Commit::AbortUpload { upload: id }),
         };
         match self.meta.commit(commit).await {
@@ -374,7 +378,12 @@ impl LifecycleWorker {
                 metrics::counter!("sediment_lifecycle_actions_total", "action" => action).increment(1);
                 Ok(true)
             }
-            Err(CommitError::NoSuchKey | CommitError::NoSuchUpload | CommitError::NoSuchBucket) => Ok(true),
+            Err(
+                CommitError::NoSuchKey
+                | CommitError::IsDeleteMarker
+                | CommitError::NoSuchUpload
+                | CommitError::NoSuchBucket,
+            ) => Ok(true),
             Err(CommitError::Locked | CommitError::ConditionFailed) => Ok(false),
             Err(error) => Err(error),
         }

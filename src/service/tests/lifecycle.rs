@@ -9,7 +9,7 @@ use crate::service::lifecycle::testing::{Worked, turns};
 use crate::service::{CreateUploadRequest, LifecycleWorker, PutRequest, ServiceError, ServiceSettings};
 use crate::types::{
     Attributes, BucketId, Expiration, LifecycleFilter, LifecycleRule, LifecycleRules, NoncurrentExpiration,
-    UnixMillis, Versioning,
+    NoncurrentTransition, SmallObjects, Transition, UnixMillis, Versioning,
 };
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ fn rule(id: &str) -> LifecycleRule {
         abort_uploads_days: None,
         transitions: Vec::new(),
         noncurrent_transitions: Vec::new(),
+        small_objects: SmallObjects::Stay,
     }
 }
 
@@ -75,6 +76,13 @@ impl Ruled {
     async fn versions(&self) -> usize {
         let query = ListQuery { limit: 1000, ..ListQuery::default() };
         self.world.meta.list_versions(self.bucket().await, query).await.unwrap().entries.len()
+    }
+
+    /// Of the versions of a key, newest first.
+    async fn classes(&self, name: &str) -> Vec<String> {
+        let history = self.world.meta.history(self.bucket().await, &key(name), None, 100).await.unwrap();
+        let class = |object: crate::meta::HistoryObject| object.storage_class.unwrap_or_default();
+        history.into_iter().filter_map(|entry| entry.object).map(class).collect()
     }
 
     async fn is_there(&self, name: &str) -> bool {
@@ -297,4 +305,30 @@ async fn a_rule_for_delete_markers_puts_no_object_on_the_agenda() {
     ruled.world.put("k", "x").await;
     ruled.days(0).await;
     assert_eq!(ruled.world.meta.next_due().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn versions_change_their_storage_class_as_they_grow_old() {
+    let world = World::new().await;
+    world.put("k", "null").await;
+    world.versioning(Versioning::Enabled).await;
+    let moves = |days, class: &str| Transition { days: Some(days), date: None, storage_class: class.into() };
+    let noncurrent =
+        |days, class: &str| NoncurrentTransition { days, newer_versions: None, storage_class: class.into() };
+    let cooling = LifecycleRule {
+        transitions: vec![moves(1, "GLACIER_IR"), moves(4, "DEEP_ARCHIVE")],
+        noncurrent_transitions: vec![noncurrent(2, "GLACIER")],
+        ..rule("cooling")
+    };
+    let mut ruled = Ruled::new(world, vec![cooling]).await;
+    ruled.days(1).await;
+    assert_eq!(ruled.classes("k").await, ["GLACIER_IR"], "what was there before the rule");
+    ruled.world.put("k", "second").await;
+    ruled.days(1).await;
+    assert_eq!(ruled.classes("k").await, ["GLACIER_IR", "GLACIER_IR"]);
+    ruled.days(1).await;
+    assert_eq!(ruled.classes("k").await, ["GLACIER_IR", "GLACIER"]);
+    ruled.days(2).await;
+    assert_eq!(ruled.classes("k").await, ["DEEP_ARCHIVE", "GLACIER"]);
+    assert_eq!(ruled.world.meta.next_due().await.unwrap(), None, "nothing is left to be done");
 }
