@@ -6,6 +6,7 @@ use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, rea
 use super::convert::sent_checksums;
 use super::cors;
 use super::dates::http_date;
+use super::digest::require_digest;
 use super::error::refusal_of;
 use super::finish::{Noted, finish, refused, request_id};
 use super::methods::check_method;
@@ -20,10 +21,10 @@ use super::unreadable::Unreadable;
 use super::{Credentials, S3Settings};
 use crate::service::{ObjectService, parse_bucket_name, parse_key};
 use crate::sys::{Clock, Random};
-use crate::types::{ChecksumAlgorithm, Principal};
+use crate::types::Principal;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use parking_lot::Mutex;
@@ -235,7 +236,7 @@ impl S3Gateway {
         // A completed upload's checksum is the object's, not the document's.
         let is_of_the_object = head.method == Method::POST && query.has("uploadId");
         if head.method == Method::POST && query.has("delete") {
-            check_has_digest(&head.headers)?;
+            require_digest(&head.headers).map_err(refusal_of)?;
         }
         let checksums =
             if is_of_the_object { Vec::new() } else { sent_checksums(&head.headers).map_err(refusal_of)? };
@@ -257,19 +258,6 @@ fn check_names(address: &Address) -> Result<(), Refusal> {
     parse_bucket_name(bucket).map_err(refusal_of)?;
     key.map(|key| parse_key(key)).transpose().map_err(refusal_of)?;
     Ok(())
-}
-
-/// What deletes many objects has to come as it was sent.
-fn check_has_digest(headers: &HeaderMap) -> Result<(), Refusal> {
-    let is_one = |name: &str| {
-        let is_checksum =
-            name.strip_prefix("x-amz-checksum-").and_then(ChecksumAlgorithm::from_name).is_some();
-        is_checksum || matches!(name, "content-md5" | "x-amz-trailer")
-    };
-    if headers.keys().any(|name| is_one(name.as_str())) {
-        return Ok(());
-    }
-    Err(refuse(Code::InvalidRequest, "Missing required header for this request: Content-MD5"))
 }
 
 /// A request that s3s may see, and what goes beside it.

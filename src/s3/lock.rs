@@ -1,8 +1,8 @@
 //! A version's lock as headers and form fields write it.
 
-use super::convert::content_md5;
+use super::digest::has_digest;
 use crate::service::ServiceError;
-use crate::types::{ChecksumAlgorithm, LockMode, ObjectLock, Retention, UnixMillis};
+use crate::types::{LockMode, ObjectLock, Retention, UnixMillis};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto;
 use time::OffsetDateTime;
@@ -66,24 +66,6 @@ pub(super) fn lock_of_put(headers: &HeaderMap) -> Result<ObjectLock, ServiceErro
         return Err(ServiceError::InvalidRequest { reason: reason.into() });
     }
     Ok(lock)
-}
-
-/// A document that locks must have come whole.
-pub(super) fn require_digest(headers: &HeaderMap) -> Result<(), ServiceError> {
-    if has_digest(headers)? {
-        return Ok(());
-    }
-    let reason = "Missing required header for this request: Content-MD5 OR x-amz-checksum-*";
-    Err(ServiceError::InvalidRequest { reason: reason.into() })
-}
-
-/// A checksum that was sent, or is announced for the trailer, has been or will be compared.
-fn has_digest(headers: &HeaderMap) -> Result<bool, ServiceError> {
-    let is_checksum = |name: &str| {
-        name.strip_prefix("x-amz-checksum-").is_some_and(|name| ChecksumAlgorithm::from_name(name).is_some())
-    };
-    let is_sent = headers.keys().any(|name| is_checksum(name.as_str()));
-    Ok(is_sent || headers.contains_key("x-amz-trailer") || content_md5(headers)?.is_some())
 }
 
 fn one<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, ServiceError> {

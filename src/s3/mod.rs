@@ -11,6 +11,7 @@ mod convert;
 mod cors;
 mod credentials;
 mod dates;
+mod digest;
 mod error;
 mod finish;
 #[doc(hidden)]

@@ -1,8 +1,8 @@
 //! CORS configurations: documents to rules, and back as they were written.
 
 use super::{Answer, Operations, caller};
+use crate::s3::digest::require_digest;
 use crate::s3::gateway::SentDocument;
-use crate::s3::lock::require_digest;
 use crate::service::{ServiceError, parse_bucket_name};
 use crate::types::{CorsMethod, CorsPattern, CorsRule, CorsRules, ExposedHeader, ParseError};
 use s3s::dto;

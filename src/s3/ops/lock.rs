@@ -2,7 +2,8 @@
 
 use super::{Answer, Operations, caller};
 use crate::s3::convert::timestamp;
-use crate::s3::lock::{legal_hold, mode_name, parse_legal_hold, parse_mode, require_digest, until};
+use crate::s3::digest::require_digest;
+use crate::s3::lock::{legal_hold, mode_name, parse_legal_hold, parse_mode, until};
 use crate::service::{ServiceError, parse_bucket_name, parse_key, parse_version_id};
 use crate::types::{DefaultRetention, LockSettings, Retention, RetentionPeriod};
 use s3s::dto;
