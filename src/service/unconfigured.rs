@@ -36,21 +36,6 @@ impl ObjectService {
         Ok(self.inner.allowed(caller, action, name).await?.owner)
     }
 
-    /// The configuration that a bucket does not have.
-    ///
-    /// # Errors
-    /// `AccessDenied`, `NoSuchBucket`, or else `NotConfigured`.
-    pub async fn missing<T>(
-        &self,
-        caller: &Caller,
-        action: Action,
-        name: &BucketName,
-        feature: Feature,
-    ) -> Result<T, ServiceError> {
-        self.unconfigured(caller, action, name).await?;
-        Err(ServiceError::NotConfigured { bucket: name.clone(), feature })
-    }
-
     /// Whether the caller may do this to the object, which exists and is no delete marker. Returns who owns it,
     /// and its storage class.
     ///

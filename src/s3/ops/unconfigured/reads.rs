@@ -1,65 +1,37 @@
 //! What a bucket shows of configurations that it does not have.
 
-use super::{Answer, Operations, caller};
-use crate::service::{Action, Feature, parse_bucket_name};
+use super::{Answer, Operations, caller, lacks};
+use crate::service::{Action, Feature, ServiceError, parse_bucket_name};
+use crate::types::BucketName;
 use s3s::dto;
 use s3s::{S3Request, S3Response};
 
-/// Reads of what a bucket has only once it was given some.
-macro_rules! missing {
-    ($($name:ident: $input:ident => $output:ident, $action:ident, $feature:ident;)*) => {
-        impl Operations {
-            $(pub(in crate::s3::ops) async fn $name(
-                &self,
-                request: S3Request<dto::$input>,
-            ) -> Answer<dto::$output> {
-                let name = parse_bucket_name(&request.input.bucket)?;
-                self.service.missing(&caller(&request), Action::$action, &name, Feature::$feature).await
-            })*
-        }
-    };
+// What a bucket has only once it was given some.
+of_a_bucket! {
+    get_bucket_analytics_configuration: GetBucketAnalyticsConfigurationInput => GetBucketAnalyticsConfigurationOutput, GetAnalyticsConfiguration, |_, bucket| lacks(bucket, Feature::Named);
+    get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput, GetEncryptionConfiguration, |_, bucket| lacks(bucket, Feature::Encryption);
+    get_bucket_intelligent_tiering_configuration: GetBucketIntelligentTieringConfigurationInput => GetBucketIntelligentTieringConfigurationOutput, GetIntelligentTieringConfiguration, |_, bucket| lacks(bucket, Feature::Named);
+    get_bucket_inventory_configuration: GetBucketInventoryConfigurationInput => GetBucketInventoryConfigurationOutput, GetInventoryConfiguration, |_, bucket| lacks(bucket, Feature::Named);
+    get_bucket_metadata_table_configuration: GetBucketMetadataTableConfigurationInput => GetBucketMetadataTableConfigurationOutput, GetBucketMetadataTableConfiguration, |_, bucket| lacks(bucket, Feature::MetadataTable);
+    get_bucket_metrics_configuration: GetBucketMetricsConfigurationInput => GetBucketMetricsConfigurationOutput, GetMetricsConfiguration, |_, bucket| lacks(bucket, Feature::Named);
+    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, GetBucketPolicy, |_, bucket| lacks(bucket, Feature::Policy);
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, GetBucketPolicyStatus, |_, bucket| lacks(bucket, Feature::Policy);
+    get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, GetReplicationConfiguration, |_, bucket| lacks(bucket, Feature::Replication);
+    get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, GetBucketWebsite, |_, bucket| lacks(bucket, Feature::Website);
+    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, GetBucketPublicAccessBlock, |_, bucket| lacks(bucket, Feature::PublicAccessBlock);
 }
 
-missing! {
-    get_bucket_analytics_configuration: GetBucketAnalyticsConfigurationInput => GetBucketAnalyticsConfigurationOutput, GetAnalyticsConfiguration, Named;
-    get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput, GetEncryptionConfiguration, Encryption;
-    get_bucket_intelligent_tiering_configuration: GetBucketIntelligentTieringConfigurationInput => GetBucketIntelligentTieringConfigurationOutput, GetIntelligentTieringConfiguration, Named;
-    get_bucket_inventory_configuration: GetBucketInventoryConfigurationInput => GetBucketInventoryConfigurationOutput, GetInventoryConfiguration, Named;
-    get_bucket_metadata_table_configuration: GetBucketMetadataTableConfigurationInput => GetBucketMetadataTableConfigurationOutput, GetBucketMetadataTableConfiguration, MetadataTable;
-    get_bucket_metrics_configuration: GetBucketMetricsConfigurationInput => GetBucketMetricsConfigurationOutput, GetMetricsConfiguration, Named;
-    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, GetBucketPolicy, Policy;
-    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, GetBucketPolicyStatus, Policy;
-    get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, GetReplicationConfiguration, Replication;
-    get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, GetBucketWebsite, Website;
-    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, GetBucketPublicAccessBlock, PublicAccessBlock;
-}
-
-/// Reads of what every bucket has: a document with what holds by default.
-macro_rules! defaults {
-    ($($name:ident: $input:ident => $output:ident, $action:ident, $default:expr;)*) => {
-        impl Operations {
-            $(pub(in crate::s3::ops) async fn $name(
-                &self,
-                request: S3Request<dto::$input>,
-            ) -> Answer<dto::$output> {
-                let name = parse_bucket_name(&request.input.bucket)?;
-                self.service.unconfigured(&caller(&request), Action::$action, &name).await?;
-                Ok(S3Response::new($default))
-            })*
-        }
-    };
-}
-
-defaults! {
-    get_bucket_accelerate_configuration: GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput, GetAccelerateConfiguration, dto::GetBucketAccelerateConfigurationOutput::default();
-    get_bucket_logging: GetBucketLoggingInput => GetBucketLoggingOutput, GetBucketLogging, dto::GetBucketLoggingOutput::default();
-    get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, GetBucketNotification, dto::GetBucketNotificationConfigurationOutput::default();
-    get_bucket_ownership_controls: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, GetBucketOwnershipControls, bucket_owner_enforced();
-    get_bucket_request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput, GetBucketRequestPayment, bucket_owner_pays();
-    list_bucket_analytics_configurations: ListBucketAnalyticsConfigurationsInput => ListBucketAnalyticsConfigurationsOutput, GetAnalyticsConfiguration, empty_list!(ListBucketAnalyticsConfigurationsOutput);
-    list_bucket_intelligent_tiering_configurations: ListBucketIntelligentTieringConfigurationsInput => ListBucketIntelligentTieringConfigurationsOutput, GetIntelligentTieringConfiguration, empty_list!(ListBucketIntelligentTieringConfigurationsOutput);
-    list_bucket_inventory_configurations: ListBucketInventoryConfigurationsInput => ListBucketInventoryConfigurationsOutput, GetInventoryConfiguration, empty_list!(ListBucketInventoryConfigurationsOutput);
-    list_bucket_metrics_configurations: ListBucketMetricsConfigurationsInput => ListBucketMetricsConfigurationsOutput, GetMetricsConfiguration, empty_list!(ListBucketMetricsConfigurationsOutput);
+// What every bucket has: a document with what holds by default.
+of_a_bucket! {
+    get_bucket_accelerate_configuration: GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput, GetAccelerateConfiguration, |_, _| Ok(Default::default());
+    get_bucket_logging: GetBucketLoggingInput => GetBucketLoggingOutput, GetBucketLogging, |_, _| Ok(Default::default());
+    get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, GetBucketNotification, |_, _| Ok(Default::default());
+    get_bucket_ownership_controls: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, GetBucketOwnershipControls, |_, _| Ok(bucket_owner_enforced());
+    get_bucket_request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput, GetBucketRequestPayment, |_, _| Ok(bucket_owner_pays());
+    list_bucket_analytics_configurations: ListBucketAnalyticsConfigurationsInput => ListBucketAnalyticsConfigurationsOutput, GetAnalyticsConfiguration, |_, _| Ok(empty_list!(ListBucketAnalyticsConfigurationsOutput));
+    list_bucket_intelligent_tiering_configurations: ListBucketIntelligentTieringConfigurationsInput => ListBucketIntelligentTieringConfigurationsOutput, GetIntelligentTieringConfiguration, |_, _| Ok(empty_list!(ListBucketIntelligentTieringConfigurationsOutput));
+    list_bucket_inventory_configurations: ListBucketInventoryConfigurationsInput => ListBucketInventoryConfigurationsOutput, GetInventoryConfiguration, |_, _| Ok(empty_list!(ListBucketInventoryConfigurationsOutput));
+    list_bucket_metrics_configurations: ListBucketMetricsConfigurationsInput => ListBucketMetricsConfigurationsOutput, GetMetricsConfiguration, |_, _| Ok(empty_list!(ListBucketMetricsConfigurationsOutput));
 }
 
 macro_rules! empty_list {

@@ -3,33 +3,21 @@
 use super::{Answer, Operations, caller};
 use crate::s3::ops::refuse;
 use crate::service::{Action, ServiceError, parse_bucket_name, parse_key, parse_version_id};
+use crate::types::BucketName;
 use s3s::dto;
 use s3s::{S3Request, S3Response};
 
-/// Writes that succeed where `$asks` holds of nothing: it finds what is asked for beyond what is so.
-macro_rules! writes {
-    ($($name:ident: $input:ident => $output:ident, $action:ident, $asks:expr, $what:literal;)*) => {
-        impl Operations {
-            $(pub(in crate::s3::ops) async fn $name(
-                &self,
-                request: S3Request<dto::$input>,
-            ) -> Answer<dto::$output> {
-                let name = parse_bucket_name(&request.input.bucket)?;
-                self.service.unconfigured(&caller(&request), Action::$action, &name).await?;
-                let asks: fn(&dto::$input) -> Result<bool, ServiceError> = $asks;
-                refuse(asks(&request.input)?, $what)?;
-                Ok(S3Response::new(dto::$output {}))
-            })*
-        }
-    };
+of_a_bucket! {
+    put_bucket_accelerate_configuration: PutBucketAccelerateConfigurationInput => PutBucketAccelerateConfigurationOutput, PutAccelerateConfiguration, |input, _| so_unless(asks_acceleration(input)?, "transfer acceleration");
+    put_bucket_logging: PutBucketLoggingInput => PutBucketLoggingOutput, PutBucketLogging, |input, _| so_unless(input.bucket_logging_status.logging_enabled.is_some(), "access logs in a bucket");
+    put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput, PutBucketNotification, |input, _| so_unless(asks_events(&input.notification_configuration), "event notifications");
+    put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput, PutBucketOwnershipControls, |input, _| so_unless(asks_acls(input)?, "object ownership other than the bucket owner's");
+    put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput, PutBucketRequestPayment, |input, _| so_unless(asks_payment(input)?, "requester pays");
 }
 
-writes! {
-    put_bucket_accelerate_configuration: PutBucketAccelerateConfigurationInput => PutBucketAccelerateConfigurationOutput, PutAccelerateConfiguration, asks_acceleration, "transfer acceleration";
-    put_bucket_logging: PutBucketLoggingInput => PutBucketLoggingOutput, PutBucketLogging, |input| Ok(input.bucket_logging_status.logging_enabled.is_some()), "access logs in a bucket";
-    put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput, PutBucketNotification, |input| Ok(asks_events(&input.notification_configuration)), "event notifications";
-    put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput, PutBucketOwnershipControls, asks_acls, "object ownership other than the bucket owner's";
-    put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput, PutBucketRequestPayment, asks_payment, "requester pays";
+/// A success, since it is so anyway, unless more is asked for.
+fn so_unless<T: Default>(asks: bool, what: &'static str) -> Result<T, ServiceError> {
+    refuse(asks, what).map(|()| T::default())
 }
 
 fn asks_acceleration(input: &dto::PutBucketAccelerateConfigurationInput) -> Result<bool, ServiceError> {
