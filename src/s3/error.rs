@@ -49,6 +49,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         E::NoSuchVersion { key, version, .. } => {
             vec![("Key", key.to_text().into_owned()), ("VersionId", version.to_string())]
         }
+        E::NoTorrents => vec![("Method", "GET".to_owned()), ("ResourceType", "TORRENT".to_owned())],
         E::IsDeleteMarker { .. } => vec![("ResourceType", "DeleteMarker".to_owned())],
         E::NoSuchUpload { upload } => vec![("UploadId", upload.clone())],
         E::PreconditionFailed { condition } => vec![("Condition", (*condition).to_owned())],
@@ -124,7 +125,7 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
             Code::InvalidObjectState,
             "Restore is not allowed for the object's current storage class".into(),
         ),
-        E::IsDeleteMarker { .. } => (
+        E::IsDeleteMarker { .. } | E::NoTorrents => (
             StatusCode::METHOD_NOT_ALLOWED,
             Code::MethodNotAllowed,
             "The specified method is not allowed against this resource.".into(),

@@ -106,6 +106,7 @@ pub enum Action {
     GetObjectVersionAcl,
     PutObjectAcl,
     PutObjectVersionAcl,
+    GetObjectTorrent,
     RestoreObject,
     GetObjectAttributes,
     GetObjectVersionAttributes,

@@ -34,6 +34,8 @@ pub enum ServiceError {
 
     #[error("the bucket {bucket} has no {feature:?} configuration")]
     NotConfigured { bucket: BucketName, feature: Feature },
+    #[error("there are no torrents")]
+    NoTorrents,
     #[error("the bucket {bucket} has no tags")]
     NoSuchTagSet { bucket: BucketName },
 

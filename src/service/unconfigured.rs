@@ -36,6 +36,19 @@ impl ObjectService {
         Ok(self.inner.allowed(caller, action, name).await?.owner)
     }
 
+    /// The torrent of an object, which AWS no longer has of any, not even of one that is not there.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `NoSuchBucket`, or else `NoTorrents`.
+    pub async fn torrent<T>(
+        &self,
+        caller: &Caller,
+        object: (&BucketName, &ObjectKey),
+    ) -> Result<T, ServiceError> {
+        self.inner.allowed_object(caller, Action::GetObjectTorrent, object).await?;
+        Err(ServiceError::NoTorrents)
+    }
+
     /// Whether the caller may do this to the object, which exists and is no delete marker. Returns who owns it,
     /// and its storage class.
     ///

@@ -59,6 +59,7 @@ fn methods_that_are_not_allowed() {
             not_allowed("DELETE", "/bucket?acl=", &[("Method", "DELETE"), ("ResourceType", "ACL")]),
             not_allowed("PUT", "/bucket?location=", &[("ResourceType", "LOCATION")]),
             not_allowed("PUT", "/bucket/k?torrent=", &[("ResourceType", "TORRENT")]),
+            not_allowed("GET", "/bucket/k?torrent=", &[("Method", "GET"), ("ResourceType", "TORRENT")]),
             row(request("POST", "/bucket").body(*b""), 412, "PreconditionFailed", &[("Condition", form)]),
         ],
     );

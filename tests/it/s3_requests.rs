@@ -86,7 +86,7 @@ fn i6_a_sub_resource_that_is_not_there_is_never_the_plain_operation() {
         ("PUT", "/bucket2?metadataInventoryTable=", MISSING),
         ("PUT", "/bucket?website=", MISSING),
         ("GET", "/bucket?metadataConfiguration=", MISSING),
-        ("GET", "/bucket/secret?torrent=", MISSING),
+        ("GET", "/bucket/secret?torrent=", NO_SUCH_METHOD),
         ("POST", "/bucket/secret?restore=", (400, "MissingRequestBodyError")),
         ("POST", "/bucket/secret?acl=", NO_SUCH_METHOD),
     ] {

@@ -144,6 +144,7 @@ operations! {
     get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput;
     get_bucket_request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput;
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput;
+    get_object_torrent: GetObjectTorrentInput => GetObjectTorrentOutput;
     get_object_acl: GetObjectAclInput => GetObjectAclOutput;
     get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput;
     list_bucket_analytics_configurations: ListBucketAnalyticsConfigurationsInput => ListBucketAnalyticsConfigurationsOutput;

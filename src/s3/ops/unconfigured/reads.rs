@@ -1,7 +1,7 @@
 //! What a bucket shows of configurations that it does not have.
 
 use super::{Answer, Operations, caller, lacks};
-use crate::service::{Action, Feature, ServiceError, parse_bucket_name};
+use crate::service::{Action, Feature, ServiceError, parse_bucket_name, parse_key};
 use crate::types::BucketName;
 use s3s::dto;
 use s3s::{S3Request, S3Response};
@@ -51,4 +51,14 @@ fn bucket_owner_enforced() -> dto::GetBucketOwnershipControlsOutput {
 fn bucket_owner_pays() -> dto::GetBucketRequestPaymentOutput {
     let payer = dto::Payer::from_static(dto::Payer::BUCKET_OWNER);
     dto::GetBucketRequestPaymentOutput { payer: Some(payer) }
+}
+
+impl Operations {
+    pub(in crate::s3::ops) async fn get_object_torrent(
+        &self,
+        request: S3Request<dto::GetObjectTorrentInput>,
+    ) -> Answer<dto::GetObjectTorrentOutput> {
+        let (bucket, key) = (parse_bucket_name(&request.input.bucket)?, parse_key(&request.input.key)?);
+        self.service.torrent(&caller(&request), (&bucket, &key)).await
+    }
 }
