@@ -3,7 +3,7 @@
 use super::dates::{date_header, http_date};
 use crate::service::{ETagCondition, Expiry, ReadConditions, ServiceError, WriteConditions};
 use crate::types::{Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UnixMillis};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use s3s::dto;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -38,11 +38,31 @@ pub(super) fn size(bytes: u64) -> Option<i64> {
     i64::try_from(bytes).ok()
 }
 
-/// Several lines are one list; one that cannot be read matches nothing, rather than anything.
+/// Several lines are one list. What cannot be read is no tag.
+fn list(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// What cannot be read matches nothing, rather than anything.
 fn header_condition(headers: &HeaderMap, name: &str) -> Option<ETagCondition> {
-    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::to_str).collect();
-    let text = (!lines.is_empty()).then(|| lines.into_iter().collect::<Result<Vec<_>, _>>())?;
-    Some(text.map_or(ETagCondition::OneOf(Vec::new()), |lines| ETagCondition::parse(&lines.join(","))))
+    list(headers, name).map(|text| ETagCondition::parse(&text))
+}
+
+/// Of a copy on its source: it writes, so that no date may go for nothing.
+///
+/// # Errors
+/// `InvalidArgument` for a date that is none, or is there twice.
+pub(super) fn source_conditions(headers: &HeaderMap) -> Result<ReadConditions, ServiceError> {
+    const DATES: [&str; 2] = ["x-amz-copy-source-if-modified-since", "x-amz-copy-source-if-unmodified-since"];
+    for name in DATES {
+        let dates: Vec<_> = headers.get_all(name).iter().map(date_header).collect();
+        if !matches!(dates[..], [] | [Some(_)]) {
+            let (value, reason) = (String::new(), "The header must be there once, and be a date.");
+            return Err(ServiceError::InvalidArgument { name, value, reason });
+        }
+    }
+    Ok(read_conditions(headers, "x-amz-copy-source-"))
 }
 
 /// Of a read, or of a copy on its source. A date that is none does not count.
@@ -56,11 +76,18 @@ pub(super) fn read_conditions(headers: &HeaderMap, prefix: &str) -> ReadConditio
     }
 }
 
-pub(super) fn write_conditions(headers: &HeaderMap) -> WriteConditions {
-    WriteConditions {
-        if_match: header_condition(headers, "if-match"),
-        if_none_match: header_condition(headers, "if-none-match"),
-    }
+/// # Errors
+/// `InvalidArgument` for an `If-None-Match` that cannot be read whole: what matches nothing would let any write through.
+pub(super) fn write_conditions(headers: &HeaderMap) -> Result<WriteConditions, ServiceError> {
+    let if_none_match = list(headers, "if-none-match").map(|text| {
+        ETagCondition::parse_whole(&text).ok_or_else(|| ServiceError::InvalidArgument {
+            name: "If-None-Match",
+            value: text.chars().take(256).collect(),
+            reason: "If-None-Match of a write must be * or an entity tag",
+        })
+    });
+    let if_match = header_condition(headers, "if-match");
+    Ok(WriteConditions { if_match, if_none_match: if_none_match.transpose()? })
 }
 
 pub(super) fn algorithm(

@@ -1,5 +1,9 @@
 //! What a client's bytes meet first, for the fuzz targets: nothing may panic, and what is accepted keeps its promises.
 
+pub(in crate::s3) mod document;
+
+pub use document::document;
+
 use super::address::{Address, Domains, host};
 use super::auth::Authenticator;
 use super::body::Decoder;
@@ -68,14 +72,6 @@ pub fn head(bytes: &[u8]) {
     let verified = authenticator.check(&head, &query, host.as_deref(), now);
     let is_anonymous = verified.map(|verified| verified.principal == Principal::Anonymous);
     assert!(is_anonymous.unwrap_or(true), "nobody has the key");
-}
-
-/// Documents are refused or harmless.
-pub fn document(bytes: &[u8]) {
-    if super::body::check_xml(bytes).is_ok() {
-        let document = super::gateway::SentDocument(Bytes::copy_from_slice(bytes));
-        let _ = tagging::tags_of_creation(Some(&document));
-    }
 }
 
 /// A range lies inside every body that it can be satisfied in, and reads the same when it is written again.

@@ -11,6 +11,18 @@ const SOURCE_RANGE: &str = "x-amz-copy-source-range";
 const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
 /// Beginnings of conditions.
 const CONDITIONS: [&str; 3] = ["if-", "x-amz-if-match-", "x-amz-copy-source-if-"];
+/// Beginnings of headers that s3s takes for absent when they are empty. So is `Content-MD5`, which is read as it was sent.
+const WITH_A_VALUE: [&str; 9] = [
+    "if-",
+    "x-amz-bucket-object-lock-",
+    "x-amz-checksum-",
+    "x-amz-copy-source-if-",
+    "x-amz-if-match-",
+    "x-amz-mp-object-size",
+    "x-amz-object-lock-",
+    SDK_ALGORITHM,
+    SOURCE_RANGE,
+];
 /// What each operation that writes carries out. The others carry out nothing of the kind.
 const CARRIED_OUT: [(&str, &[&str]); 5] = [
     ("CompleteMultipartUpload", &["if-match", "if-none-match"]),
@@ -42,7 +54,7 @@ const CARRIED_OUT: [(&str, &[&str]); 5] = [
 /// `is_upload`: the body is an object's or a part's.
 ///
 /// # Errors
-/// `NotImplemented`, `InvalidRequest`.
+/// `NotImplemented`, `InvalidArgument`, `InvalidRequest`.
 pub(super) fn check_promises(operation: &str, is_upload: bool, sent: &HeaderMap) -> Result<(), Refusal> {
     let carried_out =
         CARRIED_OUT.iter().find(|(name, _)| *name == operation).map_or(&[][..], |(_, kept)| kept);
@@ -51,11 +63,27 @@ pub(super) fn check_promises(operation: &str, is_upload: bool, sent: &HeaderMap)
     if let Some(name) = names.find(|name| is_promise(name) && !carried_out.contains(name)) {
         return Err(not_implemented(name).with("Header", name));
     }
+    check_values(operation, sent)?;
     if is_upload && sent.contains_key(header::CONTENT_RANGE) {
         let message = "Content-Range is not allowed here: a part of an object cannot be replaced.";
         return Err(refuse(Code::InvalidRequest, message));
     }
     check_named_checksum(operation, is_upload, sent)
+}
+
+fn check_values(operation: &str, sent: &HeaderMap) -> Result<(), Refusal> {
+    if is_read(operation) {
+        return Ok(());
+    }
+    let needs_value = |name: &str| WITH_A_VALUE.iter().any(|start| name.starts_with(start));
+    let mut empty = sent.iter().filter(|(_, value)| value.as_bytes().trim_ascii().is_empty());
+    match empty.find(|(name, _)| needs_value(name.as_str())) {
+        Some((name, _)) => {
+            let refusal = refuse(Code::InvalidArgument, "The header has no value.");
+            Err(refusal.with("ArgumentName", name.as_str()).with("ArgumentValue", ""))
+        }
+        None => Ok(()),
+    }
 }
 
 fn is_read(operation: &str) -> bool {

@@ -13,17 +13,22 @@ pub enum ETagCondition {
 }
 
 impl ETagCondition {
-    /// Reads a header: `*`, or tags between commas. A weak tag compares as its strong one, as S3 does.
+    /// Reads a header: `*`, quoted or not and however often, or tags between commas.
     #[must_use]
     pub fn parse(header: &str) -> Self {
-        if header.trim() == "*" {
+        if is_any(header) {
             return Self::Any;
         }
-        let tag = |text: &str| {
-            let text = text.trim();
-            ETag::parse(text.strip_prefix("W/").unwrap_or(text)).ok()
-        };
         Self::OneOf(header.split(',').filter_map(tag).collect())
+    }
+
+    /// As [`Self::parse`]; `None` where something would be left out, or nothing is there.
+    #[must_use]
+    pub fn parse_whole(header: &str) -> Option<Self> {
+        if is_any(header) {
+            return Some(Self::Any);
+        }
+        header.split(',').map(tag).collect::<Option<_>>().map(Self::OneOf)
     }
 
     fn matches(&self, etag: ETag) -> bool {
@@ -32,6 +37,16 @@ impl ETagCondition {
             Self::OneOf(tags) => tags.contains(&etag),
         }
     }
+}
+
+fn is_any(header: &str) -> bool {
+    header.split(',').all(|member| matches!(member.trim(), "*" | "\"*\""))
+}
+
+/// A weak tag compares as its strong one, as S3 does.
+fn tag(text: &str) -> Option<ETag> {
+    let text = text.trim();
+    ETag::parse(text.strip_prefix("W/").unwrap_or(text)).ok()
 }
 
 /// The conditions of a read, or of a copy on its source. Dates compare in whole seconds.
@@ -86,10 +101,9 @@ impl WriteConditions {
             (None, None) => Ok(WriteCondition::None),
             (None, Some(ETagCondition::Any)) => Ok(WriteCondition::IfAbsent),
             (None, Some(ETagCondition::OneOf(tags))) => match tags[..] {
-                // No object has this tag.
-                [] => Ok(WriteCondition::None),
                 [tag] => Ok(WriteCondition::UnlessMatch(tag)),
-                _ => refuse("If-None-Match of a write with several tags"),
+                // Without a tag it would be no condition at all.
+                _ => refuse("If-None-Match of a write with other than one tag"),
             },
             (Some(ETagCondition::Any), None) => Ok(WriteCondition::IfExists),
             (Some(ETagCondition::OneOf(tags)), None) => match tags[..] {

@@ -142,6 +142,81 @@ fn a_delete_names_the_condition_that_does_not_hold() {
     assert_eq!(wire.send(&request("GET", "/bucket/k")).status, 404);
 }
 
+/// As a client may write it, and what nobody can read.
+#[test]
+fn i1_a_write_that_must_not_replace_never_does() {
+    let (_dir, _server, wire) = start();
+    assert_eq!(wire.send(&request("PUT", "/bucket/k").body(*b"precious")).status, 200);
+    assert_eq!(wire.send(&request("PUT", "/bucket/other").body(*b"new")).status, 200);
+    let valid = "\"900150983cd24fb0d6963f7d28e17f72\"";
+    let writes = || {
+        let copy = request("PUT", "/bucket/k").header("x-amz-copy-source", "/bucket/other");
+        [request("PUT", "/bucket/k").body(*b"new"), copy]
+    };
+    let lines: [(&[&str], u16); 11] = [
+        (&["*"], 412),
+        (&["*", "*"], 412),
+        (&["*, *"], 412),
+        (&["\"*\""], 412),
+        (&["*", "\"*\" ,*"], 412),
+        (&[""], 400),
+        (&["\u{e9}"], 400),
+        (&["\"x\""], 400),
+        (&["*, \"x\""], 400),
+        (&[valid, "x"], 400),
+        (&[valid, "*"], 400),
+    ];
+    for (lines, status) in lines {
+        for write in writes() {
+            let write = lines.iter().fold(write, |write, line| write.unsigned("if-none-match", line));
+            let answer = wire.send(&write);
+            assert_eq!(answer.status, status, "{lines:?}: {}", answer.body);
+            if status == 400 {
+                assert_eq!(answer.element("Code"), "InvalidArgument", "{lines:?}");
+                assert_eq!(answer.element("ArgumentName").to_ascii_lowercase(), "if-none-match");
+            }
+        }
+    }
+    for lines in [&["\"x\""][..], &["\u{e9}"], &["\"x\"", "y"], &[valid]] {
+        for write in writes() {
+            let write = lines.iter().fold(write, |write, line| write.unsigned("if-match", line));
+            assert_eq!(wire.send(&write).status, 412, "{lines:?}");
+        }
+        let copy = request("PUT", "/bucket/copy").header("x-amz-copy-source", "/bucket/other");
+        let copy = lines.iter().fold(copy, |copy, line| copy.header("x-amz-copy-source-if-match", line));
+        if lines.iter().all(|line| line.is_ascii()) {
+            assert_eq!(wire.send(&copy).status, 412, "{lines:?}");
+        }
+    }
+    assert_eq!(wire.send(&request("GET", "/bucket/k")).body, "precious");
+    assert_eq!(wire.send(&request("PUT", "/bucket/k").header("if-none-match", valid)).status, 200);
+}
+
+#[test]
+fn i1_no_condition_on_a_source_goes_for_nothing() {
+    let (_dir, _server, wire) = start();
+    for key in ["k", "source"] {
+        assert_eq!(wire.send(&request("PUT", &format!("/bucket/{key}")).body(key)).status, 200);
+    }
+    let copy = |name: &str, lines: &[&str]| {
+        let copy = request("PUT", "/bucket/k").header("x-amz-copy-source", "/bucket/source");
+        let name = format!("x-amz-copy-source-if-{name}");
+        wire.send(&lines.iter().fold(copy, |copy, line| copy.header(&name, line)))
+    };
+    let date = "Wed, 01 Jan 2020 00:00:00 GMT";
+    for name in ["modified-since", "unmodified-since"] {
+        for lines in [&["yesterday"][..], &["1577836800"], &["yesterday", date]] {
+            assert_eq!(copy(name, lines).refusal(), (400, "InvalidArgument"), "{name} {lines:?}");
+        }
+    }
+    for lines in [&["*"][..], &["\"*\""], &["*, *"]] {
+        assert_eq!(copy("none-match", lines).status, 412, "{lines:?}");
+    }
+    assert_eq!(copy("unmodified-since", &[date]).status, 412);
+    assert_eq!(wire.send(&request("GET", "/bucket/k")).body, "k");
+    assert_eq!(copy("modified-since", &[date]).status, 200);
+}
+
 #[test]
 fn each_key_of_a_batch_has_conditions_of_its_own() {
     let (_dir, _server, wire) = start();

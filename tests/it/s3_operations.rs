@@ -341,6 +341,34 @@ fn the_table_has_every_operation_of_s3s_and_a_server_answers_as_it_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What would be passed over is refused, by every operation that reads a document.
+#[test]
+fn i1_no_document_may_hold_what_is_not_known() {
+    let (_dir, _server, wire) = start();
+    let documented = documented();
+    let samples = samples(&open_upload(&wire), &open_upload(&wire));
+    let reading = samples.iter().filter(|sample| {
+        sample.body.starts_with('<') && documented[sample.operation] != State::NotImplemented
+    });
+    let mut count = 0;
+    for sample in reading {
+        count += 1;
+        let name = sample.body[1..].split(['>', '/', ' ']).next().unwrap();
+        let (opened, _) = sample.body.rsplit_once("</").unwrap_or((&sample.body, ""));
+        let opened = opened.replace(&format!("<{name}/>"), &format!("<{name}>"));
+        for unknown in ["<unknown/>", "<a:Rule xmlns:a=\"a\"/>", "text"] {
+            let mut request = request(sample.method, &sample.target);
+            request
+                .headers
+                .extend(sample.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+            let request = request.body(format!("{opened}{unknown}</{name}>")).with_md5();
+            let answer = wire.send(&request);
+            assert_eq!(answer.refusal(), (400, "MalformedXML"), "{} {unknown}", sample.operation);
+        }
+    }
+    assert!(count > 15, "{count}");
+}
+
 /// Of a bucket that is not there nothing is unconfigured.
 #[test]
 fn i6_what_is_unconfigured_is_authorised_and_exists() {

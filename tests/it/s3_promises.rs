@@ -118,6 +118,59 @@ fn i1_a_checksum_that_is_named_has_to_come() {
     assert_eq!(wire.send(&create).status, 200);
 }
 
+/// An empty header is one that was asked for, not one that is absent.
+#[test]
+fn i1_a_promise_without_a_value_is_refused() {
+    let (_dir, _server, wire) = start();
+    let id = upload(&wire);
+    let part = format!("/bucket/big?partNumber=1&uploadId={id}");
+    let sent = wire.send(&request("PUT", &part).body(vec![1; 9]));
+    let completion = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>",
+        sent.headers["etag"]
+    );
+    let put = || request("PUT", "/bucket/k").body(*b"new");
+    let delete = || request("DELETE", "/bucket/k");
+    let complete = || request("POST", &format!("/bucket/big?uploadId={id}")).body(completion.as_str());
+    let copy = |target: &str| request("PUT", target).header("x-amz-copy-source", "/bucket/k");
+    let named = || put().header("x-amz-sdk-checksum-algorithm", "CRC32");
+    let held = || put().header("x-amz-object-lock-legal-hold", "OFF");
+    let refused: Vec<(Request, &str)> = vec![
+        (delete(), "x-amz-if-match-size"),
+        (delete(), "x-amz-if-match-last-modified-time"),
+        (delete(), "if-match"),
+        (put(), "if-match"),
+        (put(), "if-none-match"),
+        (put(), "x-amz-checksum-crc32"),
+        (named(), "x-amz-checksum-crc32"),
+        (held(), "x-amz-checksum-crc32"),
+        (put(), "x-amz-object-lock-legal-hold"),
+        (copy("/bucket/copy"), "x-amz-copy-source-if-match"),
+        (copy("/bucket/copy"), "x-amz-copy-source-if-none-match"),
+        (copy("/bucket/copy"), "x-amz-copy-source-if-unmodified-since"),
+        (copy(&part), "x-amz-copy-source-range"),
+        (complete(), "x-amz-mp-object-size"),
+        (complete(), "x-amz-checksum-crc64nvme"),
+        (complete(), "if-none-match"),
+        (request("POST", "/bucket/big?uploads="), "x-amz-checksum-algorithm"),
+        (request("PUT", "/locked"), "x-amz-bucket-object-lock-enabled"),
+    ];
+    for (request, name) in refused {
+        let (method, target) = (request.method, request.target.clone());
+        let answer = wire.send(&request.header(name, ""));
+        assert_eq!(answer.status, 400, "{method} {target} {name}: {}", answer.body);
+        if answer.element("ArgumentName") != name {
+            assert!(name.starts_with("x-amz-checksum-"), "{method} {target} {name}: {}", answer.body);
+        }
+    }
+    assert_eq!(wire.send(&put().header("content-md5", "")).refusal(), (400, "InvalidDigest"));
+    assert_eq!(wire.send(&put().header("x-amz-trailer", "")).refusal(), (501, "NotImplemented"));
+    assert_eq!(text(&wire, "k").as_deref(), Some("precious"));
+    assert_eq!((text(&wire, "copy"), text(&wire, "big")), (None, None));
+    assert_eq!(wire.send(&request("HEAD", "/locked")).status, 404);
+    assert_eq!(wire.send(&complete()).status, 200);
+}
+
 #[test]
 fn i2_a_piece_is_never_taken_for_an_object() {
     let (_dir, _server, wire) = start();

@@ -1,6 +1,7 @@
 //! Request documents: read whole within limits, compared with every hash that was sent, and looked at before a
 //! recursive parser is.
 
+use super::strict::{Walk, malformed};
 use super::upload::Upload;
 use crate::s3::convert::{checksum_header, content_md5};
 use crate::s3::error::refusal_of;
@@ -167,20 +168,16 @@ fn check_hashes(
 }
 
 /// No document types, hence no entities; no depth that could exhaust a recursive parser's stack, and no more parts or
-/// keys than there may be, since each takes much more memory parsed than written.
+/// keys than there may be, since each takes much more memory parsed than written; no element that would be passed over.
 pub(in crate::s3) fn check_xml(bytes: &[u8]) -> Result<(), Refusal> {
-    let malformed = || {
-        let message =
-            "The XML you provided was not well-formed or did not validate against our published schema";
-        refuse(Code::MalformedXML, message)
-    };
     let mut reader = Reader::from_reader(bytes);
+    let mut walk = Walk::default();
     let (mut depth, mut parts, mut keys) = (0usize, 0, 0);
     let mut elements = 0;
     loop {
         let event = reader.read_event().map_err(|_| malformed())?;
         match &event {
-            Event::Eof => return Ok(()),
+            Event::Eof => return walk.eof(),
             // s3s drops CDATA: a prefix or a key would become an empty one.
             Event::DocType(_) | Event::CData(_) => return Err(malformed()),
             Event::Start(_) => depth += 1,
@@ -195,6 +192,7 @@ pub(in crate::s3) fn check_xml(bytes: &[u8]) -> Result<(), Refusal> {
         if depth > MAX_DEPTH || parts > MAX_PARTS || keys > MAX_KEYS || elements > MAX_ELEMENTS {
             return Err(malformed());
         }
+        walk.step(&event)?;
     }
 }
 

@@ -108,7 +108,11 @@ impl Operations {
     ) -> Answer<dto::PutBucketVersioningOutput> {
         let name = parse_bucket_name(&request.input.bucket)?;
         let asked = &request.input.versioning_configuration;
-        refuse(asked.mfa_delete.as_ref().is_some_and(|mfa| mfa.as_str() == "Enabled"), "MFA delete")?;
+        match asked.mfa_delete.as_ref().map(dto::MFADelete::as_str) {
+            None | Some(dto::MFADelete::DISABLED) => {}
+            Some(dto::MFADelete::ENABLED) => refuse(true, "MFA delete")?,
+            Some(_) => return Err(ServiceError::MalformedDocument),
+        }
         let versioning = match asked.status.as_ref().map(dto::BucketVersioningStatus::as_str) {
             Some(dto::BucketVersioningStatus::ENABLED) => Versioning::Enabled,
             Some(dto::BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,

@@ -21,7 +21,7 @@ impl Operations {
         let delete = DeleteRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
             conditions: DeleteConditions {
-                if_match: write_conditions(&request.headers).if_match,
+                if_match: write_conditions(&request.headers)?.if_match,
                 if_size: input.if_match_size.map(size_condition),
                 if_modified_at: input.if_match_last_modified_time.map(moment),
             },

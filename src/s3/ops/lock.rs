@@ -1,8 +1,10 @@
 //! Object lock: configurations of buckets, retention and legal holds of versions.
 
 use super::{Answer, Operations, caller};
+use crate::s3::body::is_one_element;
 use crate::s3::convert::timestamp;
 use crate::s3::digest::require_digest;
+use crate::s3::gateway::SentDocument;
 use crate::s3::lock::{legal_hold, mode_name, parse_legal_hold, parse_mode, until};
 use crate::service::{ServiceError, parse_bucket_name, parse_key, parse_version_id};
 use crate::types::{DefaultRetention, LockSettings, Retention, RetentionPeriod};
@@ -63,10 +65,11 @@ impl Operations {
     ) -> Answer<dto::PutObjectRetentionOutput> {
         require_digest(&request.headers)?;
         let caller = caller(&request);
+        let document = request.extensions.get::<SentDocument>().cloned();
         let input = request.input;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let version = input.version_id.as_deref().map(parse_version_id).transpose()?;
-        let retention = retention(input.retention)?;
+        let retention = retention(input.retention, document.as_ref())?;
         let bypass = input.bypass_governance_retention == Some(true);
         self.service.set_retention(&caller, (&bucket, &key), version, retention, bypass).await?;
         Ok(S3Response::new(dto::PutObjectRetentionOutput::default()))
@@ -127,11 +130,14 @@ fn settings(sent: Option<dto::ObjectLockConfiguration>) -> Result<LockSettings, 
     Ok(LockSettings { default_retention: Some(DefaultRetention { mode, period }) })
 }
 
-/// An empty one ends the retention.
-fn retention(sent: Option<dto::ObjectLockRetention>) -> Result<Option<Retention>, ServiceError> {
+/// An empty one ends the retention: empty as it was sent, not only as it was understood.
+fn retention(
+    sent: Option<dto::ObjectLockRetention>,
+    document: Option<&SentDocument>,
+) -> Result<Option<Retention>, ServiceError> {
     let sent = sent.ok_or(ServiceError::MalformedDocument)?;
     match (sent.mode, sent.retain_until_date) {
-        (None, None) => Ok(None),
+        (None, None) if document.is_some_and(|document| is_one_element(&document.0)) => Ok(None),
         (Some(mode), Some(date)) => {
             let mode = parse_mode(mode.as_str()).ok_or(ServiceError::MalformedDocument)?;
             Ok(Some(Retention { mode, until: until(date.into()) }))

@@ -31,7 +31,7 @@ impl Operations {
             content_md5: content_md5(&request.headers)?,
             content_sha256: upload.sha256,
             checksum,
-            conditions: write_conditions(&request.headers),
+            conditions: write_conditions(&request.headers)?,
             tags: tags_of_header(input.tagging.as_deref())?,
         };
         let done = self.service.put(&caller, &bucket, &key, put).await?;
