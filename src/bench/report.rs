@@ -72,7 +72,9 @@ impl RunReport {
             let cpu = after.cpu_seconds - before.cpu_seconds;
             figures.insert("server_cpu_seconds", cpu);
             figures.insert("server_cpu_us_per_op", per(cpu * 1e6, operations as f64));
-            figures.insert("server_cpu_seconds_per_gb", per(cpu, tally.bytes as f64 / 1e9));
+            if tally.bytes > 0 {
+                figures.insert("server_cpu_seconds_per_gb", per(cpu, tally.bytes as f64 / 1e9));
+            }
             figures.insert("server_peak_rss_mib", after.peak_rss_bytes as f64 / f64::from(1 << 20));
         }
         Self {

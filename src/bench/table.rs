@@ -63,7 +63,7 @@ impl Report {
             write!(f, ", {} objects", self.objects)?;
         }
         let rounds = self.servers.iter().map(|server| server.runs.len()).max().unwrap_or(0);
-        writeln!(f, ", {} connections, {rounds} runs, seed {}", self.concurrency, self.seed)
+        writeln!(f, ", connections: {}, runs: {rounds}, seed: {}", self.concurrency, self.seed)
     }
 
     /// One line for each kind of a mixed load, from its last run.
