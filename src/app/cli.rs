@@ -2,7 +2,7 @@
 
 use super::error::{AppError, Exit};
 use super::server::StartOptions;
-use super::{logging, serve, verbs};
+use super::{bench, logging, serve, verbs};
 use crate::config::{Overrides, Settings, load};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -56,6 +56,8 @@ enum Verb {
     },
     /// Print what the store holds and what it costs.
     Stats,
+    /// Load an S3 server, any, and measure it.
+    Bench(Box<bench::BenchArgs>),
     /// Print the effective settings, secrets left out.
     Config,
     /// Print the version.
@@ -96,6 +98,14 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), AppError> {
     let json = cli.common.json;
+    // A client of any server: this one's settings do not matter to it.
+    if let Verb::Bench(args) = &cli.verb {
+        if cli.common.data.is_some() {
+            let message = "bench: it has no data directory (--data); --content says what bodies are made of";
+            return Err(AppError::new(Exit::Usage, message));
+        }
+        return bench::bench(args, json);
+    }
     let flags = if let Verb::Serve(args) = &cli.verb { args.flags() } else { Vec::new() };
     let settings = settings(&cli.common, &flags)?;
     logging::start(&settings.log, matches!(cli.verb, Verb::Serve(_)))?;
@@ -107,6 +117,7 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Gc { dry_run } => verbs::gc(&settings, *dry_run, json),
         Verb::Fsck { deep, rebuild_index } => verbs::fsck(&settings, *deep, *rebuild_index, json),
         Verb::Stats => verbs::stats(&settings, json),
+        Verb::Bench(_) => Ok(()),
         Verb::Config => print_config(&settings, json),
         Verb::Version => print_version(json),
     }

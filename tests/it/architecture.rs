@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room may import rooms of strictly lower rank, and itself. `lib.rs` only names the rooms.
-const RANKS: [(&str, u8); 17] = [
+const RANKS: [(&str, u8); 18] = [
     ("types", 0),
     ("sys", 1),
     ("meta", 2),
@@ -23,6 +23,7 @@ const RANKS: [(&str, u8); 17] = [
     ("replicate", 4),
     ("migrate", 4),
     ("analytics", 4),
+    ("bench", 4),
     ("s3", 5),
     ("admin", 5),
     ("http", 6),

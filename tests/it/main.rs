@@ -6,6 +6,7 @@ mod app_redis;
 mod app_serve;
 mod app_start;
 mod architecture;
+mod bench;
 mod cache_redis;
 mod fuzz;
 mod kill;
