@@ -1,8 +1,8 @@
-//! What the chunk index costs: inserts, references, hits, misses, memory, disk, reopening.
+//! What the chunk index costs: new chunks, hits, misses, memory, disk, reopening.
 //!
-//! `cargo bench --bench index [-- IDS]`, 200,000 random ids unless told. Compare ratios within one run, not numbers
-//! between machines: a hash table of the same rows is measured beside it. The numbers of
-//! `docs/decisions/002-chunk-index-on-fjall.md` are to come from here.
+//! `cargo bench --bench index [-- --chunks N]`, 200,000 random ids unless told. Compare ratios within one run, not numbers
+//! between machines: up to two million ids a hash table of the same rows is measured beside it. Fifty million take some
+//! ten minutes, 6 GiB of disk below `target/`, and memory as it says. The numbers of `docs/decisions/002-…` and `008-…` come from here.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -15,6 +15,7 @@ use sediment::sys::{OsRandom, Random, SeededRandom, SystemClock};
 use sediment::types::{ChunkId, Entry, EntryKind, MAX_ROOT_ENTRIES, Manifest, UnixMillis};
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,14 @@ const BATCH: u64 = 64;
 /// Behind every id that is there.
 const ABSENT: u64 = 1 << 40;
 const ROW_BYTES: usize = 37;
+/// New chunks at the beginning and at the end of filling, whose cost is compared.
+const SAMPLE: u64 = 500_000;
+/// More than this is no matter for a hash table.
+const TABLE_IDS: u64 = 2_000_000;
+/// As often as the follower makes the index durable, when bodies are large.
+const CHECKPOINT_CHUNKS: u64 = 1_000_000;
+/// What is asked for again and again.
+const HOT: u64 = 20_000;
 
 /// The same for the same number, and random to look at.
 fn id(n: u64) -> ChunkId {
@@ -46,8 +55,12 @@ fn cpu() -> Duration {
 }
 
 fn resident_mib() -> u64 {
+    memory_mib("VmRSS")
+}
+
+fn memory_mib(what: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
@@ -76,31 +89,48 @@ fn packs() -> (PackSet, Location) {
     let (packs, _) =
         PackSet::open(store, Arc::new(SystemClock), Arc::new(OsRandom), &PackSettings::default()).unwrap();
     let payload = Bytes::from(vec![7; 16 << 10]);
-    let record =
-        NewRecord { id: id(0), kind: RecordKind::Chunk, codec: Codec::Raw, raw_len: 16 << 10, payload };
+    let record = NewRecord {
+        id: id(2 * ABSENT),
+        kind: RecordKind::Chunk,
+        codec: Codec::Raw,
+        raw_len: 16 << 10,
+        payload,
+    };
     let location = packs.append(&[record]).unwrap()[0];
     (packs, location)
 }
 
-fn insert(index: &ChunkIndex, location: Location, ids: u64) {
-    for first in (0..ids).step_by(BATCH as usize) {
+/// As ingest does it and the log tells of it: bodies of as many chunks as a root holds, looked up, added, and referenced
+/// by their commit.
+fn put(index: &ChunkIndex, location: Location, ids: Range<u64>) {
+    for first in ids.clone().step_by(MAX_ROOT_ENTRIES) {
         let hold = index.hold();
-        let records: Vec<_> =
-            (first..ids.min(first + BATCH)).map(|n| (id(n), RecordKind::Chunk, location)).collect();
-        index.insert(&hold, &records).unwrap();
-    }
-}
-
-/// As the log tells of them: bodies of as many chunks as a root holds.
-fn refer(index: &ChunkIndex, ids: u64) {
-    for first in (0..ids).step_by(MAX_ROOT_ENTRIES) {
+        let body = first..ids.end.min(first + MAX_ROOT_ENTRIES as u64);
+        for block in body.clone().step_by(BATCH as usize) {
+            let asked: Vec<_> = (block..body.end.min(block + BATCH)).map(id).collect();
+            assert!(index.hit(&hold, &asked).unwrap().iter().all(Option::is_none));
+            let records: Vec<_> = asked.iter().map(|id| (*id, RecordKind::Chunk, location)).collect();
+            index.insert(&hold, &records).unwrap();
+        }
         let entry = |n| Entry { kind: EntryKind::Chunk, id: id(n), len: 16 << 10 };
-        let root =
-            Manifest::new((first..ids.min(first + MAX_ROOT_ENTRIES as u64)).map(entry).collect()).unwrap();
+        let root = Manifest::new(body.map(entry).collect()).unwrap();
         let added = vec![ManifestRow { id: root.id(), root }];
         let (seq, at) = (index.applied().next(), UnixMillis::new(0));
         index.apply(&[LogRecord { seq, at, change: Change::Mark, added, dropped: Vec::new() }]).unwrap();
+        if first / CHECKPOINT_CHUNKS != (first + MAX_ROOT_ENTRIES as u64) / CHECKPOINT_CHUNKS {
+            index.checkpoint().unwrap();
+        }
     }
+}
+
+/// The same chunks at the beginning and at the end: what a full index costs beside an empty one.
+fn fill(index: &ChunkIndex, location: Location, ids: u64) {
+    let sample = SAMPLE.min(ids / 4);
+    measure("new chunks, the first", sample, || put(index, location, 0..sample));
+    let middle = sample..ids - sample;
+    measure("new chunks, the middle", ids - 2 * sample, || put(index, location, middle));
+    measure("new chunks, the last", sample, || put(index, location, ids - sample..ids));
+    measure("checkpoint", 1, || _ = index.checkpoint().unwrap());
 }
 
 fn look_up(index: &ChunkIndex, ids: u64, offset: u64, from: u64, count: u64) {
@@ -116,6 +146,9 @@ fn look_up(index: &ChunkIndex, ids: u64, offset: u64, from: u64, count: u64) {
 fn look_ups(index: &ChunkIndex, ids: u64, count: u64) {
     look_up(index, ids, 0, 0, count);
     measure("hits, random", count, || look_up(index, ids, 0, count, count));
+    let hot = |rounds| (0..rounds).for_each(|_| look_up(index, ids, 0, 0, HOT.min(count)));
+    hot(1);
+    measure("hits, in cache", 10 * HOT.min(count), || hot(10));
     measure("misses", count, || look_up(index, ids, ABSENT, 0, count));
     measure("hits, 4 threads", count, || {
         std::thread::scope(|scope| {
@@ -146,20 +179,21 @@ fn main() {
     let (packs, location) = packs();
     let settings = IndexSettings::default();
     println!("{ids} ids, a block cache of {} MiB, batches of {BATCH}", settings.cache_bytes >> 20);
-    measure("making the ids alone", ids, || (0..ids).map(id).for_each(|id| _ = black_box(id)));
-    hash_table(ids, count);
+    measure("making an id", count, || (0..count).map(id).for_each(|id| _ = black_box(id)));
+    if ids <= TABLE_IDS {
+        hash_table(ids, count);
+    }
     let before = resident_mib();
     let index = ChunkIndex::open(&path, packs.clone(), &settings).unwrap();
-    measure("inserts", ids, || insert(&index, location, ids));
-    measure("first references", ids, || refer(&index, ids));
-    measure("checkpoint", 1, || _ = index.checkpoint().unwrap());
+    fill(&index, location, ids);
     look_ups(&index, ids, count);
     println!("{:<28} {:>8} MiB", "resident", resident_mib().saturating_sub(before));
+    println!("{:<28} {:>8} MiB", "the process, at most", memory_mib("VmHWM"));
     drop(index);
     println!("{:<28} {:>8} bytes an id", "on disk", disk_bytes(&path) / ids);
     let mut reopened = None;
     measure("reopening", 1, || reopened = ChunkIndex::open(&path, packs, &settings).ok());
     let index = reopened.unwrap();
-    assert_eq!(index.counts().unwrap().chunks, ids);
+    assert_eq!(index.counts().unwrap().chunks, ids + 1, "and the one that stands for all");
     measure("hits, random, cold cache", count, || look_up(&index, ids, 0, 0, count));
 }

@@ -3,7 +3,7 @@
 use super::apply::Position;
 use super::changes::Changes;
 use super::lookup::ChunkIndex;
-use super::store::Totals;
+use super::store::{Home, Totals};
 use super::types::Progress;
 use crate::engine::EngineError;
 use crate::engine::pack::ScannedRecord;
@@ -116,7 +116,9 @@ impl ChunkIndex {
         self.0.packs.scan(pack, &mut |record| records.push((record.id, record.location)))?;
         let mut named = (0, 0);
         for (id, location) in records {
-            if self.0.store.get(&id)?.is_some_and(|entry| entry.location == location) {
+            let entry = self.0.store.find(&id)?;
+            // The row says what the tree holds.
+            if entry.is_some_and(|(entry, home)| home == Home::Tree && entry.location == location) {
                 named = (named.0 + 1, named.1 + location.record_len());
             }
         }
@@ -158,7 +160,7 @@ impl ChunkIndex {
         let now = self.applied();
         let mut changes = Changes::new(&self.0.store);
         for record in records {
-            self.0.add(&mut changes, &record.id, record.kind, record.location, now)?;
+            self.0.add(&mut changes, &record.id, record.kind, record.location, now, Home::Tree)?;
         }
         changes.commit(totals)
     }

@@ -1,19 +1,21 @@
 //! One atomic change: what it reads it sees as already changed, what it writes appears all at once.
 
 use super::encoding::{encode_entry, encode_usage, owed_key, zero_key};
-use super::store::{Handles, Store, Totals, pack_key};
+use super::id_hash::IdHash;
+use super::store::{Handles, Home, Store, Totals, pack_key};
 use super::types::IndexEntry;
 use crate::engine::EngineError;
 use crate::storage::PackId;
 use crate::types::ChunkId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Changes to entries, on top of what is stored. Made and committed under the index's lock.
 pub(super) struct Changes<'a> {
     store: &'a Store,
-    slots: HashMap<ChunkId, Slot>,
+    slots: HashMap<ChunkId, Slot, IdHash>,
     /// What stood and what is to stand.
-    owed: HashMap<ChunkId, (Option<Owed>, Option<Owed>)>,
+    owed: HashMap<ChunkId, (Option<Owed>, Option<Owed>), IdHash>,
     steps: usize,
 }
 
@@ -29,11 +31,37 @@ pub(super) struct Owed {
 struct Slot {
     old: Option<IndexEntry>,
     new: Option<IndexEntry>,
+    /// The old one is beside the tree.
+    was_recent: bool,
+    /// The new one may be beside the tree as long as nothing references it.
+    may_wait: bool,
+}
+
+impl Slot {
+    const fn recent_before(&self) -> Option<&IndexEntry> {
+        if self.was_recent { self.old.as_ref() } else { None }
+    }
+
+    const fn tree_before(&self) -> Option<&IndexEntry> {
+        if self.was_recent { None } else { self.old.as_ref() }
+    }
+
+    fn recent_after(&self) -> Option<&IndexEntry> {
+        self.new.as_ref().filter(|entry| self.may_wait && entry.references == 0)
+    }
+
+    fn tree_after(&self) -> Option<&IndexEntry> {
+        self.new.as_ref().filter(|entry| !self.may_wait || entry.references > 0)
+    }
+
+    fn changes_tree(&self) -> bool {
+        self.tree_before() != self.tree_after()
+    }
 }
 
 impl<'a> Changes<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, slots: HashMap::new(), owed: HashMap::new(), steps: 0 }
+        Self { store, slots: HashMap::default(), owed: HashMap::default(), steps: 0 }
     }
 
     /// Entries set so far, each time counted.
@@ -42,21 +70,43 @@ impl<'a> Changes<'a> {
     }
 
     pub(super) fn get(&mut self, id: &ChunkId) -> Result<Option<IndexEntry>, EngineError> {
-        if let Some(slot) = self.slots.get(id) {
-            return Ok(slot.new);
-        }
-        let old = self.store.get(id)?;
-        self.slots.insert(*id, Slot { old, new: old });
-        Ok(old)
+        Ok(self.slot(id)?.new)
     }
 
+    /// An entry that moves, too, is in the tree from then on.
     pub(super) fn set(&mut self, id: &ChunkId, entry: Option<IndexEntry>) -> Result<(), EngineError> {
-        self.get(id)?;
+        let slot = self.slot(id)?;
+        let place = |entry: Option<IndexEntry>| entry.map(|entry| entry.location);
+        slot.may_wait &= place(slot.new) == place(entry);
+        slot.new = entry;
         self.steps += 1;
-        if let Some(slot) = self.slots.get_mut(id) {
-            slot.new = entry;
-        }
         Ok(())
+    }
+
+    /// For an entry that there was none of: it may be beside the tree as long as nothing references it.
+    pub(super) fn set_recent(&mut self, id: &ChunkId, entry: IndexEntry) -> Result<(), EngineError> {
+        let slot = self.slot(id)?;
+        slot.may_wait = slot.old.is_none();
+        slot.new = Some(entry);
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// If the entry is beside the tree, it is not from now on.
+    pub(super) fn settle(&mut self, id: &ChunkId) -> Result<(), EngineError> {
+        self.slot(id)?.may_wait = false;
+        Ok(())
+    }
+
+    fn slot(&mut self, id: &ChunkId) -> Result<&mut Slot, EngineError> {
+        match self.slots.entry(*id) {
+            Entry::Occupied(slot) => Ok(slot.into_mut()),
+            Entry::Vacant(place) => {
+                let (old, home) = self.store.find(id)?.unzip();
+                let was_recent = home == Some(Home::Recent);
+                Ok(place.insert(Slot { old, new: old, was_recent, may_wait: was_recent }))
+            }
+        }
     }
 
     pub(super) fn owed(&mut self, id: &ChunkId) -> Result<Option<Owed>, EngineError> {
@@ -94,35 +144,48 @@ impl<'a> Changes<'a> {
         uncounted
     }
 
-    fn is_nothing(&self) -> bool {
-        self.slots.values().all(|slot| slot.old == slot.new)
-            && self.owed.values().all(|(old, new)| old == new)
+    fn leaves_tree(&self) -> bool {
+        !self.slots.values().any(Slot::changes_tree) && self.owed.values().all(|(old, new)| old == new)
     }
 
     /// Writes everything in one batch, totals included. After an error nothing of it counts, nor do `totals`.
     pub(super) fn commit(self, totals: &mut Totals) -> Result<(), EngineError> {
-        if !totals.moved && self.is_nothing() {
-            return Ok(());
+        if totals.moved || !self.leaves_tree() {
+            self.commit_tree(totals)?;
         }
+        // Only now: who looks up looks here first, and finds an entry that went to the tree in one of them.
+        self.commit_recent();
+        Ok(())
+    }
+
+    fn commit_recent(&self) {
+        let mut moves =
+            self.slots.iter().filter(|(_, slot)| slot.recent_before() != slot.recent_after()).peekable();
+        if moves.peek().is_some() {
+            let mut recent = self.store.recent_mut();
+            moves.for_each(|(id, slot)| recent.set(*id, slot.recent_after().copied()));
+        }
+    }
+
+    fn commit_tree(&self, totals: &mut Totals) -> Result<(), EngineError> {
         let mut next = totals.counts;
         let handles = self.store.handles()?;
         let mut batch = handles.batch();
-        let mut touched = HashSet::new();
         let mut usage = UsageDelta::default();
-        for (id, slot) in self.slots.iter().filter(|(_, slot)| slot.old != slot.new) {
-            if let Some(old) = &slot.old {
+        for (id, slot) in self.slots.iter().filter(|(_, slot)| slot.changes_tree()) {
+            let (old, new) = (slot.tree_before(), slot.tree_after());
+            if let Some(old) = old {
                 next.remove(old);
-                usage.count(old, -1, &mut touched);
-                let moved =
-                    slot.new.is_none_or(|new| new.references != 0 || new.zero_since != old.zero_since);
+                usage.count(old, -1);
+                let moved = new.is_none_or(|new| new.references != 0 || new.zero_since != old.zero_since);
                 if old.references == 0 && moved {
                     batch.remove(&handles.zero, zero_key(old.zero_since, id));
                 }
             }
-            match &slot.new {
+            match new {
                 Some(new) => {
                     next.add(new);
-                    usage.count(new, 1, &mut touched);
+                    usage.count(new, 1);
                     if new.references == 0 {
                         batch.insert(&handles.zero, zero_key(new.zero_since, id), []);
                     }
@@ -131,13 +194,12 @@ impl<'a> Changes<'a> {
                 None => batch.remove(&handles.entries, *id.as_bytes()),
             }
         }
-        let mut all = std::mem::take(&mut totals.usage);
-        let before: Vec<_> = touched.iter().map(|pack| (*pack, all.get(pack).copied())).collect();
-        for pack in touched {
-            match usage.apply(pack, &mut all) {
-                (0, _) => batch.remove(&handles.packs, pack_key(pack)),
+        let before: Vec<_> = usage.packs().map(|pack| (pack, totals.usage.get(&pack).copied())).collect();
+        for (pack, _) in &before {
+            match usage.apply(*pack, &mut totals.usage) {
+                (0, _) => batch.remove(&handles.packs, pack_key(*pack)),
                 (records, bytes) => {
-                    batch.insert(&handles.packs, pack_key(pack), encode_usage(records, bytes));
+                    batch.insert(&handles.packs, pack_key(*pack), encode_usage(records, bytes));
                 }
             }
         }
@@ -145,19 +207,17 @@ impl<'a> Changes<'a> {
         handles.put_totals(&mut batch, totals);
         let uncounted = self.put_owed(&handles, &mut batch);
         let committed = self.store.written(batch.commit());
-        if committed.is_err() {
+        if committed.is_ok() {
+            self.store.add_uncounted(uncounted);
+        } else {
             totals.counts = old_counts;
             for (pack, row) in before {
                 match row {
-                    Some(row) => drop(all.insert(pack, row)),
-                    None => drop(all.remove(&pack)),
+                    Some(row) => drop(totals.usage.insert(pack, row)),
+                    None => drop(totals.usage.remove(&pack)),
                 }
             }
         }
-        if committed.is_ok() {
-            self.store.add_uncounted(uncounted);
-        }
-        totals.usage = all;
         totals.moved &= committed.is_err();
         committed
     }
@@ -168,12 +228,15 @@ impl<'a> Changes<'a> {
 struct UsageDelta(HashMap<PackId, (i64, i64)>);
 
 impl UsageDelta {
-    fn count(&mut self, entry: &IndexEntry, sign: i64, touched: &mut HashSet<PackId>) {
+    fn packs(&self) -> impl Iterator<Item = PackId> {
+        self.0.keys().copied()
+    }
+
+    fn count(&mut self, entry: &IndexEntry, sign: i64) {
         let pack = entry.location.pack;
         if pack.get() == 0 {
             return;
         }
-        touched.insert(pack);
         let delta = self.0.entry(pack).or_default();
         delta.0 += sign;
         delta.1 += sign * entry.location.record_len().cast_signed();

@@ -16,7 +16,8 @@ impl ChunkIndex {
     pub fn homeless(&self, ids: &[ChunkId]) -> Result<Vec<bool>, EngineError> {
         let _open = self.0.gate.read();
         let is_homeless = |entry: IndexEntry| entry.references > 0 && self.0.place(&entry).is_none();
-        ids.iter().map(|id| Ok(self.0.store.get(id)?.is_some_and(is_homeless))).collect()
+        let entries = self.0.store.get_all(ids)?;
+        Ok(entries.into_iter().map(|entry| entry.is_some_and(is_homeless)).collect())
     }
 
     /// Forgets the place of a record whose bytes are damaged, unless it has another place by now. Its references

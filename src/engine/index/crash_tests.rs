@@ -9,7 +9,7 @@ use crate::storage::PackStore;
 use crate::types::{BucketId, CommitSeq, UnixMillis};
 use std::path::Path;
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -57,6 +57,7 @@ impl ChunkIndex {
         }
         let _steps_ended = self.0.steady.write();
         let mut to_count = self.0.applying.lock();
+        let mut settling = self.0.settling.lock();
         let mut totals = self.0.totals.lock();
         let _closed = self.0.gate.write();
         *to_count = None;
@@ -68,7 +69,7 @@ impl ChunkIndex {
         self.0.store.reopen()?;
         let lost = || EngineError::Index("it was lost; restart to have it built anew".into());
         *totals = self.0.store.load()?.ok_or_else(lost)?;
-        self.0.settling.lock().1.clear();
+        settling.1.clear();
         let applied = totals.position.applied;
         self.0.holds.publish(applied);
         self.0.published.send_replace(applied);

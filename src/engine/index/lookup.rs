@@ -4,13 +4,14 @@ use super::apply::ToCount;
 use super::changes::Changes;
 use super::heal::Reopened;
 use super::hold::{Hold, Holds};
-use super::store::{Store, Totals};
+use super::store::{Home, Store, Totals};
 use super::types::{IndexCounts, IndexEntry, PackUsage};
 use crate::engine::EngineError;
 use crate::engine::pack::{Location, PackSet, RecordKind};
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub(super) struct Shared {
     /// Taken before all other locks.
     pub(super) steady: RwLock<()>,
     pub(super) reopened: Mutex<Reopened>,
-    /// Packs that were sealed at the last checkpoint, and the hold that came next then.
+    /// Packs that were sealed at the last checkpoint, and the hold that came next then. Taken before `totals`.
     pub(super) settling: Mutex<(u64, Vec<PackId>)>,
 }
 
@@ -100,7 +101,8 @@ impl ChunkIndex {
     /// `Index` and `Io` when the index cannot be read; so for all methods here.
     pub fn get(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
         let _open = self.0.gate.read();
-        ids.iter().map(|id| Ok(self.0.store.get(id)?.and_then(|entry| self.0.place(&entry)))).collect()
+        let entries = self.0.store.get_all(ids)?;
+        Ok(entries.into_iter().map(|entry| entry.and_then(|entry| self.0.place(&entry))).collect())
     }
 
     /// As [`Self::get`], for a writer that is going to reference what it finds.
@@ -112,8 +114,7 @@ impl ChunkIndex {
         let open = self.0.gate.read();
         let mut found = Vec::with_capacity(ids.len());
         let mut unreferenced = Vec::new();
-        for id in ids {
-            let entry = self.0.store.get(id)?;
+        for entry in self.0.store.get_all(ids)? {
             if entry.is_some_and(|entry| entry.references == 0) {
                 unreferenced.push(found.len());
             }
@@ -152,7 +153,8 @@ impl ChunkIndex {
         let now = self.applied();
         let mut changes = Changes::new(&self.0.store);
         for (id, kind, location) in records {
-            self.0.add(&mut changes, id, *kind, *location, now)?;
+            let home = self.0.home_of(location.pack);
+            self.0.add(&mut changes, id, *kind, *location, now, home)?;
         }
         changes.commit(&mut totals)
     }
@@ -173,7 +175,7 @@ impl ChunkIndex {
     pub fn report(&self) {
         #[expect(clippy::cast_precision_loss, reason = "gauges")]
         let gauge = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
-        let counts = self.0.totals.lock().counts;
+        let counts = self.0.counts();
         gauge("sediment_index_applied_seq", self.applied().get());
         gauge("sediment_index_chunks", counts.chunks);
         gauge("sediment_index_nodes", counts.nodes);
@@ -186,7 +188,7 @@ impl ChunkIndex {
     /// # Errors
     /// Never today.
     pub fn counts(&self) -> Result<IndexCounts, EngineError> {
-        Ok(self.0.totals.lock().counts)
+        Ok(self.0.counts())
     }
 
     /// In order of pack; packs of which nothing is named, and packs that are gone, are left out.
@@ -195,17 +197,18 @@ impl ChunkIndex {
     /// Never today.
     pub fn pack_usage(&self) -> Result<Vec<PackUsage>, EngineError> {
         let totals = self.0.totals.lock();
-        let usage = totals.usage.iter().map(|(pack, (live_records, live_bytes))| PackUsage {
-            pack: *pack,
-            live_records: *live_records,
-            live_bytes: *live_bytes,
-        });
-        let mut usage: Vec<_> = usage.collect();
+        let mut usage: BTreeMap<PackId, (u64, u64)> = totals.usage.iter().map(|(k, v)| (*k, *v)).collect();
+        for (pack, (records, bytes)) in self.0.store.recent().usage() {
+            let sum = usage.entry(*pack).or_default();
+            *sum = (sum.0 + records, sum.1 + bytes);
+        }
         drop(totals);
         let packs = self.0.packs.ids();
-        usage.retain(|usage| packs.binary_search(&usage.pack).is_ok());
-        usage.sort_unstable_by_key(|usage| usage.pack);
-        Ok(usage)
+        usage.retain(|pack, _| packs.binary_search(pack).is_ok());
+        let usage = usage.into_iter();
+        Ok(usage
+            .map(|(pack, (live_records, live_bytes))| PackUsage { pack, live_records, live_bytes })
+            .collect())
     }
 
     /// Entries in order of id, behind `after`, phantoms too.
@@ -217,6 +220,7 @@ impl ChunkIndex {
         after: Option<ChunkId>,
         limit: usize,
     ) -> Result<Vec<(ChunkId, IndexEntry)>, EngineError> {
+        self.0.settle_recent(|_| true)?;
         let _open = self.0.gate.read();
         self.0.store.entries_after(after, limit)
     }
@@ -229,6 +233,20 @@ impl Shared {
         self.packs.is_valid(&entry.location).then_some(entry.location)
     }
 
+    fn counts(&self) -> IndexCounts {
+        let totals = self.totals.lock();
+        let recent = *self.store.recent().counts();
+        totals.counts.plus(&recent)
+    }
+
+    /// Where a new entry of a record may be. The pack of one beside the tree must not be known, so that a scan finds
+    /// the record again: so its pack is open, and cannot be known before the hold is gone that the record was
+    /// appended with.
+    fn home_of(&self, pack: PackId) -> Home {
+        let may_wait = self.packs.sealed_records(pack).is_none() && !self.store.recent().is_full();
+        if may_wait { Home::Recent } else { Home::Tree }
+    }
+
     pub(super) fn add(
         &self,
         changes: &mut Changes<'_>,
@@ -236,6 +254,7 @@ impl Shared {
         kind: RecordKind,
         location: Location,
         now: CommitSeq,
+        home: Home,
     ) -> Result<(), EngineError> {
         let entry = match changes.get(id)? {
             // As a hit: whoever inserts with a hold is going to reference what is there already.
@@ -244,29 +263,14 @@ impl Shared {
                 _ => return Ok(()),
             },
             Some(phantom) => IndexEntry { kind, location, zero_since: now, ..phantom },
-            None => IndexEntry { kind, location, references: 0, zero_since: now },
+            None => {
+                let entry = IndexEntry { kind, location, references: 0, zero_since: now };
+                return match home {
+                    Home::Recent => changes.set_recent(id, entry),
+                    Home::Tree => changes.set(id, Some(entry)),
+                };
+            }
         };
         changes.set(id, Some(entry))
-    }
-
-    /// Notes which packs never have to be scanned again: they are sealed, and everybody who may have appended
-    /// to them has added what was appended.
-    fn settle_packs(&self) -> Result<(), EngineError> {
-        let mut settling = self.settling.lock();
-        let (serial, packs) = &mut *settling;
-        if !self.holds.all_gone_before(*serial) {
-            return Ok(());
-        }
-        for pack in std::mem::take(packs) {
-            self.store.mark_known(pack)?;
-        }
-        for pack in self.packs.ids() {
-            if self.packs.sealed_records(pack).is_some() && !self.store.is_known(pack)? {
-                packs.push(pack);
-            }
-        }
-        // Whoever began before the packs were seen sealed may have appended to them.
-        *serial = self.holds.next_serial();
-        Ok(())
     }
 }

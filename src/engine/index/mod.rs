@@ -25,6 +25,34 @@
 //! record is behind the reader's epoch and the first case holds. If it went away before, the reader may find the
 //! chunk missing, and looks up the row again.
 //!
+//! # Entries beside the tree
+//!
+//! A chunk that was just added is referenced moments later, when the follower applies the commit that names it. Until
+//! then its entry is *recent*: in memory, not in the tree (`recent`). The first reference takes it to the tree, in the
+//! batch that carries the reference; everything that reads an entry looks beside the tree first. Rules:
+//!
+//! 1. A recent entry has no references, and its place is where a holder appended it, in a pack that was open when the
+//!    entry was added. Whatever else becomes of it (a reference, another place, condemnation), it goes to the tree, or is
+//!    removed. An entry never goes back from the tree.
+//! 2. It changes under the index's lock alone: the tree first, in one atomic batch, then what is beside it. A look-up,
+//!    which takes no lock, reads in the opposite order and so misses nothing.
+//! 3. The sums in the tree are those of the tree; sums over what is recent are kept beside it, and added when asked for.
+//!    So the rows of the tree agree with each other at every moment, whatever is recent is lost.
+//! 4. A pack is marked as known only after all are gone who may have appended to it, and *then* all that is recent was
+//!    settled: written to the tree. The tree's journal keeps that order, so an index that knows a pack holds all its
+//!    entries.
+//! 5. Before collection reads its candidates, what is recent and old enough is settled. Stamps of hits, references and
+//!    removals see recent entries as all others, so the argument above does not change.
+//! 6. There are at most 100,000, and none is older than a checkpoint that came after it.
+//!
+//! Nothing acknowledged is lost with them (I1): a crash forgets recent entries and the end of the journal. An entry that
+//! the log will ask for, when it is applied from where the tree stands, is in the tree, or was recent, or its row is
+//! behind the journal's end; in the two last cases the pack is not known (4), for in the tree's order a pack's mark comes
+//! after its entries; it is scanned at the opening and the record, which was durable before the commit, is found.
+//! References equal a recount (I3): they are counted in the tree alone, in the batch that moves the position.
+//!
+//! # After it was opened anew
+//!
 //! An index that was opened anew while requests were under way ([`ChunkIndex::heal`]) may have forgotten their
 //! stamps: until all of them are gone, and all that was applied before is applied again, nothing is collected.
 
@@ -35,9 +63,12 @@ mod condemn;
 mod encoding;
 mod heal;
 mod hold;
+mod id_hash;
 mod lookup;
 mod open;
+mod recent;
 mod reclaim;
+mod settle;
 mod store;
 mod types;
 
@@ -47,6 +78,8 @@ pub(super) use encoding::fuzz;
 mod crash_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod recent_tests;
 #[cfg(test)]
 mod tests;
 

@@ -28,6 +28,7 @@ impl ChunkIndex {
         {
             return Ok(Vec::new());
         }
+        self.0.settle_recent(|entry| entry.zero_since < bound)?;
         let _open = self.0.gate.read();
         let mut found = Vec::new();
         for (since, id) in self.0.store.zeros((from, end), limit)? {

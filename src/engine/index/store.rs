@@ -6,13 +6,14 @@ use super::encoding::{
     OWED_BYTES, ZERO_BYTES, decode_counts, decode_cursor, decode_entry, decode_id, decode_owed_id,
     decode_u64, decode_usage, decode_zero_key, encode_counts, encode_cursor, encode_usage, owed_key,
 };
+use super::recent::Recent;
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
-use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
+use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -54,13 +55,22 @@ pub(super) struct Store {
     settings: IndexSettings,
     /// `None`: closed, and could not be opened again yet.
     handles: RwLock<Option<Handles>>,
+    /// Changed under the index's lock alone.
+    recent: RwLock<Recent>,
     /// Why nothing can be written until [`Self::reopen`].
     failure: watch::Sender<Option<String>>,
     /// Rows of `owed` for nodes in use that could not be read.
     uncounted: AtomicU64,
 }
 
-/// What every change has to keep in step with the rows.
+/// Where an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    Recent,
+    Tree,
+}
+
+/// What every change has to keep in step with the rows: sums over the tree alone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Totals {
     pub(super) position: Position,
@@ -95,6 +105,13 @@ impl Handles {
         })
     }
 
+    fn get(&self, id: &ChunkId) -> Result<Option<IndexEntry>, EngineError> {
+        match self.entries.get(id.as_bytes()).map_err(fjall_error)? {
+            Some(bytes) => decode_entry(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
     pub(super) fn batch(&self) -> OwnedWriteBatch {
         self.db.batch()
     }
@@ -119,6 +136,7 @@ impl Store {
             dir: dir.to_owned(),
             settings: settings.clone(),
             handles: RwLock::new(Some(handles)),
+            recent: RwLock::default(),
             failure: watch::Sender::new(None),
             uncounted: AtomicU64::new(0),
         })
@@ -129,6 +147,15 @@ impl Store {
         let handles = self.handles.read_recursive();
         RwLockReadGuard::try_map(handles, Option::as_ref)
             .map_err(|_| EngineError::Busy("the chunk index is closed until its device takes writes"))
+    }
+
+    pub(super) fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read()
+    }
+
+    /// Under the index's lock.
+    pub(super) fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write()
     }
 
     pub(super) const fn failure(&self) -> &watch::Sender<Option<String>> {
@@ -164,6 +191,8 @@ impl Store {
         // The old one must be closed before: it holds the directory.
         drop(handles.take());
         *handles = Some(Handles::open(&self.dir, &self.settings).map_err(fjall_error)?);
+        // Their packs are not known, so a scan finds them.
+        *self.recent.write() = Recent::default();
         Ok(())
     }
 
@@ -221,6 +250,7 @@ impl Store {
         for key in [KEY_APPLIED, KEY_COUNTS, KEY_CURSOR] {
             self.written(meta.remove(key))?;
         }
+        *self.recent.write() = Recent::default();
         self.uncounted.store(0, Ordering::Release);
         Ok(())
     }
@@ -237,12 +267,31 @@ impl Store {
     }
 
     pub(super) fn get(&self, id: &ChunkId) -> Result<Option<IndexEntry>, EngineError> {
-        match self.handles()?.entries.get(id.as_bytes()).map_err(fjall_error)? {
-            Some(bytes) => decode_entry(&bytes).map(Some),
-            None => Ok(None),
-        }
+        Ok(self.find(id)?.map(|(entry, _)| entry))
     }
 
+    pub(super) fn find(&self, id: &ChunkId) -> Result<Option<(IndexEntry, Home)>, EngineError> {
+        // Entries go from here to the tree, never back: in this order none is missed.
+        if let Some(entry) = self.recent.read().get(id) {
+            return Ok(Some((*entry, Home::Recent)));
+        }
+        Ok(self.handles()?.get(id)?.map(|entry| (entry, Home::Tree)))
+    }
+
+    /// As many times [`Self::get`].
+    pub(super) fn get_all(&self, ids: &[ChunkId]) -> Result<Vec<Option<IndexEntry>>, EngineError> {
+        let mut found: Vec<_> = {
+            let recent = self.recent.read();
+            ids.iter().map(|id| recent.get(id).copied()).collect()
+        };
+        let handles = self.handles()?;
+        for (id, entry) in ids.iter().zip(&mut found).filter(|(_, entry)| entry.is_none()) {
+            *entry = handles.get(id)?;
+        }
+        Ok(found)
+    }
+
+    /// Of the tree alone.
     pub(super) fn entries_after(
         &self,
         after: Option<ChunkId>,
@@ -317,7 +366,7 @@ impl Store {
         self.handles()?.known.iter().map(|row| decode_pack(&row.key().map_err(fjall_error)?)).collect()
     }
 
-    /// Entries without references: since when, and their ids, the longest first.
+    /// Entries of the tree without references: since when, and their ids, the longest first.
     pub(super) fn zeros(
         &self,
         range: (Bound<[u8; ZERO_BYTES]>, Bound<[u8; ZERO_BYTES]>),

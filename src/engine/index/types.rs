@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexSettings {
-    /// Memory for blocks read from disk, in bytes. Write buffers come on top: up to 48 MiB.
+    /// Memory for blocks read from disk, in bytes. Write buffers come on top: up to 48 MiB, and what is not
+    /// referenced yet: up to 11 MiB.
     pub cache_bytes: u64,
 }
 
@@ -60,6 +61,17 @@ impl IndexCounts {
 
     pub(super) const fn remove(&mut self, entry: &IndexEntry) {
         self.sum(entry, -1);
+    }
+
+    pub(super) const fn plus(&self, other: &Self) -> Self {
+        Self {
+            chunks: self.chunks + other.chunks,
+            nodes: self.nodes + other.nodes,
+            raw_bytes: self.raw_bytes + other.raw_bytes,
+            stored_bytes: self.stored_bytes + other.stored_bytes,
+            unreferenced: self.unreferenced + other.unreferenced,
+            unreferenced_stored_bytes: self.unreferenced_stored_bytes + other.unreferenced_stored_bytes,
+        }
     }
 
     const fn sum(&mut self, entry: &IndexEntry, sign: i64) {
