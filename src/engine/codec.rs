@@ -59,6 +59,23 @@ pub fn decode_record(record: &Record) -> Result<Bytes, EngineError> {
     if raw.len() == raw_len { Ok(raw) } else { Err(corrupt("its content is not as long as recorded")) }
 }
 
+/// As [`decode_record`], into a place as long as the content.
+///
+/// # Errors
+/// As there.
+pub fn decode_into(record: &Record, place: &mut [u8]) -> Result<(), EngineError> {
+    let len = match record.codec {
+        Codec::Raw if record.payload.len() == place.len() => {
+            place.copy_from_slice(&record.payload);
+            Some(place.len())
+        }
+        Codec::Raw => None,
+        Codec::Zstd => with_decompressor(|zstd| zstd.decompress_to_buffer(&record.payload, place).ok()),
+    };
+    let is_whole = record.raw_len as usize == place.len() && len == Some(place.len());
+    is_whole.then_some(()).ok_or(EngineError::Corrupt { id: record.id, why: "it is not so much content" })
+}
+
 /// A manifest node, verified by its id.
 ///
 /// # Errors
@@ -105,14 +122,17 @@ fn compress(raw: &[u8], level: i32, at_most: usize) -> Option<Vec<u8>> {
 }
 
 fn decompress(payload: &[u8], raw_len: usize) -> Option<Vec<u8>> {
+    let mut raw = Vec::with_capacity(raw_len);
+    with_decompressor(|zstd| zstd.decompress_to_buffer(payload, &mut raw).ok())?;
+    Some(raw)
+}
+
+fn with_decompressor<T>(work: impl FnOnce(&mut Decompressor<'static>) -> Option<T>) -> Option<T> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
-        let decompressor = match slot {
+        work(match slot {
             Some(decompressor) => decompressor,
             slot => slot.insert(Decompressor::new().ok()?),
-        };
-        let mut raw = Vec::with_capacity(raw_len);
-        decompressor.decompress_to_buffer(payload, &mut raw).ok()?;
-        Some(raw)
+        })
     })
 }
 
@@ -120,7 +140,7 @@ fn decompress(payload: &[u8], raw_len: usize) -> Option<Vec<u8>> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    use super::{decode_node, decode_record, encode};
+    use super::{decode_into, decode_node, decode_record, encode};
     use crate::engine::EngineError;
     use crate::engine::pack::{Codec, Record, RecordKind};
     use crate::sys::{Random, SeededRandom};
@@ -188,6 +208,27 @@ mod tests {
             damaged[at] ^= flip;
             if let Ok(decoded) = decode_record(&record(codec, raw.len(), damaged.into())) {
                 prop_assert_eq!(decoded.len(), raw.len());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn content_is_the_same_in_a_place_of_its_own(seed: u64, len in 0..20_000usize, is_text: bool, flip: u8, at: usize) {
+            let noise = SeededRandom::new(seed).u64().to_le_bytes();
+            let raw: Vec<u8> = (0..len).map(|n| if is_text { b'a' + noise[n % 8] % 3 } else { noise[n % 8] ^ n as u8 }).collect();
+            let (codec, payload) = encode(&raw.clone().into(), 1);
+            let mut payload = payload.to_vec();
+            if !payload.is_empty() {
+                let at = at % payload.len();
+                payload[at] ^= flip;
+            }
+            for len in [raw.len(), raw.len() + 1, raw.len().saturating_sub(1)] {
+                let mut place = vec![0; len];
+                let record = record(codec, len, payload.clone().into());
+                let other = decode_record(&record);
+                prop_assert_eq!(decode_into(&record, &mut place).is_ok(), other.is_ok());
+                prop_assert!(other.is_err() || other.unwrap() == place);
             }
         }
     }

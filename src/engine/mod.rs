@@ -2,6 +2,7 @@
 
 mod body_store;
 mod budget;
+mod buffers;
 mod cache;
 pub mod check;
 pub mod codec;
@@ -39,7 +40,7 @@ pub mod fuzzing {
 }
 
 pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, ReadHold, StagedBody};
-pub use cache::{Admission, CacheError, CacheSettings, ChunkCache, RedisUrl, Wanted, read_hot_list};
+pub use cache::{CacheError, CacheSettings, ChunkCache, RedisUrl, Wanted, read_hot_list};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use follow::Follower;

@@ -151,6 +151,10 @@ impl PackStore for DiskPackStore {
         self.to_read(id)?.read_at(offset, len).map(Bytes::from)
     }
 
+    fn read_exact_at(&self, id: PackId, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.to_read(id)?.read_exact_at(buffer, offset)
+    }
+
     fn truncate(&self, id: PackId, len: u64) -> io::Result<()> {
         self.to_write(id)?.set_len(len)
     }

@@ -47,6 +47,11 @@ pub trait PackStore: Send + Sync + std::fmt::Debug {
     /// Exactly `len` bytes or an error; `NotFound` when the pack is gone. A read that began before `remove`
     /// may finish after it.
     fn read_at(&self, id: PackId, offset: u64, len: usize) -> io::Result<Bytes>;
+    /// As [`Self::read_at`], into memory that is there.
+    fn read_exact_at(&self, id: PackId, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        buffer.copy_from_slice(&self.read_at(id, offset, buffer.len())?);
+        Ok(())
+    }
     fn truncate(&self, id: PackId, len: u64) -> io::Result<()>;
     /// Gives whole blocks inside the range back: the range reads as zeros, `len` stays. Where that is not
     /// supported nothing changes: `false`.

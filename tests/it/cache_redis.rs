@@ -2,7 +2,7 @@
 
 use crate::support::redis::RedisServer;
 use bytes::Bytes;
-use sediment::engine::{Admission, CacheSettings, ChunkCache, EngineError, RedisUrl, Wanted};
+use sediment::engine::{CacheSettings, ChunkCache, EngineError, RedisUrl, Wanted};
 use sediment::sys::{Clock, ManualClock};
 use sediment::types::{ChunkId, Node, UnixMillis};
 use sha2::{Digest, Sha256};
@@ -45,18 +45,19 @@ impl Gateway {
     async fn read_all(&self) -> usize {
         let before = self.loaded.load(Ordering::SeqCst);
         let loaded = Arc::clone(&self.loaded);
-        let load = move |ids: Vec<ChunkId>| {
-            loaded.fetch_add(ids.len(), Ordering::SeqCst);
+        let load = move |wanted: Vec<Wanted>| {
+            loaded.fetch_add(wanted.len(), Ordering::SeqCst);
             async move {
-                let find = |id: &ChunkId| (0..CHUNKS).map(chunk).find(|(known, _)| known == id);
-                ids.iter().map(|id| find(id).map(|c| c.1).ok_or(EngineError::Missing(*id))).collect()
+                let find = |id: ChunkId| (0..CHUNKS).map(chunk).find(|(known, _)| *known == id);
+                let ids = wanted.iter().map(|wanted| wanted.id);
+                ids.map(|id| find(id).map(|c| c.1).ok_or(EngineError::Missing(id))).collect()
             }
         };
         let all: Vec<(ChunkId, Bytes)> = (0..CHUNKS).map(chunk).collect();
         for window in all.chunks(10) {
             let wanted = window.iter().map(|(id, bytes)| Wanted { id: *id, max_bytes: bytes.len() });
             let ids: Vec<Wanted> = wanted.collect();
-            let got = self.cache.get_or_load(&ids, Admission::Admit, load.clone()).await.unwrap();
+            let got = self.cache.get_or_load(&ids, load.clone()).await.unwrap();
             assert!(got.iter().eq(window.iter().map(|c| &c.1)), "wrong bytes");
         }
         self.loaded.load(Ordering::SeqCst) - before

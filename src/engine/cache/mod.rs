@@ -23,4 +23,4 @@ pub(super) use hot_list::fuzz as fuzz_hot_list;
 pub use error::CacheError;
 pub use hot_list::read_hot_list;
 pub use settings::{CacheSettings, RedisUrl};
-pub use tiers::{Admission, ChunkCache, Wanted};
+pub use tiers::{ChunkCache, Wanted};

@@ -18,15 +18,6 @@ use std::sync::Arc;
 /// Chunks warmed at a time.
 const WARM_BATCH: usize = 64;
 
-/// Whether a read leaves its chunks in the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// Chunks found in or loaded from a lower tier move up.
-    Admit,
-    /// A long sequential read: takes from memory what is there, and leaves no trace.
-    Scan,
-}
-
 /// A chunk that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
@@ -73,21 +64,16 @@ impl ChunkCache {
 
     /// The chunks, in the order asked for; one may be named more than once.
     ///
-    /// `load` gets the distinct ids that no tier has and returns their verified bytes in that order. It runs in
+    /// `load` gets the distinct chunks that no tier has and returns their verified bytes in that order. It runs in
     /// a task of its own, to its end even when the caller goes away, because others may be waiting for the same
     /// chunks: so it must own what it needs (its `Hold` on the index above all), and must not wait for anything
     /// that its caller does later.
     ///
     /// # Errors
     /// Only those of `load`.
-    pub async fn get_or_load<L, F>(
-        &self,
-        wanted: &[Wanted],
-        admission: Admission,
-        load: L,
-    ) -> Result<Vec<Bytes>, EngineError>
+    pub async fn get_or_load<L, F>(&self, wanted: &[Wanted], load: L) -> Result<Vec<Bytes>, EngineError>
     where
-        L: Fn(Vec<ChunkId>) -> F + Clone + Send + 'static,
+        L: Fn(Vec<Wanted>) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Vec<Bytes>, EngineError>> + Send + 'static,
     {
         let mut found: HashMap<ChunkId, Bytes> = HashMap::with_capacity(wanted.len());
@@ -101,9 +87,41 @@ impl ChunkCache {
         }
         count_memory(found.len(), missing.len());
         while !missing.is_empty() {
-            missing = self.fetch(&missing, admission, load.clone(), &mut found).await?;
+            missing = self.fetch(&missing, load.clone(), &mut found).await?;
         }
         wanted.iter().map(|w| found.get(&w.id).cloned().ok_or(EngineError::Missing(w.id))).collect()
+    }
+
+    /// As [`Self::get_or_load`] for a long read, which takes from memory what is there and leaves no trace. What others
+    /// load at the same time is of no use to it: it waits for nobody. Blocks as `load` does.
+    ///
+    /// # Errors
+    /// Only those of `load`.
+    pub fn scan(
+        &self,
+        wanted: &[Wanted],
+        load: impl FnOnce(Vec<Wanted>) -> Result<Vec<Bytes>, EngineError>,
+    ) -> Result<Vec<Bytes>, EngineError> {
+        let (mut chunks, missing) = self.in_memory(wanted);
+        let loaded = if missing.is_empty() { Vec::new() } else { load(missing)? };
+        fill(&mut chunks, loaded);
+        whole(chunks, wanted)
+    }
+
+    /// All of the chunks, if memory has them.
+    #[must_use]
+    pub fn get_hot(&self, ids: impl Iterator<Item = ChunkId>) -> Option<Vec<Bytes>> {
+        let chunks: Vec<Bytes> = ids.map(|id| self.inner.memory.get(&id)).collect::<Option<_>>()?;
+        count_memory(chunks.len(), 0);
+        Some(chunks)
+    }
+
+    fn in_memory(&self, wanted: &[Wanted]) -> (Vec<Option<Bytes>>, Vec<Wanted>) {
+        let chunks: Vec<_> = wanted.iter().map(|wanted| self.inner.memory.get(&wanted.id)).collect();
+        let missing = wanted.iter().zip(&chunks).filter(|(_, chunk)| chunk.is_none());
+        let missing: Vec<Wanted> = missing.map(|(wanted, _)| *wanted).collect();
+        count_memory(chunks.len() - missing.len(), missing.len());
+        (chunks, missing)
     }
 
     /// Returns the chunks that others gave up to load, perhaps for reasons of their own: whoever claims them next
@@ -111,18 +129,17 @@ impl ChunkCache {
     async fn fetch<L, F>(
         &self,
         missing: &[Wanted],
-        admission: Admission,
         load: L,
         found: &mut HashMap<ChunkId, Bytes>,
     ) -> Result<Vec<Wanted>, EngineError>
     where
-        L: Fn(Vec<ChunkId>) -> F + Send + 'static,
+        L: Fn(Vec<Wanted>) -> F + Send + 'static,
         F: Future<Output = Result<Vec<Bytes>, EngineError>> + Send + 'static,
     {
         let (mine, claims, awaited) = self.inner.flights.claim(missing);
         if !mine.is_empty() {
             let inner = Arc::clone(&self.inner);
-            let task = tokio::spawn(async move { inner.bring(mine, claims, admission, load).await });
+            let task = tokio::spawn(async move { inner.bring(mine, claims, load).await });
             found.extend(task.await.map_err(|e| EngineError::Io(io::Error::other(e)))??);
         }
         let mut given_up = Vec::new();
@@ -180,15 +197,14 @@ impl Inner {
         &self,
         wanted: Vec<Wanted>,
         mut claims: Claims,
-        admission: Admission,
         load: L,
     ) -> Result<Vec<(ChunkId, Bytes)>, EngineError>
     where
-        L: Fn(Vec<ChunkId>) -> F,
+        L: Fn(Vec<Wanted>) -> F,
         F: Future<Output = Result<Vec<Bytes>, EngineError>>,
     {
         let mut land = |id: ChunkId, bytes: &Bytes, is_new: bool| {
-            if is_new && admission == Admission::Admit {
+            if is_new {
                 self.memory.insert(id, bytes);
             }
             claims.land(id, bytes);
@@ -205,7 +221,7 @@ impl Inner {
             }
             is_missing
         });
-        if let (Some((tier, _)), Admission::Admit) = (&self.redis, admission) {
+        if let Some((tier, _)) = &self.redis {
             let cached = tier.get(&wanted).await;
             wanted.retain(|wanted| !cached.contains_key(&wanted.id));
             for (id, bytes) in cached {
@@ -216,17 +232,27 @@ impl Inner {
         if wanted.is_empty() {
             return Ok(brought);
         }
-        let ids: Vec<ChunkId> = wanted.iter().map(|wanted| wanted.id).collect();
-        let loaded = load(ids.clone()).await?;
-        for (id, bytes) in ids.into_iter().zip(loaded) {
+        let loaded = load(wanted.clone()).await?;
+        for (Wanted { id, .. }, bytes) in wanted.into_iter().zip(loaded) {
             land(id, &bytes, true);
-            if let (Some((_, queue)), Admission::Admit) = (&self.redis, admission) {
+            if let Some((_, queue)) = &self.redis {
                 queue.offer(id, &bytes);
             }
             brought.push((id, bytes));
         }
         Ok(brought)
     }
+}
+
+fn fill(chunks: &mut [Option<Bytes>], loaded: Vec<Bytes>) {
+    for (chunk, bytes) in chunks.iter_mut().filter(|chunk| chunk.is_none()).zip(loaded) {
+        *chunk = Some(bytes);
+    }
+}
+
+fn whole(chunks: Vec<Option<Bytes>>, wanted: &[Wanted]) -> Result<Vec<Bytes>, EngineError> {
+    let missing = |(chunk, wanted): (Option<Bytes>, &Wanted)| chunk.ok_or(EngineError::Missing(wanted.id));
+    chunks.into_iter().zip(wanted).map(missing).collect()
 }
 
 fn count_memory(hits: usize, misses: usize) {

@@ -1,4 +1,4 @@
-use super::{Admission, ChunkCache, Wanted};
+use super::{ChunkCache, Wanted};
 use crate::engine::EngineError;
 use crate::engine::cache::CacheSettings;
 use crate::sys::SystemClock;
@@ -40,15 +40,17 @@ impl Packs {
         Self { chunks, loaded: Arc::default(), gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)) }
     }
 
-    fn loader(&self) -> impl Fn(Vec<ChunkId>) -> Loaded + Clone + Send + 'static {
+    fn loader(&self) -> impl Fn(Vec<Wanted>) -> Loaded + Clone + Send + 'static {
         let packs = self.clone();
-        move |ids: Vec<ChunkId>| {
+        move |wanted: Vec<Wanted>| {
             let packs = packs.clone();
             Box::pin(async move {
-                packs.loaded.fetch_add(ids.len(), Ordering::SeqCst);
+                packs.loaded.fetch_add(wanted.len(), Ordering::SeqCst);
                 packs.gate.acquire().await.unwrap().forget();
-                let get = |id: &ChunkId| packs.chunks.get(id).cloned().ok_or(EngineError::Missing(*id));
-                ids.iter().map(get).collect()
+                let get = |Wanted { id, .. }: &Wanted| {
+                    packs.chunks.get(id).cloned().ok_or(EngineError::Missing(*id))
+                };
+                wanted.iter().map(get).collect()
             })
         }
     }
@@ -65,23 +67,33 @@ async fn chunks_come_in_order_and_are_loaded_once() {
     wanted.extend(ids(2..4));
     let bytes: Vec<Bytes> = [0, 1, 2, 3, 4, 2, 3].map(|n| chunk(n).1).into();
     for _ in 0..2 {
-        let got = cache.get_or_load(&wanted, Admission::Admit, packs.loader()).await.unwrap();
+        let got = cache.get_or_load(&wanted, packs.loader()).await.unwrap();
         assert_eq!(got, bytes);
     }
     assert_eq!(packs.loaded(), 5);
-    let got = cache.get_or_load(&ids(3..8), Admission::Admit, packs.loader()).await.unwrap();
+    let got = cache.get_or_load(&ids(3..8), packs.loader()).await.unwrap();
     assert_eq!(got, (3..8).map(|n| chunk(n).1).collect::<Vec<_>>());
     assert_eq!(packs.loaded(), 8);
 }
 
 #[tokio::test]
 async fn a_scan_uses_memory_and_leaves_nothing_there() {
-    let (cache, packs) = (cache(), Packs::new());
+    let (cache, loaded) = (cache(), AtomicUsize::new(0));
     cache.insert(chunk(0).0, &chunk(0).1);
+    let mut wanted = ids(0..10);
+    wanted.extend(ids(0..2));
+    let expected: Vec<Bytes> = (0..10).chain(0..2).map(|n| chunk(n).1).collect();
     for n in 1..3 {
-        cache.get_or_load(&ids(0..10), Admission::Scan, packs.loader()).await.unwrap();
-        assert_eq!(packs.loaded(), 9 * n);
+        let load = |missing: Vec<Wanted>| {
+            loaded.fetch_add(missing.len(), Ordering::SeqCst);
+            let at = |missing: Wanted| (0..10).position(|n| chunk(n).0 == missing.id).unwrap();
+            Ok(missing.into_iter().map(|missing| chunk(at(missing)).1).collect())
+        };
+        assert_eq!(cache.scan(&wanted, load).unwrap(), expected);
+        assert_eq!(loaded.load(Ordering::SeqCst), 10 * n);
     }
+    let short = cache.scan(&wanted, |_| Ok(vec![chunk(1).1]));
+    assert!(matches!(short, Err(EngineError::Missing(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +109,7 @@ async fn many_readers_of_a_missing_chunk_cause_one_load() {
             if n % 2 == 0 {
                 wanted.reverse();
             }
-            tokio::spawn(async move { cache.get_or_load(&wanted, Admission::Admit, load).await })
+            tokio::spawn(async move { cache.get_or_load(&wanted, load).await })
         })
         .collect();
     while packs.loaded() < 12 {
@@ -115,10 +127,10 @@ async fn many_readers_of_a_missing_chunk_cause_one_load() {
 async fn i5_a_reader_that_stops_reading_stalls_nobody() {
     let (cache, packs) = (cache(), Packs::new());
     let (wanted, load) = (ids(0..3), packs.loader());
-    let mut stalled = Box::pin(cache.get_or_load(&wanted, Admission::Admit, load));
+    let mut stalled = Box::pin(cache.get_or_load(&wanted, load));
     // Polled once, so that it owns the load; then never again, as behind a client that stopped reading.
     assert!(futures::poll!(&mut stalled).is_pending());
-    let got = cache.get_or_load(&wanted, Admission::Admit, packs.loader()).await.unwrap();
+    let got = cache.get_or_load(&wanted, packs.loader()).await.unwrap();
     assert_eq!(got.len(), 3);
     assert_eq!(packs.loaded(), 3);
     drop(stalled);
@@ -131,13 +143,13 @@ async fn a_failed_load_fails_its_own_request_and_no_other() {
     let failing = Packs { gate: Arc::clone(&gate), chunks: Arc::default(), ..packs.clone() };
     let first = {
         let (cache, load) = (cache.clone(), failing.loader());
-        tokio::spawn(async move { cache.get_or_load(&ids(0..3), Admission::Admit, load).await })
+        tokio::spawn(async move { cache.get_or_load(&ids(0..3), load).await })
     };
     while failing.loaded() == 0 {
         tokio::task::yield_now().await;
     }
     let (wanted, load) = (ids(1..5), packs.loader());
-    let mut second = Box::pin(cache.get_or_load(&wanted, Admission::Admit, load));
+    let mut second = Box::pin(cache.get_or_load(&wanted, load));
     assert!(futures::poll!(&mut second).is_pending());
     gate.add_permits(10);
     assert!(matches!(first.await.unwrap(), Err(EngineError::Missing(_))));
@@ -151,10 +163,9 @@ async fn those_who_waited_for_a_failed_load_load_once_together() {
     let gate = Arc::new(Semaphore::new(0));
     let failing = Packs { gate: Arc::clone(&gate), chunks: Arc::default(), ..Packs::new() };
     let (wanted, load) = (ids(0..3), failing.loader());
-    let mut first = Box::pin(cache.get_or_load(&wanted, Admission::Admit, load));
+    let mut first = Box::pin(cache.get_or_load(&wanted, load));
     assert!(futures::poll!(&mut first).is_pending());
-    let followers: Vec<_> =
-        (0..10).map(|_| cache.get_or_load(&wanted, Admission::Admit, packs.loader())).collect();
+    let followers: Vec<_> = (0..10).map(|_| cache.get_or_load(&wanted, packs.loader())).collect();
     let mut followers = Box::pin(futures::future::join_all(followers));
     assert!(futures::poll!(&mut followers).is_pending());
     gate.add_permits(10);
@@ -165,8 +176,8 @@ async fn those_who_waited_for_a_failed_load_load_once_together() {
 
 #[tokio::test]
 async fn a_short_answer_of_the_loader_is_an_error_not_a_mix_up() {
-    let load = |_: Vec<ChunkId>| -> Loaded { Box::pin(async { Ok(vec![chunk(0).1]) }) };
-    let got = cache().get_or_load(&ids(0..2), Admission::Admit, load).await;
+    let load = |_: Vec<Wanted>| -> Loaded { Box::pin(async { Ok(vec![chunk(0).1]) }) };
+    let got = cache().get_or_load(&ids(0..2), load).await;
     assert!(matches!(got, Err(EngineError::Missing(_))));
 }
 
@@ -176,7 +187,7 @@ async fn a_warmed_cache_needs_no_load() {
     let path = dir.path().join("hot-chunks");
     let fs = crate::sys::RealFileSystem;
     let (old, packs) = (cache(), Packs::new());
-    old.get_or_load(&ids(0..100), Admission::Admit, packs.loader()).await.unwrap();
+    old.get_or_load(&ids(0..100), packs.loader()).await.unwrap();
     assert!(old.memory_used_bytes() > 0);
     old.save_hot_list(&fs, &path).unwrap();
 
@@ -189,6 +200,6 @@ async fn a_warmed_cache_needs_no_load() {
     let mut list = hot.clone();
     list.push(ChunkId::new([0; 32]));
     assert_eq!(new.warm(&list, alive).await, 100);
-    new.get_or_load(&ids(0..100), Admission::Admit, packs.loader()).await.unwrap();
+    new.get_or_load(&ids(0..100), packs.loader()).await.unwrap();
     assert_eq!(packs.loaded(), 100);
 }

@@ -37,8 +37,12 @@ impl ChunkIndex {
         changes.commit(&mut totals)?;
         drop(totals);
         metrics::counter!("sediment_condemned_chunks_total").increment(1);
-        if let Err(error) = self.0.packs.tombstone(&[damaged]) {
-            tracing::warn!(%id, %error, "a damaged record could not be marked");
+        match self.0.packs.bury(&damaged) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(%id, "a damaged record is in a pack that cannot be sealed to mark it")
+            }
+            Err(error) => tracing::warn!(%id, %error, "a damaged record could not be marked"),
         }
         Ok(true)
     }

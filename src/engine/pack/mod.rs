@@ -14,6 +14,7 @@ mod recover;
 mod scan;
 mod seal;
 mod set;
+mod stretch;
 mod types;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use format::{
     encode_gaps, encode_pack_header,
 };
 pub use set::PackSet;
+pub use stretch::Stretch;
 pub use types::{
     Codec, Location, MAX_PAYLOAD_BYTES, MAX_TARGET_BYTES, NewRecord, PackInfo, PackSettings, Record,
     RecordKind, RecoveredPack, RecoveryReport, ScanReport, ScannedRecord,

@@ -45,6 +45,21 @@ impl PackSet {
         Ok(marked)
     }
 
+    /// Marks a damaged record as dead, whatever it takes: nobody may come upon it by its neighbours. Where that fails,
+    /// nobody goes by neighbours in its pack any more, for as long as this process runs. Returns whether it is marked.
+    ///
+    /// # Errors
+    /// When the mark could not be made durable.
+    pub fn bury(&self, damaged: &Location) -> Result<bool, EngineError> {
+        let is_open = self.sealed_records(damaged.pack).is_none();
+        let sealed = if is_open { self.seal() } else { Ok(()) };
+        let marked = sealed.and_then(|()| self.tombstone(std::slice::from_ref(damaged)));
+        if !matches!(marked, Ok(1)) {
+            self.suspect(damaged.pack);
+        }
+        marked.map(|marked| marked == 1)
+    }
+
     /// Gives the whole blocks inside a range of dead records back; `false` where that is not supported.
     ///
     /// # Errors

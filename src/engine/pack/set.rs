@@ -10,10 +10,11 @@ use super::types::{
     Location, MAX_PAYLOAD_BYTES, MAX_TARGET_BYTES, NewRecord, PackInfo, PackSettings, RecoveryReport,
 };
 use crate::engine::EngineError;
+use crate::engine::buffers::Buffers;
 use crate::storage::{PackId, PackStore};
 use crate::sys::{Barrier, Clock, Random};
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +36,9 @@ struct Shared {
     /// Full, or found at the start, and not sealed for want of room.
     waiting: Mutex<Vec<Unsealed>>,
     flush: Flush,
+    buffers: Buffers,
+    /// Packs with a damaged record that could not be marked dead.
+    suspect: RwLock<HashSet<PackId>>,
 }
 
 /// What is known of a pack without reading it.
@@ -86,6 +90,8 @@ impl PackSet {
             writer: Mutex::new(Writer { open: None, last_id }),
             waiting: Mutex::new(waiting),
             flush: Flush::default(),
+            buffers: Buffers::default(),
+            suspect: RwLock::default(),
         };
         Ok((Self(Arc::new(shared)), report))
     }
@@ -172,12 +178,25 @@ impl PackSet {
         self.0.store.as_ref()
     }
 
+    /// For what is read and for what it becomes.
+    pub(in crate::engine) fn buffers(&self) -> &Buffers {
+        &self.0.buffers
+    }
+
     pub(super) fn known(&self, pack: PackId) -> Option<Pack> {
         self.0.packs.read().get(&pack).cloned()
     }
 
     pub(super) fn forget(&self, pack: PackId) {
         self.0.packs.write().remove(&pack);
+    }
+
+    pub(super) fn suspect(&self, pack: PackId) {
+        self.0.suspect.write().insert(pack);
+    }
+
+    pub(super) fn is_suspect(&self, pack: PackId) -> bool {
+        self.0.suspect.read().contains(&pack)
     }
 
     pub(super) fn wrote(&self, pack: PackId) {

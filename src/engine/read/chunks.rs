@@ -1,19 +1,24 @@
 //! Chunks and nodes by id: from the cache, or resolved, read, verified and decoded on a blocking thread.
 
+use super::along::{Along, Found, content};
 use crate::engine::codec::{decode_node, decode_record};
 use crate::engine::pack::{Location, PackSet, Record, RecordKind};
-use crate::engine::{Admission, ChunkCache, EngineError, Wanted};
+use crate::engine::{ChunkCache, EngineError, Wanted};
 use crate::types::{ChunkId, Entry, MAX_NODE_BYTES, Node};
 use bytes::Bytes;
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinHandle;
 
 /// The most reads that block at once in this process: enough to keep a disk busy, few enough to leave the
 /// blocking threads to others.
 const MAX_BLOCKING: usize = 32;
 static BLOCKING: Semaphore = Semaphore::const_new(MAX_BLOCKING);
+
+/// Work that will not stop halfway.
+pub(super) type Running<T> = JoinHandle<Result<T, EngineError>>;
 
 /// What keeps chunks from collection, or memory from being given away, until the last clone is dropped.
 pub(super) type Guard = Arc<dyn Any + Send + Sync>;
@@ -47,31 +52,57 @@ impl Chunks {
         &self,
         wanted: &[Wanted],
         kind: RecordKind,
-        admission: Admission,
         guard: &Guard,
     ) -> Result<Vec<Bytes>, EngineError> {
         let (chunks, guard) = (self.clone(), Arc::clone(guard));
-        let load = move |ids: Vec<ChunkId>| {
+        let load = move |wanted: Vec<Wanted>| {
             let (chunks, guard) = (chunks.clone(), Arc::clone(&guard));
             blocking(move || {
                 let _guard = guard;
-                chunks.load(&ids, kind)
+                chunks.load(&wanted, kind)
             })
         };
-        self.cache.get_or_load(wanted, admission, load).await
+        self.cache.get_or_load(wanted, load).await
+    }
+
+    /// As [`Self::get`] for a long read. Blocks.
+    pub(super) fn scan(&self, wanted: &[Wanted]) -> Result<Vec<Bytes>, EngineError> {
+        self.cache.scan(wanted, |missing| self.load(&missing, RecordKind::Chunk))
     }
 
     /// A manifest node. Nodes are few and shared by similar bodies: always admitted.
     pub(super) async fn node(&self, entry: &Entry, guard: &Guard) -> Result<Node, EngineError> {
         let wanted = Wanted { id: entry.id, max_bytes: MAX_NODE_BYTES };
-        let bytes = self.get(&[wanted], RecordKind::Node, Admission::Admit, guard).await?;
+        let bytes = self.get(&[wanted], RecordKind::Node, guard).await?;
         let bytes = bytes.first().ok_or(EngineError::Missing(entry.id))?;
         Ok(Node::decode(bytes)?)
     }
 
-    /// Blocks. Neighbours are read together.
-    fn load(&self, ids: &[ChunkId], kind: RecordKind) -> Result<Vec<Bytes>, EngineError> {
-        let wanted = self.resolve(ids)?;
+    /// Blocks. What stands together is read together, and what follows in the packs as it does here is not looked up.
+    pub(super) fn load(&self, wanted: &[Wanted], kind: RecordKind) -> Result<Vec<Bytes>, EngineError> {
+        let Found { records, places } = Along::find(self, wanted, kind)?;
+        let mut chunks = content(records, wanted, self.packs.buffers());
+        let left = || (0..wanted.len()).filter(|&i| chunks[i].is_none());
+        let asked: Vec<_> = left().map(|i| (wanted[i].id, places[i])).collect();
+        let left: Vec<usize> = left().collect();
+        for (i, chunk) in left.into_iter().zip(self.look_up(&asked, kind)?) {
+            chunks[i] = Some(chunk);
+        }
+        let missing =
+            |(chunk, wanted): (Option<Bytes>, &Wanted)| chunk.ok_or(EngineError::Missing(wanted.id));
+        chunks.into_iter().zip(wanted).map(missing).collect()
+    }
+
+    /// Blocks. Each by the index, unless that was asked already; neighbours are read together.
+    fn look_up(
+        &self,
+        asked: &[(ChunkId, Option<Location>)],
+        kind: RecordKind,
+    ) -> Result<Vec<Bytes>, EngineError> {
+        let unknown: Vec<ChunkId> = asked.iter().filter(|(_, at)| at.is_none()).map(|(id, _)| *id).collect();
+        let mut found = self.resolve(&unknown)?.into_iter();
+        let places = asked.iter().filter_map(|(id, at)| at.map(|at| (*id, at)).or_else(|| found.next()));
+        let wanted: Vec<_> = places.collect();
         let read = self.packs.read(&wanted).into_iter().zip(&wanted);
         let decoded = read.map(|(record, wanted)| {
             record.and_then(|record| decode(&record, kind)).or_else(|error| self.again(wanted, kind, error))
@@ -103,6 +134,9 @@ impl Chunks {
     }
 
     fn resolve(&self, ids: &[ChunkId]) -> Result<Vec<(ChunkId, Location)>, EngineError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let found = self.locate.locate(ids)?.into_iter().zip(ids);
         found.map(|(at, id)| at.map(|at| (*id, at)).ok_or(EngineError::Missing(*id))).collect()
     }
@@ -137,9 +171,25 @@ pub(super) async fn blocking<T: Send + 'static>(
     f: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
 ) -> Result<T, EngineError> {
     let permit = BLOCKING.acquire().await.map_err(io::Error::other)?;
-    let work = move || {
+    spawn(permit, f).await.map_err(io::Error::other)?
+}
+
+/// As [`blocking`], begun at once, where a thread may be had at once. Aborted before it has begun, it never does.
+pub(super) fn try_blocking<T: Send + 'static, F: FnOnce() -> Result<T, EngineError> + Send + 'static>(
+    f: F,
+) -> Result<Running<T>, F> {
+    match BLOCKING.try_acquire() {
+        Ok(permit) => Ok(spawn(permit, f)),
+        Err(_) => Err(f),
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    permit: SemaphorePermit<'static>,
+    f: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Running<T> {
+    tokio::task::spawn_blocking(move || {
         let _permit = permit;
         f()
-    };
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    })
 }

@@ -8,8 +8,10 @@
 //! that what is missing or corrupt there is still an answer and not a broken one.
 
 mod ahead;
+mod along;
 mod budget;
 mod chunks;
+mod hot;
 mod open;
 mod reading;
 mod source;
@@ -21,8 +23,8 @@ pub use chunks::Locate;
 pub(crate) use open::open;
 
 use super::{BodyStream, EngineError, PlainStore, ReadHold};
+use crate::engine::ChunkCache;
 use crate::engine::pack::PackSet;
-use crate::engine::{Admission, ChunkCache};
 use crate::meta::StoredBody;
 use crate::types::{ManifestError, ResolvedRange};
 use bytes::Bytes;
@@ -32,8 +34,9 @@ use reading::Reading;
 use source::Source;
 use std::sync::Arc;
 use walk::Walk;
+use window::Admission;
 
-/// The most bytes in one frame of a stream.
+/// The most bytes in one frame of a stream, and in those handed on together.
 const FRAME_BYTES: usize = 256 << 10;
 
 /// Of longer bodies only short ranges are left in the cache: clients read long ones in ranges of a few MiB.

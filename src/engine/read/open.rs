@@ -1,5 +1,6 @@
 //! The reader over the engine's own parts.
 
+use super::hot::hot;
 use super::{BodyReader, Locate};
 use crate::engine::pack::Location;
 use crate::engine::{BodyStream, ChunkIndex, EngineError, EngineParts, ReadHold};
@@ -35,6 +36,9 @@ pub(crate) async fn open(
     size: u64,
     range: ResolvedRange,
 ) -> Result<BodyStream, EngineError> {
+    if let Some(stream) = hot(&parts.cache, body, size, range) {
+        return Ok(stream);
+    }
     let index = Arc::new(parts.index.clone());
     let reader = BodyReader::new(
         parts.packs.clone(),

@@ -3,10 +3,10 @@
 use super::ahead::{Ahead, Next};
 use super::budget::{ReadBudget, Room, Share};
 use super::source::Source;
-use super::window::{Plan, Window};
-use crate::engine::{Admission, BodyStream, EngineError};
+use super::window::{Admission, Plan, Window};
+use crate::engine::{BodyStream, EngineError};
 use bytes::Bytes;
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
@@ -67,19 +67,22 @@ impl Reading {
 
     pub(super) fn into_stream(self) -> BodyStream {
         // After an error the state is gone, and with it the stream.
-        stream::try_unfold(self, |mut reading| async {
-            Ok(reading.next_frame().await?.map(|frame| (frame, reading)))
-        })
-        .boxed()
+        let frames = stream::try_unfold(Box::new(self), |mut reading| async {
+            let frames = reading.next_frames().await;
+            frames.map(|frames| frames.map(|frames| (frames, reading)))
+        });
+        frames.map_ok(|frames| stream::iter(frames.into_iter().map(Ok))).try_flatten().boxed()
     }
 
-    async fn next_frame(&mut self) -> Result<Option<Bytes>, EngineError> {
+    /// As many as are handed on together.
+    async fn next_frames(&mut self) -> Result<Option<Vec<Bytes>>, EngineError> {
         self.note_poll();
         loop {
             if let Some(window) = &mut self.current {
-                if let Some(frame) = window.next_frame() {
+                let frames = window.next_frames();
+                if !frames.is_empty() {
                     self.read_ahead().await;
-                    return Ok(Some(frame));
+                    return Ok(Some(frames));
                 }
                 self.current = None;
             }
@@ -154,7 +157,7 @@ impl Reading {
                 self.is_registered = true;
                 self.budget.register(&self.ahead);
             }
-            let loading = tokio::spawn(plan.clone().load(memory, self.admission));
+            let loading = plan.clone().start(memory, self.admission);
             self.ahead.push(plan, AbortOnDropHandle::new(loading));
         }
     }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use super::hot::hot;
 use super::{BodyReader, FRAME_BYTES, Locate, ReadBudget};
 use crate::engine::codec::encode;
 use crate::engine::pack::testing::TestPacks;
@@ -27,6 +28,7 @@ struct TestIndex {
     at: Mutex<HashMap<ChunkId, Location>>,
     stale: Mutex<HashMap<ChunkId, Location>>,
     condemned: Mutex<Vec<(ChunkId, Location)>>,
+    looked_up: AtomicUsize,
     holds: Arc<AtomicUsize>,
 }
 
@@ -40,6 +42,7 @@ impl Drop for TestHold {
 
 impl Locate for TestIndex {
     fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
+        self.looked_up.fetch_add(ids.len(), Ordering::SeqCst);
         let (at, mut stale) = (self.at.lock(), self.stale.lock());
         Ok(ids.iter().map(|id| stale.remove(id).or_else(|| at.get(id).copied())).collect())
     }
@@ -320,6 +323,76 @@ async fn neighbours_are_read_together_and_a_range_touches_only_its_chunks() {
     assert!(error.is_none() && bytes == expected[2_000_000..2_000_001]);
     let reads = *world.store.reads.lock();
     assert!(reads <= 4, "{reads} reads for one byte under three nodes");
+}
+
+/// A quarter of the look-ups that a body of so many chunks would need one by one, in packs that end once a window.
+#[tokio::test]
+async fn chunks_in_a_row_are_not_looked_up_one_by_one() {
+    let text = (0..256u32).map(|n| Bytes::from(format!("{n} settles; ").repeat(1500))).collect();
+    for chunks in [noisy_chunks(256, 16 << 10), text] {
+        let world = World::new(0, 64 << 10);
+        let (body, expected) = world.body(&chunks, 256);
+        world.index.looked_up.store(0, Ordering::SeqCst);
+        let (bytes, error) = world.read(&body, expected.len(), all(expected.len())).await;
+        assert!(error.is_none() && bytes == expected, "{error:?}");
+        let looked_up = world.index.looked_up.load(Ordering::SeqCst);
+        assert!(looked_up <= 64, "{looked_up} look-ups for 256 chunks");
+    }
+}
+
+/// In any order, with others between them, in part moved away or marked dead where they stood.
+#[tokio::test]
+async fn i1_chunks_all_over_the_packs_are_found() {
+    let mut chunks = noisy_chunks(200, 9 << 10);
+    chunks.extend((0..200u32).map(|n| Bytes::from(format!("{n} settles; ").repeat(900))));
+    let random = SeededRandom::new(11);
+    for step in [1, 3, 7, 399] {
+        let world = World::new(0, 64 << 10);
+        let order: Vec<usize> = (0..chunks.len()).map(|n| n * step % chunks.len()).collect();
+        for &at in &order {
+            world.add(RecordKind::Chunk, &chunks[at]);
+            if random.u64().is_multiple_of(8) {
+                world.append(ChunkId::new([at as u8; 32]), RecordKind::Chunk, &noise(at as u64, 20_000));
+            }
+        }
+        world.packs.seal().unwrap();
+        for &at in order.iter().step_by(13) {
+            let id = ChunkId::new(Sha256::digest(&chunks[at]).into());
+            let moved = world.append(id, RecordKind::Chunk, &chunks[at]);
+            let old = world.index.at.lock().insert(id, moved).unwrap();
+            if at % 2 == 0 {
+                world.packs.tombstone(&[old]).unwrap();
+            }
+        }
+        let (body, expected) = world.body(&chunks, 100);
+        for start in [0, 777_777] {
+            let range = ResolvedRange { start, end: expected.len() as u64 };
+            let (bytes, error) = world.read(&body, expected.len(), range).await;
+            assert!(error.is_none() && bytes == expected[start as usize..], "{error:?}");
+        }
+        world.assert_all_released().await;
+    }
+}
+
+#[tokio::test]
+async fn a_hot_short_body_needs_neither_index_nor_memory() {
+    let world = World::new(64 << 20, 64 << 10);
+    let (body, expected) = world.body(&noisy_chunks(3, 16 << 10), 256);
+    let size = expected.len() as u64;
+    let at_once = || hot(&world.reader.chunks.cache, &body, size, all(expected.len()));
+    assert!(at_once().is_none(), "it was never read");
+    world.read(&body, expected.len(), all(expected.len())).await;
+    let frames: Vec<_> = at_once().expect("it was read before").collect().await;
+    let bytes: Vec<u8> = frames.into_iter().flat_map(Result::unwrap).collect();
+    assert!(bytes == expected && world.used() == 0);
+    let part = ResolvedRange { start: 1, end: size };
+    assert!(hot(&world.reader.chunks.cache, &body, size, part).is_none());
+    let lying = stored(vec![Entry {
+        kind: EntryKind::Chunk,
+        id: world.add(RecordKind::Chunk, &noise(1, 16 << 10)),
+        len: 9,
+    }]);
+    assert!(hot(&world.reader.chunks.cache, &lying, 9, all(9)).is_none(), "a length that is not the chunk's");
 }
 
 #[tokio::test]

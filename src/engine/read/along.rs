@@ -1,0 +1,132 @@
+//! Chunks that follow each other in a pack as they do in a body: found by two look-ups and one read, however many.
+
+use super::chunks::Chunks;
+use crate::engine::buffers::Buffers;
+use crate::engine::codec::decode_into;
+use crate::engine::pack::{Codec, Location, Record, RecordKind};
+use crate::engine::{EngineError, Wanted};
+use bytes::Bytes;
+use std::ops::Range;
+
+/// So few are looked up one by one.
+const FEW: usize = 4;
+
+/// A search for the records of chunks.
+#[derive(Debug)]
+pub(super) struct Along<'a> {
+    chunks: &'a Chunks,
+    wanted: &'a [Wanted],
+    /// Of those that were looked up.
+    places: Vec<Option<Location>>,
+    /// What may stand together, in order.
+    runs: Vec<Range<usize>>,
+}
+
+/// What was found, in the order asked for. What was not may be there all the same.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) records: Vec<Option<Record>>,
+    pub(super) places: Vec<Option<Location>>,
+}
+
+impl<'a> Along<'a> {
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub(super) fn find(
+        chunks: &'a Chunks,
+        wanted: &'a [Wanted],
+        kind: RecordKind,
+    ) -> Result<Found, EngineError> {
+        let mut along = Self { chunks, wanted, places: vec![None; wanted.len()], runs: Vec::new() };
+        along.search(0..wanted.len())?;
+        let mut records = vec![None; wanted.len()];
+        for run in along.runs.iter().filter(|run| run.len() > 1) {
+            along.take(run, kind, &mut records[run.clone()]);
+        }
+        Ok(Found { records, places: along.places })
+    }
+
+    /// A range whose ends stand too far apart for what should be between them is halved.
+    fn search(&mut self, range: Range<usize>) -> Result<(), EngineError> {
+        if range.len() <= FEW {
+            for i in range {
+                self.place(i)?;
+                self.join(i..i + 1);
+            }
+            return Ok(());
+        }
+        self.place(range.start)?;
+        self.place(range.end - 1)?;
+        if self.is_run(&range) {
+            self.join(range);
+            return Ok(());
+        }
+        let middle = range.start + range.len() / 2;
+        self.search(range.start..middle)?;
+        self.search(middle..range.end)
+    }
+
+    /// Joins a range with the one before where they stand together.
+    fn join(&mut self, range: Range<usize>) {
+        let joined = self.runs.last().filter(|run| run.end == range.start).map(|run| run.start..range.end);
+        match joined.filter(|joined| self.is_run(joined)) {
+            Some(joined) => {
+                self.runs.pop();
+                self.runs.push(joined);
+            }
+            None => self.runs.push(range),
+        }
+    }
+
+    fn is_run(&self, range: &Range<usize>) -> bool {
+        let (Some(first), Some(last)) = (self.places[range.start], self.places[range.end - 1]) else {
+            return false;
+        };
+        let raw_bytes = self.wanted[range.clone()].iter().map(|wanted| wanted.max_bytes as u64).sum();
+        self.chunks.packs.is_stretch(&first, &last, raw_bytes, range.len())
+    }
+
+    fn take(&self, run: &Range<usize>, kind: RecordKind, records: &mut [Option<Record>]) {
+        let (Some(first), Some(last)) = (self.places[run.start], self.places[run.end - 1]) else { return };
+        // Whatever is wrong shows again when each is looked up, and is told then.
+        let Ok(mut stretch) = self.chunks.packs.read_stretch(&first, &last) else { return };
+        for (record, wanted) in records.iter_mut().zip(&self.wanted[run.clone()]) {
+            *record = stretch.take(&wanted.id, kind, wanted.max_bytes);
+        }
+    }
+
+    fn place(&mut self, i: usize) -> Result<(), EngineError> {
+        if self.places[i].is_none() {
+            self.places[i] = self.chunks.locate.locate(&[self.wanted[i].id])?.pop().flatten();
+        }
+        Ok(())
+    }
+}
+
+/// What the records hold, where they can be decoded. Content that is stored as it is stays where it was read; as soon as some is
+/// compressed, all goes into one buffer, so that no more than that is kept.
+pub(super) fn content(
+    records: Vec<Option<Record>>,
+    wanted: &[Wanted],
+    buffers: &Buffers,
+) -> Vec<Option<Bytes>> {
+    let is_stored_raw =
+        |record: &Record| record.codec == Codec::Raw && record.payload.len() == record.raw_len as usize;
+    if records.iter().flatten().all(is_stored_raw) {
+        return records.into_iter().map(|record| record.map(|record| record.payload)).collect();
+    }
+    let found = || records.iter().zip(wanted).filter(|(record, _)| record.is_some());
+    let mut buffer = buffers.of(found().map(|(_, wanted)| wanted.max_bytes).sum());
+    let mut ranges: Vec<Option<Range<usize>>> = Vec::with_capacity(records.len());
+    let mut at = 0;
+    for (record, wanted) in records.iter().zip(wanted) {
+        let range = at..at + wanted.max_bytes;
+        let decoded = record.as_ref().map(|record| decode_into(record, &mut buffer[range.clone()]));
+        at = if decoded.is_some() { range.end } else { at };
+        ranges.push(matches!(decoded, Some(Ok(()))).then_some(range));
+    }
+    let whole = Bytes::from_owner(buffer);
+    ranges.into_iter().map(|range| range.map(|range| whole.slice(range))).collect()
+}
