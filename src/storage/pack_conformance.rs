@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test suite: its verdict is a panic")]
 
 use super::{PackFile, PackId, PackStore};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 
 const BLOCK_BYTES: u64 = 4096;
 
@@ -15,6 +15,7 @@ pub fn run(store: &dyn PackStore) {
     assert_eq!(store.list().unwrap(), [], "the suite needs an empty store");
     names(store);
     bytes(store);
+    slices(store);
     truncation(store);
     holes(store);
     gone(store);
@@ -75,6 +76,34 @@ fn bytes(store: &dyn PackStore) {
     assert_eq!(store.read_at(two, 4_999, 5_001).unwrap()[1..], [0; 5_000], "a gap reads as zeros");
     store.remove(one).unwrap();
     store.remove(two).unwrap();
+}
+
+fn slices(store: &dyn PackStore) {
+    let id = PackId::new(1);
+    let content = pattern(3, 300_000);
+    store.create(id).unwrap();
+    store.write_vectored_at(id, 0, &mut []).unwrap();
+    store.write_vectored_at(id, 0, &mut [IoSlice::new(b""), IoSlice::new(b"")]).unwrap();
+    assert_eq!(find(store, id).len, 0);
+    // More than a kernel takes at once, of all lengths, none among them.
+    let mut left = &content[..];
+    let mut slices = Vec::new();
+    while !left.is_empty() {
+        let (slice, rest) = left.split_at((slices.len() % 200).min(left.len()));
+        slices.push(IoSlice::new(slice));
+        left = rest;
+    }
+    assert!(slices.len() > 2048);
+    store.write_vectored_at(id, 777, &mut slices).unwrap();
+    store.sync(id).unwrap();
+    assert_eq!(store.read_at(id, 777, content.len()).unwrap(), content);
+    assert_eq!(find(store, id).len, 777 + content.len() as u64);
+    store
+        .write_vectored_at(id, 0, &mut [IoSlice::new(b"front"), IoSlice::new(&[]), IoSlice::new(b"s")])
+        .unwrap();
+    assert_eq!(store.read_at(id, 0, 6).unwrap(), b"fronts"[..]);
+    assert_eq!(store.read_at(id, 777, content.len()).unwrap(), content, "what stands behind was changed");
+    store.remove(id).unwrap();
 }
 
 fn truncation(store: &dyn PackStore) {

@@ -5,7 +5,7 @@ use crate::sys::{DiskFile, FileSystem, create_durable_dir};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -125,6 +125,10 @@ impl PackStore for DiskPackStore {
 
     fn write_at(&self, id: PackId, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.to_write(id)?.write_all_at(bytes, offset)
+    }
+
+    fn write_vectored_at(&self, id: PackId, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.to_write(id)?.write_all_vectored_at(slices, offset)
     }
 
     fn sync(&self, id: PackId) -> io::Result<()> {

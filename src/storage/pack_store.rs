@@ -1,7 +1,8 @@
 //! Where packs live.
 
+use crate::sys::joined;
 use bytes::Bytes;
-use std::io;
+use std::io::{self, IoSlice};
 
 /// A pack's name. Ids are never used twice, so that a stale location can never name new bytes: 42 bits of
 /// creation time in milliseconds, then 22 random ones. Order is roughly that of creation.
@@ -43,6 +44,10 @@ pub trait PackStore: Send + Sync + std::fmt::Debug {
     fn create(&self, id: PackId) -> io::Result<()>;
     /// Writes everything or fails; on failure any part of it may have been written.
     fn write_at(&self, id: PackId, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// As one write of all slices, the one behind the other. Leaves any slices behind.
+    fn write_vectored_at(&self, id: PackId, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.write_at(id, offset, &joined(slices))
+    }
     fn sync(&self, id: PackId) -> io::Result<()>;
     /// Exactly `len` bytes or an error; `NotFound` when the pack is gone. A read that began before `remove`
     /// may finish after it.

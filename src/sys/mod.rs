@@ -14,7 +14,7 @@ pub use durability::{Barrier, NoBarrier};
 pub use fs::SimulatedFileSystem;
 pub use fs::{
     DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, create_durable_dir, is_device_error,
-    parent,
+    joined, parent,
 };
 #[cfg(test)]
 pub(crate) use guarded::ManualSteady;

@@ -1,9 +1,7 @@
 //! All packs of a store: appending to the open one, knowing where the others end.
 
 use super::flush::Flush;
-use super::format::{
-    FOOTER_ENTRY_BYTES, PACK_HEADER_BYTES, RecordHeader, encode_footer_entry, encode_pack_header,
-};
+use super::format::{PACK_HEADER_BYTES, RecordHeader, encode_footer_entry, encode_pack_header};
 use super::recover::{self, Opened};
 use super::seal::Unsealed;
 use super::types::{
@@ -15,7 +13,7 @@ use crate::storage::{PackId, PackStore};
 use crate::sys::{Barrier, Clock, Random};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -293,23 +291,23 @@ impl PackSet {
         records: &[NewRecord],
         headers: &[RecordHeader],
     ) -> io::Result<Vec<Location>> {
-        let len = headers.iter().map(|h| h.location(open.id, 0).record_len()).sum::<u64>();
-        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-        let mut footer = Vec::with_capacity(headers.len() * FOOTER_ENTRY_BYTES);
+        let mut entries = Vec::with_capacity(headers.len());
         let mut locations = Vec::with_capacity(headers.len());
-        for (record, header) in records.iter().zip(headers) {
-            // The target keeps the sum far below 2^32.
-            let offset = open.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-            let entry = encode_footer_entry(header, open.id, offset);
-            bytes.extend_from_slice(&entry[4..]);
-            bytes.extend_from_slice(&record.payload);
-            footer.extend_from_slice(&entry);
-            locations.push(header.location(open.id, offset));
+        let mut end = open.end;
+        for header in headers {
+            let location = header.location(open.id, end);
+            entries.push(encode_footer_entry(header, open.id, end));
+            locations.push(location);
+            // The target keeps the end far below 2^32.
+            end = u32::try_from(location.end()).unwrap_or(u32::MAX);
         }
-        self.0.store.write_at(open.id, u64::from(open.end), &bytes)?;
-        open.end = open.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let slices = entries.iter().zip(records);
+        let slices = slices.flat_map(|(entry, record)| [&entry[4..], &record.payload[..]]).map(IoSlice::new);
+        let mut slices: Vec<_> = slices.collect();
+        self.0.store.write_vectored_at(open.id, u64::from(open.end), &mut slices)?;
+        open.end = end;
         open.records += u32::try_from(headers.len()).unwrap_or(u32::MAX);
-        open.entries.extend_from_slice(&footer);
+        open.entries.extend_from_slice(entries.as_flattened());
         if let Some(pack) = self.0.packs.write().get_mut(&open.id) {
             pack.end = open.end;
         }

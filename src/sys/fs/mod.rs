@@ -15,7 +15,7 @@ pub use real::{RealFileSystem, is_device_error};
 #[cfg(test)]
 pub use simulated::SimulatedFileSystem;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +68,11 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     }
     /// Writes everything or fails; on failure any part of it may have been written.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// As one write of all slices, the one behind the other, without moving them together first. Leaves any slices
+    /// behind.
+    fn write_all_vectored_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.write_all_at(&joined(slices), offset)
+    }
     /// Makes the contents and length durable.
     fn sync_data(&self) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
@@ -84,4 +89,12 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// Gives the blocks of a range back to the file system; it reads as zeros. Where holes are not supported
     /// the range is left as it is: `Ok(false)`.
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<bool>;
+}
+
+/// The bytes of all slices.
+#[must_use]
+pub fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(slices.iter().map(|slice| slice.len()).sum());
+    slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+    bytes
 }

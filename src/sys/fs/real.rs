@@ -5,10 +5,13 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+/// The kernel takes no more slices in one call (`IOV_MAX`).
+const SLICES_AT_MOST: usize = 1024;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFileSystem;
@@ -91,6 +94,24 @@ impl DiskFile for RealFile {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    fn write_all_vectored_at(&self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        // What has no bytes stands in no way, also in front: only then does no progress mean an error.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let some = &slices[..slices.len().min(SLICES_AT_MOST)];
+            match rustix::io::pwritev(&self.0, some, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    IoSlice::advance_slices(&mut slices, written);
+                    offset += written as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
