@@ -2,7 +2,7 @@
 
 use super::{Answer, Operations, caller};
 use crate::s3::convert::{
-    Sums, algorithm, attributes, etag, expiration, read_conditions, timestamp, write_conditions,
+    Sums, algorithm, attributes, etag, expiration, source_conditions, timestamp, write_conditions,
 };
 use crate::s3::lock::lock_of;
 use crate::s3::tagging::tags_of_header;
@@ -29,7 +29,7 @@ impl Operations {
             attributes: attributes!(input, headers),
             lock: lock_of(headers)?,
             tags: tags(input.tagging_directive.as_ref(), input.tagging.as_deref())?,
-            source_conditions: read_conditions(headers, "x-amz-copy-source-"),
+            source_conditions: source_conditions(headers),
             conditions: write_conditions(headers),
         };
         let done = self.service.copy(&caller, &bucket, &key, &copy).await?;

@@ -6,7 +6,7 @@ use super::put::expected;
 use super::{Answer, Operations, caller, upload};
 use crate::s3::convert::{
     Names, Sums, algorithm, algorithm_name, attributes, content_md5, copy_range, etag, expiration, kind,
-    kind_name, read_conditions, size, sums, timestamp, whole_seconds, write_conditions,
+    kind_name, size, source_conditions, sums, timestamp, whole_seconds, write_conditions,
 };
 use crate::s3::lock::lock_of;
 use crate::s3::tagging::tags_of_header;
@@ -89,7 +89,7 @@ impl Operations {
             number: parse_part_number(i64::from(input.part_number))?,
             source: source(&input.copy_source)?,
             range: copy_range(input.copy_source_range.as_deref())?,
-            source_conditions: read_conditions(&request.headers, "x-amz-copy-source-"),
+            source_conditions: source_conditions(&request.headers),
         };
         let done = self.service.copy_part(&caller, &bucket, &key, &copy).await?;
         let sums = Sums::of(Some(&done.part.checksum));
