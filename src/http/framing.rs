@@ -5,6 +5,8 @@
 //! requests in one connection, so here it is a violation, as are bare line feeds. Stricter than hyper and never
 //! laxer: what passes here hyper still judges.
 
+use memchr::memchr2;
+
 /// The connection must go no further: the byte at `at` is the first that may not be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Violation {
@@ -131,10 +133,41 @@ impl Framing {
             if self.state == State::Http2 {
                 return Ok(());
             }
-            self.state = self.next(bytes[at]).ok_or(Violation { at })?;
+            at += self.skip(&bytes[at..]);
+            let Some(byte) = bytes.get(at) else { return Ok(()) };
+            self.state = self.next(*byte).ok_or(Violation { at })?;
             at += 1;
         }
         Ok(())
+    }
+
+    /// Takes the bytes that change nothing but how much has come, and returns their number. It says what [`Self::next`]
+    /// would say of each, and stops in front of the first that it has more to say about.
+    fn skip(&mut self, bytes: &[u8]) -> usize {
+        let taken = match self.state {
+            // Longer than any line that is looked for.
+            State::RequestLine if self.line_len >= LINE_BYTES => {
+                let taken = self.affordable(memchr2(b'\r', b'\n', bytes), bytes);
+                self.line_len += taken;
+                taken
+            }
+            State::Value(Field::Other) => self.affordable(memchr2(b'\r', b'\n', bytes), bytes),
+            State::Name => {
+                let is_special = |byte: &u8| matches!(byte, b':' | b'\r' | b'\n' | b' ' | b'\t');
+                let taken = self.affordable(bytes.iter().position(is_special), bytes);
+                bytes[..taken].iter().for_each(|byte| self.keep(byte.to_ascii_lowercase()));
+                taken
+            }
+            _ => return 0,
+        };
+        // No more than is left.
+        self.head_bytes_left -= u32::try_from(taken).unwrap_or(u32::MAX);
+        taken
+    }
+
+    /// What comes before `end`, or of all, as far as the head may have it.
+    fn affordable(&self, end: Option<usize>, bytes: &[u8]) -> usize {
+        end.unwrap_or(bytes.len()).min(self.head_bytes_left as usize)
     }
 
     fn begin_request(&mut self) {

@@ -1,4 +1,4 @@
-use super::{Framing, Phase, Violation};
+use super::{Framing, Phase, State, Violation};
 use proptest::prelude::*;
 
 const MAX: u32 = 4096;
@@ -82,7 +82,51 @@ fn phases_tell_idle_from_slow() {
     assert!(check(b"GET / HTTP/1.1\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\n").is_err());
 }
 
+/// As it is written down: one byte after the other, none skipped.
+fn by_bytes(framing: &mut Framing, bytes: &[u8]) -> Result<(), Violation> {
+    for (at, byte) in bytes.iter().enumerate() {
+        let is_body = matches!(framing.state, State::Body(_) | State::ChunkData(_) | State::Http2);
+        if is_body {
+            framing.advance(&[*byte]).map_err(|_| Violation { at })?;
+        } else {
+            framing.state = framing.next(*byte).ok_or(Violation { at })?;
+        }
+    }
+    Ok(())
+}
+
 proptest! {
+    /// What is skipped would have changed nothing: the verdict and the whole state are those of looking at every byte.
+    #[test]
+    fn i6_skipping_sees_what_looking_at_every_byte_sees(
+        pieces in prop::collection::vec(prop_oneof![
+            prop::sample::select(vec![
+                "GET /a/rather/long/path?with=a&query=too HTTP/1.1\r\n", "GET / HTTP/1.1", "PRI * HTTP/2.0\r\n", "\r",
+                "\n", "\r\n", "Content-Length: 3\r\n", "content-length", "Content-Lengthy: 3\r\n", "CONTENT-LENGTH:",
+                "Transfer-Encoding: chunked\r\n", "x-amz-content-sha256: UNSIGNED-PAYLOAD\r\n", "abc", ":", " ", "\t",
+                "3\r\nabc\r\n", "0\r\n\r\n", "a: b\r\n", "Authorization:  a long value, of\tmany words \r\n",
+            ]).prop_map(|text| text.as_bytes().to_vec()),
+            prop::collection::vec(any::<u8>(), 0..40),
+        ], 0..12),
+        cut in 0_usize..400,
+        max_head_bytes in 1_u32..300,
+    ) {
+        let bytes = pieces.concat();
+        let (first, second) = bytes.split_at(cut.min(bytes.len()));
+        let mut slow = Framing::new(max_head_bytes);
+        let looked = by_bytes(&mut slow, &bytes);
+        let mut fast = Framing::new(max_head_bytes);
+        let skipped = fast.advance(first).and_then(|()| {
+            fast.advance(second).map_err(|violation| Violation { at: violation.at + first.len() })
+        });
+        prop_assert_eq!(skipped, looked);
+        prop_assert_eq!(fast.phase(), slow.phase());
+        prop_assert_eq!(fast.is_head_full(), slow.is_head_full());
+        prop_assert_eq!((fast.state, fast.length, fast.chunked), (slow.state, slow.length, slow.chunked));
+        prop_assert_eq!((fast.line_len, fast.head_bytes_left), (slow.line_len, slow.head_bytes_left));
+        prop_assert_eq!(fast.kept(), slow.kept());
+    }
+
     /// However the bytes are cut into reads, the verdict is the same.
     #[test]
     fn reads_may_be_cut_anywhere(

@@ -5,6 +5,7 @@ use crate::service::{ETagCondition, Expiry, ReadConditions, ServiceError, WriteC
 use crate::types::{Attributes, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UnixMillis};
 use http::HeaderMap;
 use s3s::dto;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
@@ -54,25 +55,36 @@ fn header_condition(headers: &HeaderMap, name: &str) -> Option<ETagCondition> {
 /// # Errors
 /// `InvalidArgument` for a date that is none, or is there twice.
 pub(super) fn source_conditions(headers: &HeaderMap) -> Result<ReadConditions, ServiceError> {
-    const DATES: [&str; 2] = ["x-amz-copy-source-if-modified-since", "x-amz-copy-source-if-unmodified-since"];
-    for name in DATES {
+    const NAMES: [&str; 4] = [
+        "x-amz-copy-source-if-match",
+        "x-amz-copy-source-if-none-match",
+        "x-amz-copy-source-if-modified-since",
+        "x-amz-copy-source-if-unmodified-since",
+    ];
+    for name in &NAMES[2..] {
         let dates: Vec<_> = headers.get_all(name).iter().map(date_header).collect();
         if !matches!(dates[..], [] | [Some(_)]) {
             let (value, reason) = (String::new(), "The header must be there once, and be a date.");
             return Err(ServiceError::InvalidArgument { name, value, reason });
         }
     }
-    Ok(read_conditions(headers, "x-amz-copy-source-"))
+    Ok(conditions(headers, NAMES))
 }
 
-/// Of a read, or of a copy on its source. A date that is none does not count.
-pub(super) fn read_conditions(headers: &HeaderMap, prefix: &str) -> ReadConditions {
-    let date = |name: &str| headers.get(format!("{prefix}{name}")).and_then(date_header);
+/// Of a read. A date that is none does not count.
+pub(super) fn read_conditions(headers: &HeaderMap) -> ReadConditions {
+    conditions(headers, ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"])
+}
+
+fn conditions(
+    headers: &HeaderMap,
+    [match_, none_match, modified, unmodified]: [&'static str; 4],
+) -> ReadConditions {
     ReadConditions {
-        if_match: header_condition(headers, &format!("{prefix}if-match")),
-        if_none_match: header_condition(headers, &format!("{prefix}if-none-match")),
-        if_modified_since: date("if-modified-since"),
-        if_unmodified_since: date("if-unmodified-since"),
+        if_match: header_condition(headers, match_),
+        if_none_match: header_condition(headers, none_match),
+        if_modified_since: headers.get(modified).and_then(date_header),
+        if_unmodified_since: headers.get(unmodified).and_then(date_header),
     }
 }
 
@@ -249,8 +261,14 @@ pub(super) fn copy_range(asked: Option<&str>) -> Result<ByteRange, ServiceError>
 }
 
 /// The header, and the trailer, that carries a checksum.
-pub(super) fn checksum_header(algorithm: ChecksumAlgorithm) -> String {
-    format!("x-amz-checksum-{}", algorithm.name().to_ascii_lowercase())
+pub(super) const fn checksum_header(algorithm: ChecksumAlgorithm) -> &'static str {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => "x-amz-checksum-crc32",
+        ChecksumAlgorithm::Crc32c => "x-amz-checksum-crc32c",
+        ChecksumAlgorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
+        ChecksumAlgorithm::Sha1 => "x-amz-checksum-sha1",
+        ChecksumAlgorithm::Sha256 => "x-amz-checksum-sha256",
+    }
 }
 
 /// The checksums in a head.
@@ -360,19 +378,27 @@ impl Names {
     }
 
     pub(super) fn show(self, name: &str) -> String {
-        if !self.encoded {
-            return name.to_owned();
+        self.shown(name).into_owned()
+    }
+
+    /// As [`Self::show`], without a copy where nothing changes.
+    pub(super) fn shown(self, name: &str) -> Cow<'_, str> {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/' | b'*');
+        if !self.encoded || name.bytes().all(is_plain) {
+            return Cow::Borrowed(name);
         }
-        let mut shown = String::with_capacity(name.len());
+        let mut shown = String::with_capacity(name.len() + 16);
         for byte in name.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b'*' => {
-                    shown.push(char::from(byte));
-                }
-                _ => shown.push_str(&format!("%{byte:02X}")),
+            if is_plain(byte) {
+                shown.push(char::from(byte));
+            } else {
+                let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+                shown.extend(['%', digit(byte >> 4), digit(byte)]);
             }
         }
-        shown
+        Cow::Owned(shown)
     }
 
     /// What was given and is not empty.

@@ -1,5 +1,6 @@
 //! The access keys that requests may be signed with, and whose they are.
 
+use super::auth::{Claim, SigningKey, SigningKeys};
 use crate::types::{AccountId, Principal};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +18,27 @@ pub struct Credentials {
 pub(super) struct Identity {
     secret_key: Zeroizing<String>,
     principal: Principal,
+    signing_keys: SigningKeys,
 }
 
 impl Identity {
-    pub(super) fn secret_key(&self) -> &str {
-        &self.secret_key
+    fn new(secret_key: Zeroizing<String>, principal: Principal) -> Self {
+        Self { secret_key, principal, signing_keys: SigningKeys::default() }
+    }
+
+    /// The key that whoever knows the secret signs with in a claim's scope.
+    pub(super) fn signing_key(&self, claim: &Claim<'_>) -> SigningKey {
+        self.signing_keys.of(&self.secret_key, claim)
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept_keys(&self) -> usize {
+        self.signing_keys.len()
+    }
+
+    /// Notes that the claim was right, and the key that it was checked with.
+    pub(super) fn keep(&self, claim: &Claim<'_>, key: &SigningKey) {
+        self.signing_keys.keep(claim, key);
     }
 
     pub(super) const fn principal(&self) -> &Principal {
@@ -69,7 +86,7 @@ impl Credentials {
         let mut keys = HashMap::from([root(access_key, secret_key)]);
         for AccountKey { id, name, access_key, secret_key } in accounts {
             let principal = Principal::Account { id, name, access_key: Arc::clone(&access_key) };
-            if keys.insert(Arc::clone(&access_key), Identity { secret_key, principal }).is_some() {
+            if keys.insert(Arc::clone(&access_key), Identity::new(secret_key, principal)).is_some() {
                 return Err(DuplicateAccessKey(access_key));
             }
         }
@@ -93,7 +110,7 @@ impl Credentials {
 fn root(access_key: &str, secret_key: &str) -> (Arc<str>, Identity) {
     let access_key: Arc<str> = access_key.into();
     let principal = Principal::Root { access_key: Arc::clone(&access_key) };
-    (access_key, Identity { secret_key: Zeroizing::new(secret_key.to_owned()), principal })
+    (access_key, Identity::new(Zeroizing::new(secret_key.to_owned()), principal))
 }
 
 impl std::fmt::Debug for Credentials {
@@ -126,7 +143,7 @@ mod tests {
         assert!(matches!(whose("key-b"), Some(Principal::Account { id, .. }) if id.as_str() == "b"));
         assert_eq!(whose("key-c"), None);
         assert_eq!(whose(""), None);
-        assert_eq!(keys.find("key-a").unwrap().secret_key(), "hunter2hunter2");
+        assert_eq!(&**keys.find("key-a").unwrap().secret_key, "hunter2hunter2");
     }
 
     #[test]

@@ -5,11 +5,30 @@ use http::HeaderValue;
 use time::OffsetDateTime;
 
 pub(super) fn http_date(at: UnixMillis) -> String {
-    const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
+    const WEEKDAYS: [&str; 7] = ["Mon, ", "Tue, ", "Wed, ", "Thu, ", "Fri, ", "Sat, ", "Sun, "];
+    const MONTHS: [&str; 12] = [
+        " Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ", " Jul ", " Aug ", " Sep ", " Oct ", " Nov ",
+        " Dec ",
+    ];
     let at = OffsetDateTime::from_unix_timestamp(at.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    at.format(FORMAT).unwrap_or_default()
+    let mut text = String::with_capacity(29);
+    text.push_str(WEEKDAYS[usize::from(at.weekday().number_days_from_monday())]);
+    two_digits(&mut text, at.day());
+    text.push_str(MONTHS[usize::from(u8::from(at.month())) - 1]);
+    let year = u16::try_from(at.year()).unwrap_or_default();
+    two_digits(&mut text, u8::try_from(year / 100).unwrap_or_default());
+    two_digits(&mut text, u8::try_from(year % 100).unwrap_or_default());
+    for (before, part) in [(' ', at.hour()), (':', at.minute()), (':', at.second())] {
+        text.push(before);
+        two_digits(&mut text, part);
+    }
+    text.push_str(" GMT");
+    text
+}
+
+fn two_digits(text: &mut String, number: u8) {
+    text.push(char::from(b'0' + number / 10 % 10));
+    text.push(char::from(b'0' + number % 10));
 }
 
 pub(super) fn date_header(value: &HeaderValue) -> Option<UnixMillis> {
@@ -54,6 +73,16 @@ fn rfc_850(
 mod tests {
     use super::{http_date, parse_http_date};
     use crate::types::UnixMillis;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_date_is_written_as_it_is_read(seconds in 0..253_402_300_800_i64) {
+            let text = http_date(UnixMillis::new(seconds * 1000));
+            prop_assert_eq!(parse_http_date(&text).map(time::OffsetDateTime::unix_timestamp), Some(seconds), "{}", text);
+            prop_assert_eq!(text.len(), 29);
+        }
+    }
 
     #[test]
     fn every_form_of_a_date_is_the_same_moment() {

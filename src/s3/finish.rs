@@ -1,17 +1,22 @@
 //! What every answer has: a request id, and in an error's document where and which request it was.
 
-use super::gateway::ResponseBody;
+use super::contents::Contents;
 use super::refusal::{Fields, Refusal};
-use crate::sys::Random;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::{Either, Full};
 use parking_lot::Mutex;
 use s3s::Body;
 use std::sync::Arc;
 
 /// For what says nothing of its own.
 const RETRY_AFTER_SECONDS: &str = "5";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
+
+/// A document, or what streams.
+pub(super) type Answer = Either<Full<Bytes>, Body>;
 
 /// What an error's document says besides its code and message; noted where the error is made.
 #[derive(Debug, Clone, Default)]
@@ -40,11 +45,6 @@ fn bare_etag(document: &Bytes) -> Bytes {
     text.replacen("<ETag>\"", "<ETag>", 1).replacen("\"</ETag>", "</ETag>", 1).into()
 }
 
-/// Sixteen digits, as S3's own.
-pub(super) fn request_id(random: &dyn Random) -> String {
-    format!("{:016X}", random.u64())
-}
-
 pub(super) fn refused(refusal: Refusal, noted: &Noted) -> Response<Body> {
     noted.note(refusal.fields);
     refusal.error.to_http_response().unwrap_or_else(|_| {
@@ -60,12 +60,12 @@ pub(super) fn finish(
     id: &str,
     method: &Method,
     resource: &str,
-) -> Response<ResponseBody> {
+) -> Response<Answer> {
     let (mut head, body) = response.into_parts();
     if let Ok(value) = HeaderValue::from_str(id) {
-        head.headers.insert("x-amz-request-id", value);
+        head.headers.insert(REQUEST_ID, value);
     }
-    head.headers.insert("x-amz-id-2", HeaderValue::from_static("sediment"));
+    head.headers.insert(ID_2, HeaderValue::from_static("sediment"));
     head.headers.insert(header::SERVER, HeaderValue::from_static("Sediment"));
     if head.status == StatusCode::SERVICE_UNAVAILABLE {
         let soon = HeaderValue::from_static(RETRY_AFTER_SECONDS);
@@ -76,14 +76,13 @@ pub(super) fn finish(
     if no_body && (is_error || head.status == StatusCode::NOT_MODIFIED) {
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.remove(header::CONTENT_TYPE);
-        return Response::from_parts(head, Body::empty().map_err(Into::into).boxed_unsync());
+        return Response::from_parts(head, Either::Left(Full::default()));
     }
     if is_error && let Some(document) = body.bytes() {
         let document = annotate(&document, &noted.0.lock(), id, (method, resource));
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        let body = Full::new(document).map_err(|never| match never {});
-        return Response::from_parts(head, body.boxed_unsync());
+        return Response::from_parts(head, Either::Left(Full::new(document)));
     }
     let is_xml = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
     let is_document = is_xml && head.extensions.get::<ObjectBytes>().is_none();
@@ -93,18 +92,20 @@ pub(super) fn finish(
     {
         let document = match head.extensions.get::<BareETag>() {
             Some(BareETag) => bare_etag(&document),
-            None => reference_controls(document),
+            None => {
+                let document = reference_controls(document);
+                Contents::complete(&document, &head.extensions).unwrap_or(document)
+            }
         };
         head.headers.remove(header::CONTENT_LENGTH);
-        let body = Full::new(document).map_err(|never| match never {});
-        return Response::from_parts(head, body.boxed_unsync());
+        return Response::from_parts(head, Either::Left(Full::new(document)));
     }
-    Response::from_parts(head, body.map_err(Into::into).boxed_unsync())
+    Response::from_parts(head, Either::Right(body))
 }
 
 /// Keys may hold control characters. Written as they are, no parser would take the document, or it would take a carriage
 /// return for a line feed; they become character references, as AWS writes them.
-fn reference_controls(document: Bytes) -> Bytes {
+pub(super) fn reference_controls(document: Bytes) -> Bytes {
     let is_special = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\n');
     if !document.iter().any(is_special) {
         return document;

@@ -51,7 +51,7 @@ pub fn head(bytes: &[u8]) {
     let Ok(request) = request.body(()) else { return };
     let (head, ()) = request.into_parts();
     let _ = (convert::range(&head.headers), convert::user_metadata(&head.headers));
-    let _ = (convert::read_conditions(&head.headers, ""), convert::sent_checksums(&head.headers));
+    let _ = (convert::read_conditions(&head.headers), convert::sent_checksums(&head.headers));
     super::cors::fuzzing::question(&head.headers);
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let _ = tagging::tags_of_header(header("x-amz-tagging"));

@@ -7,14 +7,17 @@ use super::convert::sent_checksums;
 use super::cors;
 use super::dates::http_date;
 use super::digest::require_digest;
+use super::direct::DirectRead;
 use super::error::refusal_of;
-use super::finish::{Noted, finish, refused, request_id};
+use super::finish::{Noted, finish, refused};
+use super::meters::Meters;
 use super::methods::check_method;
 use super::ops::Operations;
 use super::parameters::check_parameters;
 use super::post::{self, Posted};
 use super::query::Query;
 use super::refusal::{Fields, Refusal, refuse};
+use super::request_id::RequestIds;
 use super::rewrite::{Sent, hoist, rewrite};
 use super::rules::{Shape, check_headers, check_operation};
 use super::unreadable::Unreadable;
@@ -55,7 +58,8 @@ pub struct S3Gateway {
     authenticator: Arc<Authenticator>,
     domains: Arc<Domains>,
     documents: Documents,
-    random: Arc<dyn Random>,
+    meters: Arc<Meters>,
+    ids: Arc<RequestIds>,
     clock: Arc<dyn Clock>,
 }
 
@@ -84,25 +88,28 @@ impl S3Gateway {
         let mut config = S3Config::default();
         config.xml_max_body_size = MAX_XML_BYTES;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        let documents = Documents::default();
-        Ok(Self { s3s: builder.build(), service, authenticator, domains, documents, random, clock })
+        let (documents, meters) = (Documents::default(), Arc::new(Meters::default()));
+        let ids = Arc::new(RequestIds::new(random.as_ref()));
+        Ok(Self { s3s: builder.build(), service, authenticator, domains, documents, meters, ids, clock })
     }
 
-    /// The answer to a request. The body of a successful read streams.
+    /// The answer to a request. The body of a successful read streams. What few requests come to is boxed: the future
+    /// of every request would have to be as large as that of the largest.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let traffic = Arc::new(Traffic::new());
-        let id = request_id(self.random.as_ref());
+        let traffic = Arc::new(Traffic::new(Arc::clone(&self.meters)));
+        let id = self.ids.next();
         let (method, resource) = (request.method().clone(), request.uri().path().to_owned());
         let noted = Noted::default();
         let (head, body) = request.into_parts();
         // As the rules are before the request, which may change them or take their bucket away.
         let for_page = match method {
             Method::OPTIONS => None,
-            _ => cors::headers_of_answer(&self.service, &head, &self.domains).await,
+            _ if !head.headers.contains_key(header::ORIGIN) => None,
+            _ => Box::pin(cors::headers_of_answer(&self.service, &head, &self.domains)).await,
         };
         let answer = self.answer(head, body, &traffic, &noted).await;
         let response = answer.unwrap_or_else(|refusal| refused(refusal, &noted));
@@ -114,7 +121,7 @@ impl S3Gateway {
 
     /// The answer to what is no request. It has a document as every other.
     pub fn unreadable(&self, why: Unreadable) -> Response<Bytes> {
-        let id = request_id(self.random.as_ref());
+        let id = self.ids.next();
         let noted = Noted::default();
         let response = refused(why.refusal(), &noted);
         let (mut head, body) = finish(response, &noted, &id, &Method::GET, "").into_parts();
@@ -143,12 +150,13 @@ impl S3Gateway {
         let address = Address::of(&head.uri, host.as_deref(), &self.domains);
         if head.method == Method::OPTIONS {
             traffic.names("Preflight");
-            return cors::preflight(&self.service, &address.map_err(|_| invalid())?, &head.headers).await;
+            let address = address.map_err(|_| invalid())?;
+            return Box::pin(cors::preflight(&self.service, &address, &head.headers)).await;
         }
         if let Ok(address) = &address
             && let Some(bucket) = post::target(&head, address, &query)
         {
-            return self.form(&head, bucket, &query, body, traffic, noted).await;
+            return Box::pin(self.form(&head, bucket, &query, body, traffic, noted)).await;
         }
         let verified = self.authenticator.check(&head, &query, host.as_deref(), self.now())?;
         hoist(&mut query, &mut head.headers)?;
@@ -157,8 +165,33 @@ impl S3Gateway {
         check_names(&address)?;
         check_parameters(&mut query)?;
         check_headers(&head)?;
-        let shape = Shape::of(&head, &address, &query);
         let Verified { principal, payload } = verified;
+        let is_bare = body.is_end_stream();
+        let direct = DirectRead::of(&head, &address, &query, (&principal, &payload), is_bare);
+        if let Some(read) = direct
+            && let Some(response) = read.answer(&self.service).await
+        {
+            traffic.names(read.operation());
+            return Ok(response);
+        }
+        let admitted = Admitted { head, address, query, principal, payload };
+        Box::pin(self.by_s3s(admitted, body, traffic, noted)).await
+    }
+
+    /// The long way: what a body or a document asks for is read first.
+    async fn by_s3s<B>(
+        &self,
+        admitted: Admitted,
+        body: B,
+        traffic: &Arc<Traffic>,
+        noted: &Noted,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Admitted { mut head, address, query, principal, payload } = admitted;
+        let shape = Shape::of(&head, &address, &query);
         let (is_anonymous, is_empty) = (principal == Principal::Anonymous, body.is_end_stream());
         let upload_head = UploadHead::parse(&head, payload, shape == Shape::Upload, body.is_end_stream())?;
         let upload = Upload::new(upload_head, body, Arc::clone(traffic));
@@ -260,6 +293,15 @@ fn check_names(address: &Address) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A request that passed every check of its head.
+struct Admitted {
+    head: Parts,
+    address: Address,
+    query: Query,
+    principal: Principal,
+    payload: Payload,
+}
+
 /// A request that s3s may see, and what goes beside it.
 struct Checked {
     head: Parts,
@@ -313,11 +355,8 @@ impl S3Access for Routed {
 }
 
 fn record(traffic: &Traffic, status: StatusCode, id: &str, method: &Method, resource: &str) {
+    traffic.answered(status);
     let (operation, seconds) = (traffic.operation(), traffic.seconds());
-    let labels = [("operation", operation.to_owned()), ("code", status.as_str().to_owned())];
-    metrics::counter!("sediment_s3_requests_total", &labels).increment(1);
-    metrics::histogram!("sediment_s3_first_byte_seconds", "operation" => operation.to_owned())
-        .record(seconds);
     // Paths only: a query may hold a signature.
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::warn!(%id, operation, %method, resource, status = status.as_u16(), seconds, "request failed");

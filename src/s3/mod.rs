@@ -7,17 +7,20 @@
 mod address;
 mod auth;
 mod body;
+mod contents;
 mod convert;
 mod cors;
 mod credentials;
 mod dates;
 mod digest;
+mod direct;
 mod error;
 mod finish;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
 mod lock;
+mod meters;
 mod methods;
 mod ops;
 mod parameters;
@@ -25,6 +28,7 @@ mod post;
 mod promises;
 mod query;
 mod refusal;
+mod request_id;
 mod rewrite;
 mod rules;
 mod settings;

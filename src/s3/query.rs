@@ -39,6 +39,9 @@ impl Query {
 
     /// As Signature Version 4 wants it: encoded, sorted, every name with its `=`.
     pub(super) fn canonical(&self, leave_out: Option<&str>) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
         let kept = self.pairs().filter(|(name, _)| Some(*name) != leave_out);
         let mut encoded: Vec<_> =
             kept.map(|(name, value)| (encode(name, false), encode(value, false))).collect();
@@ -85,15 +88,18 @@ pub(super) fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The unreserved characters of RFC 3986.
+pub(super) const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
+}
+
 /// Percent-encodes all but the unreserved characters of RFC 3986 and, where asked, slashes.
 pub(super) fn encode(text: &str, keep_slash: bool) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                encoded.push(char::from(byte));
-            }
+            _ if is_unreserved(byte) => encoded.push(char::from(byte)),
             b'/' if keep_slash => encoded.push('/'),
             _ => {
                 let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);

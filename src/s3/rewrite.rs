@@ -116,6 +116,19 @@ fn plus_is_space(headers: &mut HeaderMap) {
     }
 }
 
+/// What s3s may see of the headers.
+fn shown(sent: &HeaderMap) -> HeaderMap {
+    let is_hidden = |name: &str| {
+        let is_taken = OF_THE_TRANSFER.contains(&name) || READ_AS_SENT.contains(&name);
+        is_taken || name.starts_with(METADATA) || name == "content-length"
+    };
+    let mut shown = HeaderMap::with_capacity(sent.keys_len() + 1);
+    for (name, value) in sent.iter().filter(|(name, _)| !is_hidden(name.as_str())) {
+        shown.append(name.clone(), value.clone());
+    }
+    shown
+}
+
 /// `length` is the body's, where it is known.
 ///
 /// # Errors
@@ -129,16 +142,8 @@ pub(super) fn rewrite(
 ) -> Result<http::Request<Body>, Refusal> {
     join_lists(&mut head.headers);
     plus_is_space(&mut head.headers);
-    let sent = head.headers.clone();
-    for name in OF_THE_TRANSFER.iter().chain(&READ_AS_SENT) {
-        head.headers.remove(*name);
-    }
-    let metadata: Vec<_> =
-        head.headers.keys().filter(|name| name.as_str().starts_with(METADATA)).cloned().collect();
-    for name in metadata {
-        head.headers.remove(name);
-    }
-    head.headers.remove(header::CONTENT_LENGTH);
+    let sent = std::mem::take(&mut head.headers);
+    head.headers = shown(&sent);
     if let Some(length) = length {
         head.headers.insert(header::CONTENT_LENGTH, length.into());
     }

@@ -3,7 +3,7 @@
 //! Source: "Authenticating Requests: Using the Authorization Header" in Amazon S3's API reference.
 
 use super::claim::{Claim, SignedAt};
-use crate::s3::query::{Query, decode, encode};
+use crate::s3::query::{Query, decode, encode, is_unreserved};
 use http::request::Parts;
 use sha2::{Digest, Sha256};
 
@@ -37,32 +37,41 @@ impl Form {
 }
 
 impl Subject<'_> {
-    pub(super) fn canonical_request(&self, claim: &Claim, form: Form) -> Vec<u8> {
-        let sent = self.head.uri.path();
-        let path = match form {
-            Form::PathAsSent => sent.to_owned(),
-            Form::Reference | Form::TabsFolded => {
-                decode(sent).map_or_else(|| sent.to_owned(), |path| encode(&path, true))
-            }
-        };
-        let mut text = Vec::with_capacity(512);
-        let mut line = |bytes: &[u8]| {
-            text.extend_from_slice(bytes);
-            text.push(b'\n');
-        };
-        line(self.head.method.as_str().as_bytes());
-        line(path.as_bytes());
-        line(self.query.canonical(Some("X-Amz-Signature")).as_bytes());
+    pub(super) fn canonical_request(&self, claim: &Claim<'_>, form: Form) -> Vec<u8> {
+        let mut text = Vec::with_capacity(1024);
+        text.extend_from_slice(self.head.method.as_str().as_bytes());
+        text.push(b'\n');
+        self.path(form, &mut text);
+        text.push(b'\n');
+        text.extend_from_slice(self.query.canonical(Some("X-Amz-Signature")).as_bytes());
+        text.push(b'\n');
         for name in &claim.headers {
-            let mut header = name.clone().into_bytes();
-            header.push(b':');
-            self.value(name, form, &mut header);
-            line(&header);
+            text.extend_from_slice(name.as_bytes());
+            text.push(b':');
+            self.value(name, form, &mut text);
+            text.push(b'\n');
         }
-        line(b"");
-        line(claim.headers.join(";").as_bytes());
+        text.push(b'\n');
+        for (number, name) in claim.headers.iter().enumerate() {
+            if number > 0 {
+                text.push(b';');
+            }
+            text.extend_from_slice(name.as_bytes());
+        }
+        text.push(b'\n');
         text.extend_from_slice(self.payload.as_bytes());
         text
+    }
+
+    fn path(&self, form: Form, into: &mut Vec<u8>) {
+        let sent = self.head.uri.path();
+        // Most have nothing to decode and nothing to encode.
+        let is_encoded =
+            form == Form::PathAsSent || sent.bytes().all(|byte| is_unreserved(byte) || byte == b'/');
+        match decode(sent).filter(|_| !is_encoded) {
+            Some(path) => into.extend_from_slice(encode(&path, true).as_bytes()),
+            None => into.extend_from_slice(sent.as_bytes()),
+        }
     }
 
     /// A header's values, joined by commas, without space around them and with single spaces inside.
@@ -78,9 +87,18 @@ impl Subject<'_> {
         }
     }
 
-    pub(super) fn string_to_sign(&self, claim: &Claim, signed_at: &SignedAt, form: Form) -> String {
-        let hash = hex::encode(Sha256::digest(self.canonical_request(claim, form)));
-        format!("{}\n{}\n{}\n{hash}", super::ALGORITHM, signed_at.text, claim.scope())
+    pub(super) fn string_to_sign(&self, claim: &Claim<'_>, signed_at: &SignedAt, form: Form) -> Vec<u8> {
+        let hash = Sha256::digest(self.canonical_request(claim, form));
+        let mut text = Vec::with_capacity(192);
+        let scope = [claim.date, "/", claim.region, "/", claim.service, "/aws4_request\n"];
+        for piece in [super::ALGORITHM, "\n", &signed_at.text, "\n"].into_iter().chain(scope) {
+            text.extend_from_slice(piece.as_bytes());
+        }
+        let begin = text.len();
+        text.resize(begin + 2 * hash.len(), 0);
+        // It has the length.
+        let _ = hex::encode_to_slice(hash, &mut text[begin..]);
+        text
     }
 }
 

@@ -2,21 +2,21 @@
 
 use crate::s3::query::Query;
 use time::format_description::BorrowedFormatItem;
-use time::{OffsetDateTime, PrimitiveDateTime, macros::format_description};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, macros::format_description};
 
 /// `20130524T000000Z`.
 const BASIC: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
 /// The signature of a request, and what it claims to be made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub(super) access_key: String,
-    pub(super) date: String,
-    pub(super) region: String,
-    pub(super) service: String,
+pub(in crate::s3) struct Claim<'a> {
+    pub(super) access_key: &'a str,
+    pub(super) date: &'a str,
+    pub(super) region: &'a str,
+    pub(super) service: &'a str,
     /// In lower case, as they have to be, and in the order of the claim.
-    pub(super) headers: Vec<String>,
-    pub(super) signature: String,
+    pub(super) headers: Vec<&'a str>,
+    pub(super) signature: &'a str,
 }
 
 /// When a request was signed.
@@ -29,7 +29,7 @@ pub(in crate::s3) struct SignedAt {
 
 impl SignedAt {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let at = PrimitiveDateTime::parse(text, BASIC).ok()?.assume_utc();
+        let at = plain(text).or_else(|| PrimitiveDateTime::parse(text, BASIC).ok())?.assume_utc();
         Some(Self { text: text.to_owned(), at })
     }
 
@@ -44,9 +44,25 @@ impl SignedAt {
     }
 }
 
-impl Claim {
+/// What everybody writes: nothing but digits, and no second of which `time` has an opinion.
+fn plain(text: &str) -> Option<PrimitiveDateTime> {
+    let bytes: &[u8; 16] = text.as_bytes().try_into().ok()?;
+    let digits = |from: usize, to: usize| {
+        let digits = &bytes[from..to];
+        let value =
+            digits.iter().fold(0_u16, |value, digit| value * 10 + u16::from(digit.wrapping_sub(b'0')));
+        digits.iter().all(u8::is_ascii_digit).then_some(value)
+    };
+    let small = |from: usize| digits(from, from + 2).and_then(|value| u8::try_from(value).ok());
+    let month = Month::try_from(small(4)?).ok()?;
+    let date = Date::from_calendar_date(i32::from(digits(0, 4)?), month, small(6)?).ok()?;
+    let time = Time::from_hms(small(9)?, small(11)?, small(13)?).ok()?;
+    (bytes[8] == b'T' && bytes[15] == b'Z').then_some(PrimitiveDateTime::new(date, time))
+}
+
+impl<'a> Claim<'a> {
     /// ` Credential=…, SignedHeaders=…, Signature=…`, each once and nothing else.
-    pub(super) fn parse_header(fields: &str) -> Option<Self> {
+    pub(super) fn parse_header(fields: &'a str) -> Option<Self> {
         let (mut credential, mut headers, mut signature) = (None, None, None);
         for field in fields.split(',') {
             let (name, value) = field.trim().split_once('=')?;
@@ -64,25 +80,24 @@ impl Claim {
     }
 
     /// `key/date/region/service/aws4_request`; the key may have slashes.
-    fn new(credential: &str, headers: &str, signature: &str) -> Option<Self> {
-        let headers: Vec<_> = headers.split(';').map(str::to_owned).collect();
-        let is_name = |name: &String| !name.is_empty() && !name.bytes().any(|b| b.is_ascii_uppercase());
+    fn new(credential: &'a str, headers: &'a str, signature: &'a str) -> Option<Self> {
+        let headers: Vec<_> = headers.split(';').collect();
+        let is_name = |name: &&str| !name.is_empty() && !name.bytes().any(|b| b.is_ascii_uppercase());
         headers.iter().all(is_name).then_some(())?;
         Some(Self { headers, ..Self::of_form(credential, signature)? })
     }
 
     /// Of a form, whose policy is all that is signed.
-    pub(super) fn of_form(credential: &str, signature: &str) -> Option<Self> {
+    pub(super) fn of_form(credential: &'a str, signature: &'a str) -> Option<Self> {
         let mut scope = credential.rsplitn(5, '/');
         (scope.next()? == "aws4_request").then_some(())?;
-        let mut next = || scope.next().map(str::to_owned);
-        let (service, region, date, access_key) = (next()?, next()?, next()?, next()?);
-        let headers = Vec::new();
-        Some(Self { access_key, date, region, service, headers, signature: signature.to_owned() })
+        let (service, region, date) = (scope.next()?, scope.next()?, scope.next()?);
+        let (access_key, headers) = (scope.next()?, Vec::new());
+        Some(Self { access_key, date, region, service, headers, signature })
     }
 
     pub(super) fn covers(&self, header: &str) -> bool {
-        self.headers.iter().any(|name| name == header)
+        self.headers.contains(&header)
     }
 
     pub(super) fn scope(&self) -> String {
@@ -92,24 +107,47 @@ impl Claim {
 
 /// A presigned URL's claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Presigned {
-    pub(super) claim: Claim,
+pub(super) struct Presigned<'a> {
+    pub(super) claim: Claim<'a>,
     pub(super) signed_at: SignedAt,
     pub(super) expires_seconds: u32,
 }
 
-impl Presigned {
+impl<'a> Presigned<'a> {
     /// The six parameters, each once and by its exact name.
-    pub(super) fn parse(query: &Query) -> Option<Self> {
-        let one = |name: &str| {
+    pub(super) fn parse(query: &'a Query) -> Option<Self> {
+        let one = |name: &'static str| {
             let mut values = query.values_of(name);
             let (spelled, value) = values.next()?;
-            (spelled == name && values.next().is_none()).then(|| value.to_owned())
+            (spelled == name && values.next().is_none()).then_some(value)
         };
         (one("X-Amz-Algorithm")? == super::ALGORITHM).then_some(())?;
         let claim =
-            Claim::new(&one("X-Amz-Credential")?, &one("X-Amz-SignedHeaders")?, &one("X-Amz-Signature")?)?;
-        let signed_at = SignedAt::parse(&one("X-Amz-Date")?)?;
+            Claim::new(one("X-Amz-Credential")?, one("X-Amz-SignedHeaders")?, one("X-Amz-Signature")?)?;
+        let signed_at = SignedAt::parse(one("X-Amz-Date")?)?;
         Some(Self { claim, signed_at, expires_seconds: one("X-Amz-Expires")?.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BASIC, plain};
+    use proptest::prelude::*;
+    use time::PrimitiveDateTime;
+
+    proptest! {
+        /// What is read by hand is what `time` reads; the rest is left to it.
+        #[test]
+        fn i6_a_plain_date_is_the_one_that_is_read_by_the_book(
+            text in prop_oneof![
+                "[0-9]{4}[01][0-9][0-3][0-9]T[0-2][0-9][0-6][0-9][0-6][0-9]Z",
+                "[+-]?[0-9 ]{3,8}[T0-9]{7,8}Z?",
+                "\\PC{16}",
+            ],
+        ) {
+            let by_the_book = PrimitiveDateTime::parse(&text, BASIC).ok();
+            let by_hand = plain(&text);
+            prop_assert!(by_hand.is_none() || by_hand == by_the_book, "{} {:?} {:?}", text, by_hand, by_the_book);
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! Source: "Authenticating Requests in Browser-Based Uploads Using POST" in Amazon S3's documentation.
 
 use super::claim::{Claim, SignedAt};
-use super::key::SigningKey;
 use super::{ALGORITHM, Authenticator, MAX_EXPIRES_SECONDS, MAX_SKEW, unsupported};
 use crate::s3::refusal::{Refusal, refuse};
 use crate::types::Principal;
@@ -42,23 +41,25 @@ impl Authenticator {
         if form.has_token {
             return Err(refuse(Code::InvalidToken, "The provided token is malformed or otherwise invalid."));
         }
-        let Some(identity) = self.credentials.find(&claim.access_key) else {
+        let Some(identity) = self.credentials.find(claim.access_key) else {
             let message = "The AWS Access Key Id you provided does not exist in our records.";
-            return Err(refuse(Code::InvalidAccessKeyId, message).with("AWSAccessKeyId", &claim.access_key));
+            return Err(refuse(Code::InvalidAccessKeyId, message).with("AWSAccessKeyId", claim.access_key));
         };
-        if SigningKey::derive(identity.secret_key(), &claim).verifies(form.policy, form.signature) {
+        let key = identity.signing_key(&claim);
+        if key.verifies(form.policy.as_bytes(), form.signature) {
+            identity.keep(&claim, &key);
             return Ok(identity.principal().clone());
         }
         let bytes: Vec<_> = form.policy.bytes().map(|byte| format!("{byte:02x}")).collect();
         let message = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
         Err(refuse(Code::SignatureDoesNotMatch, message)
-            .with("AWSAccessKeyId", &claim.access_key)
+            .with("AWSAccessKeyId", claim.access_key)
             .with("StringToSign", form.policy)
             .with("SignatureProvided", form.signature)
             .with("StringToSignBytes", &bytes.join(" ")))
     }
 
-    fn form_scope(&self, form: &FormClaim<'_>) -> Result<Claim, Refusal> {
+    fn form_scope<'a>(&self, form: &FormClaim<'a>) -> Result<Claim<'a>, Refusal> {
         let wrong = |message: &str| argument(message, "X-Amz-Credential", form.credential);
         let claim = Claim::of_form(form.credential, form.signature).ok_or_else(|| {
             wrong("the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".")
@@ -79,7 +80,7 @@ impl Authenticator {
 }
 
 /// A form is good for as long as its signing key: seven days at most, whatever its policy says.
-fn check_date(claim: &Claim, signed_at: &SignedAt, now: OffsetDateTime) -> Result<(), Refusal> {
+fn check_date(claim: &Claim<'_>, signed_at: &SignedAt, now: OffsetDateTime) -> Result<(), Refusal> {
     if claim.date != signed_at.day() {
         let message = "The date of the credential is not that of the request.";
         return Err(refuse(Code::SignatureDoesNotMatch, message));

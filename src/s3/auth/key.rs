@@ -17,7 +17,7 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    pub(super) fn derive(secret: &str, claim: &Claim) -> Self {
+    pub(super) fn derive(secret: &str, claim: &Claim<'_>) -> Self {
         let secret = Zeroizing::new(format!("AWS4{secret}"));
         let day = hmac(secret.as_bytes(), claim.date.as_bytes());
         let region = hmac(&*day, claim.region.as_bytes());
@@ -26,11 +26,16 @@ impl SigningKey {
     }
 
     /// Whether the signature is the text's, in constant time. Anything but 64 hex digits is not.
-    pub(in crate::s3) fn verifies(&self, text: &str, signature: &str) -> bool {
+    pub(in crate::s3) fn verifies(&self, text: &[u8], signature: &str) -> bool {
         let mut sent = [0; 32];
         let is_hex = hex::decode_to_slice(signature, &mut sent).is_ok();
-        let computed = hmac(&*self.0, text.as_bytes());
+        let computed = hmac(&*self.0, text);
         bool::from(computed.ct_eq(&sent)) && is_hex
+    }
+
+    #[cfg(test)]
+    pub(super) fn sign(&self, text: &[u8]) -> String {
+        hex::encode(*hmac(&*self.0, text))
     }
 }
 

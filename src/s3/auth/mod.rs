@@ -9,10 +9,14 @@
 mod canonical;
 mod claim;
 mod form;
+mod kept;
 mod key;
 mod payload;
 
+pub(super) use claim::Claim;
 pub(super) use form::FormClaim;
+pub(super) use kept::SigningKeys;
+pub(super) use key::SigningKey;
 pub(super) use payload::{ChunkSigner, Payload};
 
 use super::credentials::Credentials;
@@ -20,10 +24,9 @@ use super::query::Query;
 use super::refusal::{Refusal, refuse};
 use crate::types::Principal;
 use canonical::{Form, Subject};
-use claim::{Claim, Presigned, SignedAt};
+use claim::{Presigned, SignedAt};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use key::SigningKey;
 use payload::PayloadKind;
 use s3s::S3ErrorCode as Code;
 use time::{Duration, OffsetDateTime};
@@ -53,8 +56,8 @@ pub(super) struct Authenticator {
 }
 
 /// A claim with the time it was made at.
-struct Made {
-    claim: Claim,
+struct Made<'a> {
+    claim: Claim<'a>,
     signed_at: SignedAt,
     /// Of a presigned URL.
     expires_seconds: Option<u32>,
@@ -79,20 +82,21 @@ impl Authenticator {
         {
             return Err(refuse(Code::InvalidToken, "The provided token is malformed or otherwise invalid."));
         }
-        let Some(identity) = self.credentials.find(&made.claim.access_key) else {
+        let Some(identity) = self.credentials.find(made.claim.access_key) else {
             let message = "The AWS Access Key Id you provided does not exist in our records.";
             let refusal = refuse(Code::InvalidAccessKeyId, message);
-            return Err(refusal.with("AWSAccessKeyId", &made.claim.access_key));
+            return Err(refusal.with("AWSAccessKeyId", made.claim.access_key));
         };
         let payload = payload_line(&made, head, query)?;
-        let kind = kind_of(&made, head, &payload)?;
-        let subject = Subject { head, query, host: host.unwrap_or_default(), payload: &payload };
-        let key = SigningKey::derive(identity.secret_key(), &made.claim);
+        let kind = kind_of(&made, head, payload)?;
+        let subject = Subject { head, query, host: host.unwrap_or_default(), payload };
+        let key = identity.signing_key(&made.claim);
         verify(&key, &subject, &made)?;
+        identity.keep(&made.claim, &key);
         Ok(Verified { principal: identity.principal().clone(), payload: payload_of(kind, key, made) })
     }
 
-    fn check_scope(&self, made: &Made) -> Result<(), Refusal> {
+    fn check_scope(&self, made: &Made<'_>) -> Result<(), Refusal> {
         let wrong = |message: &str| {
             if made.expires_seconds.is_some() {
                 return query_error(&format!("Error parsing the X-Amz-Credential parameter; {message}"));
@@ -136,7 +140,7 @@ fn anonymous(head: &Parts) -> Result<Verified, Refusal> {
 }
 
 /// The one claim that a request makes, if it makes any.
-fn made(head: &Parts, query: &Query) -> Result<Option<Made>, Refusal> {
+fn made<'a>(head: &'a Parts, query: &'a Query) -> Result<Option<Made<'a>>, Refusal> {
     let has_header = head.headers.contains_key(header::AUTHORIZATION);
     match from_query(query)? {
         None => from_header(&head.headers),
@@ -154,7 +158,7 @@ pub(super) fn unsupported() -> Refusal {
     refuse(Code::InvalidRequest, message)
 }
 
-fn from_header(headers: &HeaderMap) -> Result<Option<Made>, Refusal> {
+fn from_header(headers: &HeaderMap) -> Result<Option<Made<'_>>, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -185,7 +189,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusa
     first.map(|value| value.to_str().map_err(|_| wrong())).transpose()
 }
 
-fn from_query(query: &Query) -> Result<Option<Made>, Refusal> {
+fn from_query(query: &Query) -> Result<Option<Made<'_>>, Refusal> {
     if query.has("AWSAccessKeyId") || query.has("Signature") {
         return Err(unsupported());
     }
@@ -202,7 +206,7 @@ fn from_query(query: &Query) -> Result<Option<Made>, Refusal> {
     Ok(Some(Made { claim, signed_at, expires_seconds: Some(expires_seconds) }))
 }
 
-fn check_time(made: &Made, now: OffsetDateTime) -> Result<(), Refusal> {
+fn check_time(made: &Made<'_>, now: OffsetDateTime) -> Result<(), Refusal> {
     if made.claim.date != made.signed_at.day() {
         let message = "The date of the credential is not that of the request.";
         return Err(refuse(Code::SignatureDoesNotMatch, message));
@@ -233,7 +237,7 @@ fn shown(at: OffsetDateTime) -> String {
 }
 
 /// Nothing of meaning is left out of the signature, and nothing in it is made up.
-fn check_coverage(claim: &Claim, head: &Parts, host: Option<&str>) -> Result<(), Refusal> {
+fn check_coverage(claim: &Claim<'_>, head: &Parts, host: Option<&str>) -> Result<(), Refusal> {
     let denied = |name: &str| {
         let message = "There were headers present in the request which were not signed";
         refuse(Code::AccessDenied, message).with("HeadersNotSigned", name)
@@ -246,8 +250,7 @@ fn check_coverage(claim: &Claim, head: &Parts, host: Option<&str>) -> Result<(),
     if let Some(name) = names.find(|name| !claim.covers(name)) {
         return Err(denied(name));
     }
-    let is_there =
-        |name: &&String| head.headers.contains_key(name.as_str()) || (*name == "host" && host.is_some());
+    let is_there = |name: &&&str| head.headers.contains_key(**name) || (**name == "host" && host.is_some());
     match claim.headers.iter().find(|name| !is_there(name)) {
         None => Ok(()),
         Some(missing) => {
@@ -259,19 +262,19 @@ fn check_coverage(claim: &Claim, head: &Parts, host: Option<&str>) -> Result<(),
 }
 
 /// The payload's line in the canonical request. In a URL it stands for nothing unless it is signed itself.
-fn payload_line(made: &Made, head: &Parts, query: &Query) -> Result<String, Refusal> {
+fn payload_line<'a>(made: &Made<'_>, head: &'a Parts, query: &'a Query) -> Result<&'a str, Refusal> {
     let header = one(&head.headers, "x-amz-content-sha256")?;
     if made.expires_seconds.is_none() {
         let message = "Missing required header for this request: x-amz-content-sha256";
-        return header.map(str::to_owned).ok_or_else(|| refuse(Code::InvalidRequest, message));
+        return header.ok_or_else(|| refuse(Code::InvalidRequest, message));
     }
     let in_query = query.values_of("x-amz-content-sha256").next().map(|(_, value)| value);
     let signed = in_query.or_else(|| header.filter(|_| made.claim.covers("x-amz-content-sha256")));
-    Ok(signed.unwrap_or(UNSIGNED).to_owned())
+    Ok(signed.unwrap_or(UNSIGNED))
 }
 
 /// How the body comes. In a URL an unsigned header may still bind the body to a hash, but not reframe it.
-fn kind_of(made: &Made, head: &Parts, line: &str) -> Result<PayloadKind, Refusal> {
+fn kind_of(made: &Made<'_>, head: &Parts, line: &str) -> Result<PayloadKind, Refusal> {
     let kind = PayloadKind::parse(line).ok_or_else(wrong_payload_line)?;
     let sent = one(&head.headers, "x-amz-content-sha256")?;
     if kind == PayloadKind::Unsigned
@@ -297,9 +300,9 @@ fn wrong_payload_line() -> Refusal {
     refuse(Code::InvalidArgument, message).with("ArgumentName", "x-amz-content-sha256")
 }
 
-fn verify(key: &SigningKey, subject: &Subject<'_>, made: &Made) -> Result<(), Refusal> {
+fn verify(key: &SigningKey, subject: &Subject<'_>, made: &Made<'_>) -> Result<(), Refusal> {
     let fits = |form| {
-        key.verifies(&subject.string_to_sign(&made.claim, &made.signed_at, form), &made.claim.signature)
+        key.verifies(&subject.string_to_sign(&made.claim, &made.signed_at, form), made.claim.signature)
     };
     if Form::ALL.into_iter().any(fits) {
         return Ok(());
@@ -308,15 +311,16 @@ fn verify(key: &SigningKey, subject: &Subject<'_>, made: &Made) -> Result<(), Re
     let refusal = refuse(Code::SignatureDoesNotMatch, message);
     let form = Form::Reference;
     let canonical = subject.canonical_request(&made.claim, form);
+    let signed = subject.string_to_sign(&made.claim, &made.signed_at, form);
     // All of it came with the request: it tells a client's author what was signed otherwise.
     Err(refusal
-        .with("AWSAccessKeyId", &made.claim.access_key)
-        .with("StringToSign", &subject.string_to_sign(&made.claim, &made.signed_at, form))
-        .with("SignatureProvided", &made.claim.signature)
+        .with("AWSAccessKeyId", made.claim.access_key)
+        .with("StringToSign", &String::from_utf8_lossy(&signed))
+        .with("SignatureProvided", made.claim.signature)
         .with("CanonicalRequest", &String::from_utf8_lossy(&canonical)))
 }
 
-fn payload_of(kind: PayloadKind, key: SigningKey, made: Made) -> Payload {
+fn payload_of(kind: PayloadKind, key: SigningKey, made: Made<'_>) -> Payload {
     match kind {
         PayloadKind::Unsigned => Payload::Unsigned,
         PayloadKind::Hashed(hash) => Payload::Hashed(hash),
@@ -326,7 +330,7 @@ fn payload_of(kind: PayloadKind, key: SigningKey, made: Made) -> Payload {
                 key,
                 signed_at: made.signed_at,
                 scope,
-                previous: made.claim.signature,
+                previous: made.claim.signature.to_owned(),
             });
             Payload::Chunked { signer, has_trailer }
         }

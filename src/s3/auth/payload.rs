@@ -69,7 +69,7 @@ impl ChunkSigner {
 
     fn accepts(&mut self, kind: &str, rest: &str, signature: &str) -> bool {
         let text = format!("{kind}\n{}\n{}\n{}\n{rest}", self.signed_at.text, self.scope, self.previous);
-        if !self.key.verifies(&text, signature) {
+        if !self.key.verifies(text.as_bytes(), signature) {
             return false;
         }
         signature.clone_into(&mut self.previous);

@@ -153,6 +153,31 @@ fn i6_a_signature_covers_the_host_and_every_amz_header() {
     assert_eq!(code(check_at(&without, THEN)), "SignatureDoesNotMatch");
 }
 
+/// One authenticator sees everything, so that what it kept would show.
+#[test]
+fn i6_keys_are_kept_only_for_who_signed_right() {
+    let all = super::testing::authenticator();
+    let check = |head: &Parts, seconds: i64| {
+        let query = crate::s3::query::Query::parse(head.uri.query().unwrap_or_default()).unwrap();
+        let now = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+        code(all.check(head, &query, Some("a"), now))
+    };
+    let kept = || all.credentials.find(ACCESS_KEY).unwrap().kept_keys();
+    let good = signed(head("GET", "/b", &[("host", "a")]), None);
+    let mut forged = good.clone();
+    let text = good.headers["authorization"].to_str().unwrap();
+    let (fields, _) = text.split_once("Signature=").unwrap();
+    forged.headers.insert("authorization", format!("{fields}Signature={}", "0".repeat(64)).parse().unwrap());
+    assert_eq!(check(&forged, THEN), "SignatureDoesNotMatch");
+    assert_eq!(kept(), 0, "nothing was right yet");
+    for _ in 0..3 {
+        assert_eq!(check(&good, THEN), "passes");
+        assert_eq!(check(&forged, THEN), "SignatureDoesNotMatch");
+        assert_eq!(kept(), 1);
+    }
+    assert_eq!(check(&good, THEN + 901), "RequestTimeTooSkewed");
+}
+
 #[test]
 fn i6_scopes_of_other_regions_services_and_algorithms_are_refused() {
     let good = signed(head("GET", "/b", &[("host", "a")]), None);

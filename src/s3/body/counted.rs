@@ -1,6 +1,8 @@
 //! What a request moved and how long it took, counted when its answer has been sent or given up.
 
+use crate::s3::meters::{Meters, OperationMeters};
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +14,15 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(in crate::s3) struct Traffic {
     began: Instant,
-    operation: OnceLock<String>,
+    all: Arc<Meters>,
+    meters: OnceLock<Arc<OperationMeters>>,
     received_bytes: AtomicU64,
 }
 
 impl Traffic {
-    pub(in crate::s3) fn new() -> Self {
-        Self { began: Instant::now(), operation: OnceLock::new(), received_bytes: AtomicU64::new(0) }
+    pub(in crate::s3) fn new(all: Arc<Meters>) -> Self {
+        let (began, received_bytes) = (Instant::now(), AtomicU64::new(0));
+        Self { began, all, meters: OnceLock::new(), received_bytes }
     }
 
     pub(in crate::s3) fn received(&self, bytes: usize) {
@@ -27,11 +31,20 @@ impl Traffic {
 
     /// The operation, once it is known.
     pub(in crate::s3) fn names(&self, operation: &str) {
-        let _ = self.operation.set(operation.to_owned());
+        self.meters.get_or_init(|| self.all.of(operation));
     }
 
     pub(in crate::s3) fn operation(&self) -> &str {
-        self.operation.get().map_or("unknown", String::as_str)
+        self.meters().operation()
+    }
+
+    fn meters(&self) -> &OperationMeters {
+        self.meters.get_or_init(|| self.all.unknown())
+    }
+
+    /// Counts an answer, as its head leaves.
+    pub(in crate::s3) fn answered(&self, status: StatusCode) {
+        self.meters().answered(status, self.seconds());
     }
 
     pub(in crate::s3) fn seconds(&self) -> f64 {
@@ -79,10 +92,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
 
 impl<B> Drop for Counted<B> {
     fn drop(&mut self) {
-        let label = || [("operation", self.traffic.operation().to_owned())];
         let received = self.traffic.received_bytes.load(Ordering::Relaxed);
-        metrics::counter!("sediment_s3_received_bytes_total", &label()).increment(received);
-        metrics::counter!("sediment_s3_sent_bytes_total", &label()).increment(self.sent_bytes);
-        metrics::histogram!("sediment_s3_request_seconds", &label()).record(self.traffic.seconds());
+        self.traffic.meters().ended(received, self.sent_bytes, self.traffic.seconds());
     }
 }

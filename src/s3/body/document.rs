@@ -147,7 +147,7 @@ fn check_hashes(
         }
     }
     let in_trailers = ChecksumAlgorithm::ALL.into_iter().filter_map(|algorithm| {
-        let value = upload.trailer(&checksum_header(algorithm))?;
+        let value = upload.trailer(checksum_header(algorithm))?;
         Some(Checksum::parse(algorithm, &value).map_err(|_| ServiceError::InvalidChecksum { algorithm }))
     });
     let sent = checksums.into_iter().map(Ok).chain(in_trailers);

@@ -27,7 +27,7 @@ impl Operations {
         let wants = |name: &str| names.contains(&name);
         let asked = AttributesRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: read_conditions(headers, ""),
+            conditions: read_conditions(headers),
             part_marker: number(headers, "x-amz-part-number-marker").unwrap_or(0),
             maximum_parts: number(headers, "x-amz-max-parts"),
         };

@@ -26,7 +26,7 @@ impl Operations {
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let asked = GetRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: read_conditions(&request.headers, ""),
+            conditions: read_conditions(&request.headers),
             selection: selection(&request.headers, input.part_number)?,
         };
         let with_checksum = checksum_mode(input.checksum_mode.as_ref())?;
@@ -86,7 +86,7 @@ impl Operations {
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let asked = GetRequest {
             version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: read_conditions(&request.headers, ""),
+            conditions: read_conditions(&request.headers),
             selection: selection(&request.headers, input.part_number)?,
         };
         let with_checksum = checksum_mode(input.checksum_mode.as_ref())?;

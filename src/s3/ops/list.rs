@@ -2,10 +2,10 @@
 
 use super::{Answer, Operations, caller};
 use crate::meta::ListedObject;
+use crate::s3::contents::Contents;
 use crate::s3::convert::{Names, algorithm_name, etag, kind_name, size, whole_seconds};
 use crate::service::{
-    ListObjectsRequest, ListToken, ListVersionsRequest, ObjectsPage, ObjectsStart, parse_bucket_name,
-    parse_version_marker,
+    ListObjectsRequest, ListToken, ListVersionsRequest, ObjectsStart, parse_bucket_name, parse_version_marker,
 };
 use s3s::dto;
 use s3s::{S3Request, S3Response};
@@ -29,8 +29,9 @@ impl Operations {
             maximum: input.max_keys.map(i64::from),
         };
         let page = self.service.list_objects(&caller, &bucket, asked).await?;
-        let owner = Some(self.owner(page.owner.as_ref()));
-        Ok(S3Response::new(dto::ListObjectsOutput {
+        let owner = self.service.owner(page.owner.as_ref());
+        let contents = Contents::of(&page.objects, names, Some(&owner));
+        let mut response = S3Response::new(dto::ListObjectsOutput {
             name: Some(input.bucket),
             prefix: Some(names.show(&input.prefix.unwrap_or_default())),
             marker: Some(names.show(&input.marker.unwrap_or_default())),
@@ -38,11 +39,12 @@ impl Operations {
             is_truncated: Some(page.next.is_some()),
             next_marker: page.next_marker.as_deref().map(|marker| names.show(marker)),
             common_prefixes: names.prefixes(&page.common_prefixes),
-            contents: Some(contents(&page, names, owner.as_ref())),
             delimiter: names.show_given(input.delimiter),
             encoding_type: input.encoding_type,
             ..Default::default()
-        }))
+        });
+        response.extensions.insert(contents);
+        Ok(response)
     }
 
     pub(super) async fn list_objects_v2(
@@ -66,8 +68,9 @@ impl Operations {
             maximum: input.max_keys.map(i64::from),
         };
         let page = self.service.list_objects(&caller, &bucket, asked).await?;
-        let owner = (input.fetch_owner == Some(true)).then(|| self.owner(page.owner.as_ref()));
-        Ok(S3Response::new(dto::ListObjectsV2Output {
+        let owner = (input.fetch_owner == Some(true)).then(|| self.service.owner(page.owner.as_ref()));
+        let contents = Contents::of(&page.objects, names, owner.as_ref());
+        let mut response = S3Response::new(dto::ListObjectsV2Output {
             name: Some(input.bucket),
             prefix: Some(names.show(&input.prefix.unwrap_or_default())),
             max_keys: Some(limit(page.maximum)),
@@ -75,13 +78,14 @@ impl Operations {
             continuation_token: input.continuation_token,
             is_truncated: Some(page.next.is_some()),
             next_continuation_token: page.next.as_ref().map(ToString::to_string),
-            contents: Some(contents(&page, names, owner.as_ref())),
             common_prefixes: names.prefixes(&page.common_prefixes),
             delimiter: names.show_given(input.delimiter),
             encoding_type: input.encoding_type,
             start_after: input.start_after.map(|after| names.show(&after)),
             ..Default::default()
-        }))
+        });
+        response.extensions.insert(contents);
+        Ok(response)
     }
 
     pub(super) async fn list_object_versions(
@@ -154,21 +158,6 @@ impl Operations {
 /// Limits are a thousand at most.
 pub(super) fn limit(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-fn contents(page: &ObjectsPage, names: Names, owner: Option<&dto::Owner>) -> Vec<dto::Object> {
-    let show = |object: &ListedObject| dto::Object {
-        checksum_algorithm: object.checksum.map(|(algorithm, _)| vec![algorithm_name(algorithm)]),
-        checksum_type: object.checksum.map(|(_, kind)| kind_name(kind)),
-        e_tag: etag(object.etag),
-        key: Some(names.show(&object.key.to_text())),
-        last_modified: Some(whole_seconds(object.modified)),
-        owner: owner.cloned(),
-        size: size(object.size),
-        storage_class: Some(class(object).into()),
-        ..Default::default()
-    };
-    page.objects.iter().map(show).collect()
 }
 
 fn class(object: &ListedObject) -> String {

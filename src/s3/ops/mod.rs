@@ -22,7 +22,7 @@ use super::finish::Noted;
 use super::rewrite::Sent;
 use crate::service::{Caller, ObjectService, ServiceError};
 use crate::types::Principal;
-use http::Extensions;
+use http::{Extensions, HeaderMap};
 use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -36,9 +36,14 @@ type Answer<T> = Result<S3Response<T>, ServiceError>;
 
 fn caller<T>(request: &S3Request<T>) -> Caller {
     let principal = request.extensions.get::<Principal>().cloned().unwrap_or(Principal::Anonymous);
+    caller_of(principal, &request.headers)
+}
+
+/// Who asks, and whose the bucket has to be.
+pub(super) fn caller_of(principal: Principal, headers: &HeaderMap) -> Caller {
     let expected = |name: &str| {
         // What is no text is nobody's id.
-        request.headers.get(name).map(|owner| owner.to_str().unwrap_or_default())
+        headers.get(name).map(|owner| owner.to_str().unwrap_or_default())
     };
     let owner = expected("x-amz-expected-bucket-owner");
     Caller::new(principal).expecting(owner, expected("x-amz-source-expected-bucket-owner"))

@@ -81,7 +81,7 @@ pub(super) fn expected(
         (None, Some(algorithm)) => {
             let upload = upload.clone();
             let value = Box::new(move || {
-                let text = upload.trailer(&checksum_header(algorithm));
+                let text = upload.trailer(checksum_header(algorithm));
                 text.map(|text| Checksum::parse(algorithm, &text)).transpose()
             });
             Ok(ExpectedChecksum::Trailer { algorithm, value })
