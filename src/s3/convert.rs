@@ -61,7 +61,7 @@ pub(super) fn source_conditions(headers: &HeaderMap) -> Result<ReadConditions, S
         "x-amz-copy-source-if-modified-since",
         "x-amz-copy-source-if-unmodified-since",
     ];
-    for name in &NAMES[2..] {
+    for name in NAMES.into_iter().skip(2) {
         let dates: Vec<_> = headers.get_all(name).iter().map(date_header).collect();
         if !matches!(dates[..], [] | [Some(_)]) {
             let (value, reason) = (String::new(), "The header must be there once, and be a date.");
