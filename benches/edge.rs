@@ -94,9 +94,9 @@ fn gateway() -> S3Gateway {
     let random = Arc::new(OsRandom);
     let meta = Arc::new(MemoryStore::new(clock.clone(), random.clone()));
     let settings = ServiceSettings::default();
-    let service = ObjectService::new(meta, Arc::new(Bodies), random.clone(), clock.clone(), settings);
+    let service = ObjectService::new(meta, Arc::new(Bodies), random, clock.clone(), settings);
     let keys = Credentials::new(ACCESS_KEY, SECRET_KEY);
-    S3Gateway::new(service, &S3Settings::default(), keys, random, clock).unwrap()
+    S3Gateway::new(service, &S3Settings::default(), keys, &OsRandom, clock).unwrap()
 }
 
 /// With the headers that SDKs send, signed by AWS's own code.

@@ -166,9 +166,9 @@ fn listen(controls: &Controls) -> Result<tokio::runtime::Runtime, AppError> {
 
 fn print_report(report: &Report, json: bool) -> Result<(), AppError> {
     if json {
-        print(&serde_json::json!(report).to_string())?
+        print(&serde_json::json!(report).to_string())?;
     } else {
-        print(&report.to_string())?
+        print(&report.to_string())?;
     }
     if report.errors() > 0 {
         let message = format!("bench: {} operations failed", report.errors());

@@ -279,7 +279,7 @@ fn s3_handler(
     keys: Credentials,
     settings: &Settings,
 ) -> Result<(Handler, Refuser), AppError> {
-    let gateway = S3Gateway::new(service, &settings.s3, keys, Arc::new(OsRandom), Arc::new(SystemClock))
+    let gateway = S3Gateway::new(service, &settings.s3, keys, &OsRandom, Arc::new(SystemClock))
         .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?;
     let (refusing, maximum_bytes) = (gateway.clone(), settings.http.max_header_bytes);
     let handler: Handler = Arc::new(move |request| {

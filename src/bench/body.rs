@@ -17,7 +17,7 @@ const FRAME: u64 = 128 << 10;
 /// What is sent behind a request's head.
 pub(super) enum Outgoing {
     Bytes(Bytes),
-    Made(Made),
+    Made(Box<Made>),
 }
 
 impl Outgoing {
@@ -158,7 +158,7 @@ mod tests {
             let mut wanted = Vec::new();
             recipe(len).each_block(&material, |block| wanted.extend_from_slice(block));
             let body = Made::plain(Arc::clone(&material), recipe(len), Buffers::default());
-            assert!(sent(Outgoing::Made(body)).await == wanted, "{len}");
+            assert!(sent(Outgoing::Made(Box::new(body))).await == wanted, "{len}");
         }
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let material = Arc::new(Material::new(Content::Unique, 7));
         for len in [0, 5, FRAME, 2 * FRAME + 9] {
             let body = Made::with_trailer(Arc::clone(&material), recipe(len), Buffers::default());
-            let sent = sent(Outgoing::Made(body)).await;
+            let sent = sent(Outgoing::Made(Box::new(body))).await;
             let (mut rest, mut unframed) = (&sent[..], Vec::new());
             loop {
                 let line = rest.windows(2).position(|pair| pair == b"\r\n").unwrap();

@@ -136,7 +136,7 @@ fn words(random: &dyn Random) -> Vec<u8> {
         let drawn = random.u64();
         // Three draws, the product of which favours the first words.
         let parts = [drawn & 0xFFFF, drawn >> 16 & 0xFFFF, drawn >> 32 & 0xFFFF];
-        let skewed = parts.iter().fold(WORDS << 16, |of, part| of * part >> 16) >> 16;
+        let skewed = parts.iter().fold(WORDS << 16, |of, part| (of * part) >> 16) >> 16;
         text.extend(word(skewed));
         text.push(if drawn >> 60 == 0 { b'\n' } else { b' ' });
     }

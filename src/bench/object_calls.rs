@@ -79,7 +79,7 @@ impl Client<'_> {
         } else {
             Made::plain(material, recipe, buffers)
         };
-        Ok(self.exchange(&call, Outgoing::Made(made), ignore).await?.0)
+        Ok(self.exchange(&call, Outgoing::Made(Box::new(made)), ignore).await?.0)
     }
 
     pub(super) async fn put(&mut self, key: &str, prepared: &Prepared) -> Result<(), Failure> {

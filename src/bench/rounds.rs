@@ -12,14 +12,16 @@ use crate::sys::Clock;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// What is being done, how much of it is done, and of how much.
+type Progress = Box<dyn Fn(&str, u64, u64) + Send + Sync>;
+
 /// From outside.
 pub struct Controls {
     /// Ends the load; what was measured is reported and what was stored removed.
     pub stop: CancellationToken,
     /// Ends removing too.
     pub abandon: CancellationToken,
-    /// What is being done, how much of it is done, and of how much.
-    pub progress: Box<dyn Fn(&str, u64, u64) + Send + Sync>,
+    pub progress: Progress,
 }
 
 impl std::fmt::Debug for Controls {

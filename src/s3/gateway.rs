@@ -76,7 +76,7 @@ impl S3Gateway {
         service: ObjectService,
         settings: &S3Settings,
         credentials: Credentials,
-        random: Arc<dyn Random>,
+        random: &dyn Random,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, S3SetupError> {
         let domains = Arc::new(Domains::new(&settings.domains).map_err(S3SetupError)?);
@@ -89,7 +89,7 @@ impl S3Gateway {
         config.xml_max_body_size = MAX_XML_BYTES;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         let (documents, meters) = (Documents::default(), Arc::new(Meters::default()));
-        let ids = Arc::new(RequestIds::new(random.as_ref()));
+        let ids = Arc::new(RequestIds::new(random));
         Ok(Self { s3s: builder.build(), service, authenticator, domains, documents, meters, ids, clock })
     }
 

@@ -40,7 +40,7 @@ impl ChunkIndex {
         match self.0.packs.bury(&damaged) {
             Ok(true) => {}
             Ok(false) => {
-                tracing::warn!(%id, "a damaged record is in a pack that cannot be sealed to mark it")
+                tracing::warn!(%id, "a damaged record is in a pack that cannot be sealed to mark it");
             }
             Err(error) => tracing::warn!(%id, %error, "a damaged record could not be marked"),
         }

@@ -382,7 +382,7 @@ proptest! {
 #[test]
 fn i1_a_chunk_is_never_missed_while_its_entry_goes_to_the_tree() {
     let world = World::new();
-    let chunks: Vec<_> = (0..400u32).map(|n| n.to_be_bytes()).collect();
+    let chunks: Vec<_> = (0..400u32).map(u32::to_be_bytes).collect();
     let is_done = AtomicBool::new(false);
     let added = parking_lot::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
