@@ -1,9 +1,9 @@
 //! What a client may check its body with: MD5 and the checksums asked for.
 
+use super::md5::Md5;
 use crate::engine::{Digests, EngineError};
-use crate::types::{Checksum, ChecksumAlgorithm};
+use crate::types::{Checksum, ChecksumAlgorithm, ChunkId};
 use crc_fast::CrcAlgorithm;
-use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +13,8 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(super) struct Digester {
     md5: Md5,
     checksums: Vec<(ChecksumAlgorithm, Hasher)>,
+    /// The SHA-256 of all bytes, once somebody else has made it.
+    sha256: Option<[u8; 32]>,
 }
 
 enum Hasher {
@@ -37,20 +39,37 @@ impl Digester {
             ChecksumAlgorithm::Sha1 => Hasher::Sha1(Sha1::new()),
             ChecksumAlgorithm::Sha256 => Hasher::Sha256(Sha256::new()),
         };
-        Self { md5: Md5::new(), checksums: checksums.iter().map(|a| (*a, hasher(a))).collect() }
+        let checksums = checksums.iter().map(|a| (*a, hasher(a))).collect();
+        Self { md5: Md5::default(), checksums, sha256: None }
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE_BYTES) {
             self.md5.update(piece);
-            for (_, hasher) in &mut self.checksums {
-                match hasher {
-                    Hasher::Crc(digest) => digest.update(piece),
-                    Hasher::Sha1(digest) => digest.update(piece),
-                    Hasher::Sha256(digest) => digest.update(piece),
-                }
+            self.update_checksums(piece);
+        }
+    }
+
+    /// As [`Self::update`]. The SHA-256 is that of the whole body, and makes another one needless.
+    pub(super) fn update_with(&mut self, bytes: &[u8], sha256: Option<ChunkId>) {
+        self.sha256 = sha256.map(|hash| *hash.as_bytes());
+        self.update(bytes);
+    }
+
+    /// All but MD5, which must be given the same bytes.
+    pub(super) fn update_checksums(&mut self, bytes: &[u8]) {
+        for (_, hasher) in &mut self.checksums {
+            match hasher {
+                Hasher::Crc(digest) => digest.update(bytes),
+                Hasher::Sha1(digest) => digest.update(bytes),
+                Hasher::Sha256(_) if self.sha256.is_some() => {}
+                Hasher::Sha256(digest) => digest.update(bytes),
             }
         }
+    }
+
+    pub(super) const fn md5_mut(&mut self) -> &mut Md5 {
+        &mut self.md5
     }
 
     pub(super) fn finish(self) -> Result<Digests, EngineError> {
@@ -58,19 +77,20 @@ impl Digester {
             let digest = match hasher {
                 Hasher::Crc(digest) => digest.finalize().to_be_bytes()[8 - algorithm.digest_len()..].to_vec(),
                 Hasher::Sha1(digest) => digest.finalize().to_vec(),
-                Hasher::Sha256(digest) => digest.finalize().to_vec(),
+                Hasher::Sha256(digest) => self.sha256.unwrap_or_else(|| digest.finalize().into()).to_vec(),
             };
             Checksum::full(algorithm, &digest).map_err(|e| EngineError::Io(std::io::Error::other(e)))
         };
         let checksums = self.checksums.into_iter().map(finish).collect::<Result<_, _>>()?;
-        Ok(Digests { md5: self.md5.finalize().into(), checksums })
+        Ok(Digests { md5: self.md5.finish(), checksums })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Digester;
-    use crate::types::ChecksumAlgorithm;
+    use crate::types::{ChecksumAlgorithm, ChunkId};
+    use sha2::Digest as _;
 
     #[test]
     fn the_digests_are_those_of_the_standards() {
@@ -89,5 +109,10 @@ mod tests {
             "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
         ];
         assert_eq!(shown, expected);
+        let sha256 = ChunkId::new(sha2::Sha256::digest(b"123456789").into());
+        let mut digester = Digester::new(&ChecksumAlgorithm::ALL);
+        digester.update_with(b"123456789", Some(sha256));
+        let known = digester.finish().unwrap();
+        assert_eq!((known.md5, known.checksums), (digests.md5, digests.checksums));
     }
 }

@@ -9,6 +9,10 @@
 mod catalog;
 mod chunker;
 mod digester;
+mod fan;
+mod lanes;
+mod md5;
+mod pool;
 mod sink;
 mod stages;
 mod tree;
@@ -27,6 +31,8 @@ pub(super) use stages::Stages;
 pub(super) use workers::Workers;
 pub(super) use writer::{Fallback, Writer};
 
+use self::chunker::Chunker;
+use self::lanes::Lanes;
 use super::budget::{Memory, Share, UploadBudget};
 use super::pack::PackSet;
 use super::{BodySpec, EngineError, EngineSettings, PlainStore};
@@ -37,6 +43,8 @@ use std::sync::Arc;
 const FIRST_BYTES: usize = 16 << 10;
 /// What is gathered before it is worked on, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
+/// A last block up to so many bytes is one job: another thread costs more than it takes off. In bytes.
+const ONE_JOB_BYTES: usize = 128 << 10;
 /// A long body's blocks, their compressed records and the write that appends them, and the manifest's open nodes.
 const LONG_BODY_BYTES: usize = 4 * BLOCK_BYTES + (512 << 10);
 
@@ -57,6 +65,8 @@ pub(super) struct Ingest {
     pub(super) parts: IngestParts,
     pub(super) workers: Workers,
     pub(super) stages: Stages,
+    chunker: Chunker,
+    lanes: Lanes,
 }
 
 /// A body's share of the memory and its protection from collection. Kept by everything that works for the body,
@@ -73,7 +83,8 @@ impl Ingest {
     pub(super) fn new(parts: IngestParts) -> Result<Self, EngineError> {
         parts.settings.validate()?;
         let workers = Workers::new(parts.settings.hash_threads)?;
-        Ok(Self { parts, workers, stages: Stages::default() })
+        let (stages, chunker, lanes) = (Stages::default(), Chunker::new(&parts.settings)?, Lanes::default());
+        Ok(Self { parts, workers, stages, chunker, lanes })
     }
 
     /// Begins a body.

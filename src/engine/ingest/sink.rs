@@ -2,21 +2,21 @@
 
 use super::stages::Stage;
 use super::tree::{NewNode, TreeBuilder};
-use super::{Ingest, Lease, chunker};
+use super::{Ingest, Lease};
 use crate::engine::EngineError;
 use crate::engine::codec::encode;
 use crate::engine::pack::{Codec, NewRecord, RecordKind};
 use crate::types::{ChunkId, Entry, EntryKind, Manifest};
 use bytes::Bytes;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// So many chunks are worth another thread.
-const CHUNKS_AT_LEAST: usize = 8;
 /// Nodes are appended when so many bytes of them wait.
 const NODE_BATCH_BYTES: usize = 1 << 20;
+
+/// What a record is to hold.
+type Content = (ChunkId, RecordKind, Bytes);
 
 /// What becomes of one body's bytes. All calls block: they belong on the workers.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ impl ChunkSink {
         self.has_stored
     }
 
+    /// The one chunk that a body of so many bytes is, if it is complete and one.
+    pub(super) fn only_chunk(&self, size: u64) -> Option<ChunkId> {
+        match self.root.as_ref()?.entries() {
+            [Entry { kind: EntryKind::Chunk, id, len }] if *len == size => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Bytes appended since this was last asked with less than it found.
     pub(super) fn take_unsynced(&mut self, at_least: u64) -> bool {
         let is_due = self.unsynced_bytes >= at_least;
@@ -61,18 +69,15 @@ impl ChunkSink {
     /// Takes a block that begins with the tail of the one before; with the last one, the manifest is complete.
     pub(super) fn absorb(&mut self, block: &Bytes, is_last: bool) -> Result<(), EngineError> {
         let ingest = Arc::clone(&self.ingest);
-        let settings = &ingest.parts.settings;
-        let (chunks, tail) = ingest.stages.time(Stage::Cut, || chunker::cut(block, settings, is_last));
+        let (chunks, tail) = ingest.stages.time(Stage::Cut, || ingest.chunker.cut(block, is_last));
         self.tail = tail;
         self.push_chunks(chunks, is_last)
     }
 
     /// Adds chunks as they are.
     pub(crate) fn push_chunks(&mut self, chunks: Vec<Bytes>, is_last: bool) -> Result<(), EngineError> {
-        let ids: Vec<ChunkId> = self.ingest.stages.time(Stage::Hash, || {
-            let hash = |chunk: &Bytes| ChunkId::new(Sha256::digest(chunk).into());
-            chunks.par_iter().with_min_len(CHUNKS_AT_LEAST).map(hash).collect()
-        });
+        let hash = |chunk: &Bytes| ChunkId::new(Sha256::digest(chunk).into());
+        let ids = self.ingest.stages.time(Stage::Hash, || self.ingest.workers.map(&chunks, hash))?;
         for (id, chunk) in ids.iter().zip(&chunks) {
             let entry = Entry { kind: EntryKind::Chunk, id: *id, len: chunk.len() as u64 };
             self.tree.push(entry, &mut self.nodes)?;
@@ -114,11 +119,11 @@ impl ChunkSink {
     }
 
     /// Appends those of the records that are not there, each once.
-    fn store(&mut self, records: Vec<(ChunkId, RecordKind, Bytes)>) -> Result<(), EngineError> {
+    fn store(&mut self, records: Vec<Content>) -> Result<(), EngineError> {
         if records.is_empty() {
             return Ok(());
         }
-        let Ingest { parts, stages, .. } = &*self.ingest;
+        let Ingest { parts, stages, workers, .. } = &*self.ingest;
         let session = &self.lease.session;
         let ids: Vec<_> = records.iter().map(|(id, ..)| *id).collect();
         let found = stages.time(Stage::Index, || session.hit(&ids))?;
@@ -131,9 +136,8 @@ impl ChunkSink {
             return Ok(());
         }
         let level = parts.settings.compression_level;
-        let records: Vec<NewRecord> = stages.time(Stage::Compress, || {
-            new.into_par_iter().with_min_len(CHUNKS_AT_LEAST).map(|new| record_of(new, level)).collect()
-        });
+        let encode = move |new: &Content| record_of(new, level);
+        let records = stages.time(Stage::Compress, || workers.map(&new, encode))?;
         let locations = stages.time(Stage::Append, || parts.packs.append(&records))?;
         let stored = records.iter().map(|record| record.payload.len() as u64).sum::<u64>();
         self.unsynced_bytes += stored;
@@ -148,13 +152,13 @@ impl ChunkSink {
     }
 }
 
-fn record_of((id, kind, raw): (ChunkId, RecordKind, Bytes), level: i32) -> NewRecord {
+fn record_of((id, kind, raw): &Content, level: i32) -> NewRecord {
     // No chunk and no node is near 4 GiB.
     let raw_len = u32::try_from(raw.len()).unwrap_or(u32::MAX);
     let (codec, payload) = match kind {
-        RecordKind::Chunk => encode(&raw, level),
+        RecordKind::Chunk => encode(raw, level),
         // Mostly hashes: there is nothing to gain.
-        RecordKind::Node => (Codec::Raw, raw),
+        RecordKind::Node => (Codec::Raw, raw.clone()),
     };
-    NewRecord { id, kind, codec, raw_len, payload }
+    NewRecord { id: *id, kind: *kind, codec, raw_len, payload }
 }

@@ -51,6 +51,25 @@ async fn i1_bodies_of_every_size_come_back() {
     assert_eq!(store.memory.used_kib(), 0, "memory leaked");
 }
 
+/// Where the body is one chunk, its id is the hash that the client sent.
+#[tokio::test]
+async fn i4_a_signed_hash_is_that_of_the_bytes_however_many_chunks_they_are() {
+    let store = store();
+    for len in [0, 5, 1023, 1024, 4095, 4096, 9_000, 40_000, 70_000, 128 << 10, (128 << 10) + 1, MIB, MIB + 1]
+    {
+        for body in [noise(len, 5), Bytes::from(vec![9; len])] {
+            for size in [Some(len as u64), None] {
+                let checksums = vec![ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Crc32c];
+                let staged = store.put_spec(&body, &[65_536], BodySpec { size, checksums }).await.unwrap();
+                let found: Vec<_> = staged.digests.checksums.iter().map(|c| c.digest().to_vec()).collect();
+                let crc = crc32c::crc32c(&body).to_be_bytes().to_vec();
+                assert_eq!(found, [sha2::Sha256::digest(&body).to_vec(), crc], "{len} bytes");
+                assert_eq!(staged.digests.md5, <[u8; 16]>::from(Md5::digest(&body)), "{len} bytes");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
@@ -82,7 +101,11 @@ async fn the_same_body_again_appends_nothing() {
     let body = noise(6 * MIB, 1);
     let first = store.put(&body).await;
     let (bytes, records) = (store.pack_bytes(), store.catalog.entries.lock().len());
+    store.packs.sync().unwrap();
+    let syncs = *store.files.syncs.lock();
     let again = store.put(&body).await;
+    store.packs.sync().unwrap();
+    assert_eq!(*store.files.syncs.lock(), syncs, "a pack was synced for nothing");
     assert_eq!(store.pack_bytes(), bytes);
     assert_eq!(store.catalog.entries.lock().len(), records);
     assert!(store.get(&first.body) == body && store.get(&again.body) == body);

@@ -1,13 +1,17 @@
 //! The engine's own threads, and how an async task hands them work.
 
+use super::pool::Pool;
 use crate::engine::EngineError;
 use crate::sys::Queued;
 use std::io;
 use tokio::sync::oneshot;
 
+/// So many chunks are worth another thread.
+const CHUNKS_AT_ONCE: usize = 8;
+
 /// Threads for what uses the CPU.
 #[derive(Debug)]
-pub(crate) struct Workers(rayon::ThreadPool);
+pub(crate) struct Workers(Pool);
 
 /// Work under way. Dropping it does not stop the work.
 #[derive(Debug)]
@@ -18,24 +22,39 @@ impl Workers {
     pub(crate) fn new(threads: usize) -> Result<Self, EngineError> {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if threads == 0 { cores() + 1 } else { threads };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|n| format!("sediment-ingest-{n}"))
-            // The job's waiter gets an error; the process lives on.
-            .panic_handler(|_| tracing::error!("a job of a body on its way in panicked"))
-            .build();
-        pool.map(Self).map_err(|error| EngineError::Io(io::Error::other(error)))
+        Ok(Self(Pool::new(threads)?))
     }
 
     /// Runs the job on one of the threads.
     pub(crate) fn start<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Job<T> {
-        let (done, waiting) = oneshot::channel();
+        let (done, waiting) = promise();
+        self.spawn(move || drop(done.send(job())));
+        waiting
+    }
+
+    /// As [`Self::start`], for what tells by itself what comes of it.
+    pub(crate) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
         let queued = Queued::in_queue("hash_jobs");
         self.0.spawn(move || {
             drop(queued);
-            drop(done.send(job()));
+            job();
         });
-        Job(waiting)
+    }
+
+    /// Maps the items in order, on the threads that have nothing else to do, too. Called from a job.
+    ///
+    /// # Errors
+    /// When the work panicked.
+    pub(super) fn map<I, T>(
+        &self,
+        items: &[I],
+        work: impl Fn(&I) -> T + Send + Sync + 'static,
+    ) -> Result<Vec<T>, EngineError>
+    where
+        I: Clone + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.0.map(items, CHUNKS_AT_ONCE, work).ok_or_else(failed)
     }
 
     /// Runs a job that mostly waits for files on a thread of the runtime's.
@@ -46,10 +65,20 @@ impl Workers {
     }
 }
 
+/// A job that is done when something is sent, and has failed when that can no longer be.
+pub(crate) fn promise<T>() -> (oneshot::Sender<T>, Job<T>) {
+    let (done, waiting) = oneshot::channel();
+    (done, Job(waiting))
+}
+
 impl<T> Job<T> {
     /// # Errors
     /// When the job panicked.
     pub(crate) async fn wait(self) -> Result<T, EngineError> {
-        self.0.await.map_err(|_| EngineError::Io(io::Error::other("a worker thread failed")))
+        self.0.await.map_err(|_| failed())
     }
+}
+
+fn failed() -> EngineError {
+    EngineError::Io(io::Error::other("a worker thread failed"))
 }

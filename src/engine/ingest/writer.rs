@@ -1,13 +1,15 @@
 //! One body's way in, seen from its async task: gather a block, hand it over, gather the next meanwhile.
 
 use super::digester::Digester;
+use super::lanes::Block;
 use super::sink::ChunkSink;
 use super::stages::Stage;
-use super::workers::{Job, Workers};
-use super::{BLOCK_BYTES, FIRST_BYTES, Ingest, Lease};
+use super::workers::{Job, Workers, promise};
+use super::{BLOCK_BYTES, FIRST_BYTES, Ingest, Lease, ONE_JOB_BYTES};
 use crate::engine::budget::Memory;
 use crate::engine::{BodySpec, BodyWriter, EngineError, PlainWriter, StagedBody};
 use crate::meta::NewBody;
+use crate::types::ChunkId;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
@@ -64,6 +66,33 @@ struct Idle {
 enum Sink {
     Chunks(Box<ChunkSink>),
     Plain(PlainWriter),
+}
+
+/// The chunks' side of a block.
+#[derive(Debug)]
+struct Absorb {
+    chunks: Box<ChunkSink>,
+    /// With the tail of the block before.
+    bytes: Bytes,
+    is_last: bool,
+}
+
+impl Absorb {
+    fn run(self) -> (Sink, Result<(), EngineError>) {
+        let Self { mut chunks, bytes, is_last } = self;
+        let done = chunks.absorb(&bytes, is_last);
+        (Sink::Chunks(chunks), done)
+    }
+}
+
+impl Sink {
+    /// The SHA-256 of a body of so many bytes, where its chunks tell it.
+    fn hash_of_all(&self, len: usize) -> Option<ChunkId> {
+        match self {
+            Self::Chunks(chunks) => chunks.only_chunk(len as u64),
+            Self::Plain(_) => None,
+        }
+    }
 }
 
 impl Writer {
@@ -148,24 +177,51 @@ impl Writer {
         let next = if is_last { BytesMut::new() } else { self.next_buffer() };
         let block = std::mem::replace(&mut self.buffer, next).freeze();
 
-        let (bytes, ingest, lease) = (block.slice(self.head..), Arc::clone(&self.ingest), self.lease());
-        let digester = self.ingest.workers.start(move || {
-            let (mut digester, _lease) = (digester, lease);
-            ingest.stages.time(Stage::Digest, || digester.update(&bytes));
-            digester
-        });
-        let sink = match sink {
-            Sink::Chunks(mut chunks) => {
-                let bytes = block.slice(start..);
-                self.ingest.workers.start(move || {
-                    let done = chunks.absorb(&bytes, is_last);
-                    (Sink::Chunks(chunks), done)
-                })
+        self.flight = Some(match sink {
+            Sink::Chunks(chunks) => {
+                let absorb = Absorb { chunks, bytes: block.slice(start..), is_last };
+                self.start_chunks(block, digester, absorb)
             }
-            Sink::Plain(plain) => start_plain(plain, block.slice(self.head..), self.lease()),
-        };
-        self.flight = Some(Flight { block, digester, sink });
+            Sink::Plain(plain) => {
+                let bytes = block.slice(self.head..);
+                let digester = self.start_digest(digester, bytes.clone());
+                Flight { block, digester, sink: start_plain(plain, bytes, self.lease()) }
+            }
+        });
         Ok(())
+    }
+
+    /// Digests and absorbs a block beside each other, or a short last one in one go.
+    fn start_chunks(&mut self, block: Bytes, mut digester: Digester, absorb: Absorb) -> Flight {
+        let bytes = block.slice(self.head..);
+        if !absorb.is_last || bytes.len() > ONE_JOB_BYTES {
+            let digester = self.start_digest(digester, bytes);
+            return Flight { block, digester, sink: self.ingest.workers.start(|| absorb.run()) };
+        }
+        let (digested, digester_job) = promise();
+        let (absorbed, sink_job) = promise();
+        let (ingest, lease) = (Arc::clone(&self.ingest), self.lease());
+        self.ingest.workers.spawn(move || {
+            let done = absorb.run();
+            let sha256 = done.0.hash_of_all(bytes.len());
+            ingest.stages.time(Stage::Digest, || digester.update_with(&bytes, sha256));
+            // Nothing of the body is kept any more once its task goes on.
+            drop((bytes, ingest, lease));
+            drop((absorbed.send(done), digested.send(digester)));
+        });
+        Flight { block, digester: digester_job, sink: sink_job }
+    }
+
+    fn start_digest(&mut self, mut digester: Digester, bytes: Bytes) -> Job<Digester> {
+        let (done, job) = promise();
+        let (ingest, lease) = (Arc::clone(&self.ingest), self.lease());
+        self.ingest.workers.spawn(move || {
+            ingest.stages.time(Stage::Digest, || {
+                digester.update_checksums(&bytes);
+                ingest.lanes.hash(Block { digester, bytes, lease, done });
+            });
+        });
+        job
     }
 
     fn next_buffer(&mut self) -> BytesMut {

@@ -1,0 +1,177 @@
+//! A fixed number of threads and one queue of jobs.
+//!
+//! A thread without work sleeps. One that looks around for work before it does, as those of a work-stealing pool, took a fifth
+//! of the processor at a few thousand small bodies a second (`docs/decisions/009-ingest-speed.md`).
+
+use super::fan::Fan;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Dropping it ends the threads once the queue is empty.
+#[derive(Debug)]
+pub(super) struct Pool(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    idle: usize,
+    is_closed: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("jobs", &self.jobs.len()).field("idle", &self.idle).finish()
+    }
+}
+
+impl Pool {
+    /// # Errors
+    /// When the threads cannot be started.
+    pub(super) fn new(threads: usize) -> io::Result<Self> {
+        let pool = Self(Arc::default());
+        for n in 0..threads.max(1) {
+            let shared = Arc::clone(&pool.0);
+            let thread = std::thread::Builder::new().name(format!("sediment-ingest-{n}"));
+            thread.spawn(move || shared.work())?;
+        }
+        Ok(pool)
+    }
+
+    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        let mut queue = self.0.queue.lock();
+        queue.jobs.push_back(Box::new(job));
+        if queue.idle > 0 {
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Maps the items in order, at most so many at once on one thread: on this one, and on those that have nothing else
+    /// to do. `None` when the work panicked. Never waits for what is in the queue.
+    pub(super) fn map<I, T>(
+        &self,
+        items: &[I],
+        at_once: usize,
+        work: impl Fn(&I) -> T + Send + Sync + 'static,
+    ) -> Option<Vec<T>>
+    where
+        I: Clone + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let helpers = self.idle().min(items.len().div_ceil(at_once.max(1)).saturating_sub(1));
+        if helpers == 0 {
+            return catch_unwind(AssertUnwindSafe(|| items.iter().map(work).collect())).ok();
+        }
+        let fan = Arc::new(Fan::new(items.to_vec(), at_once.max(1), work));
+        for _ in 0..helpers {
+            // Who comes too late finds nothing, and keeps nothing.
+            let fan = Arc::downgrade(&fan);
+            self.spawn(move || fan.upgrade().iter().for_each(|fan| fan.help()));
+        }
+        fan.help();
+        fan.collect()
+    }
+
+    /// Threads that nothing in the queue is for.
+    fn idle(&self) -> usize {
+        let queue = self.0.queue.lock();
+        queue.idle.saturating_sub(queue.jobs.len())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // Not waited for: the last owner may be a job of its own.
+        self.0.queue.lock().is_closed = true;
+        self.0.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            // The job's waiter gets an error; the thread lives on.
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("a job of a body on its way in panicked");
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            if queue.is_closed {
+                return None;
+            }
+            queue.idle += 1;
+            self.wake.wait(&mut queue);
+            queue.idle -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn what_is_spawned_runs_whatever_panicked_before() {
+        let pool = Pool::new(2).unwrap();
+        let (told, heard) = channel();
+        for n in 0..50 {
+            let told = told.clone();
+            pool.spawn(move || {
+                assert!(n % 5 != 0, "on purpose");
+                told.send(n).unwrap();
+            });
+        }
+        drop(told);
+        // What waits in the queue is done even if nobody has the pool any more.
+        drop(pool);
+        let mut done: Vec<_> = heard.iter().collect();
+        done.sort_unstable();
+        assert_eq!(done, (0..50).filter(|n| n % 5 != 0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_map_keeps_the_order_and_keeps_nothing() {
+        let pool = Pool::new(4).unwrap();
+        for len in [0, 1, 7, 8, 9, 1000] {
+            let items: Vec<_> = (0..len).map(Arc::new).collect();
+            let mapped = pool.map(&items, 8, |n| **n * 2).unwrap();
+            assert_eq!(mapped, (0..len).map(|n| n * 2).collect::<Vec<_>>());
+        }
+        assert_eq!(pool.map(&[1, 2, 3, 4], 1, |n| assert!(*n != 3, "on purpose")), None);
+    }
+
+    #[test]
+    fn i5_maps_inside_of_all_jobs_at_once_come_to_an_end() {
+        let pool = Arc::new(Pool::new(3).unwrap());
+        let (told, heard) = channel();
+        for _ in 0..30 {
+            let (pool, told) = (Arc::clone(&pool), told.clone());
+            let job = Arc::clone(&pool);
+            pool.spawn(move || {
+                let sum: u64 = job.map(&[1u64; 100], 4, |n| *n).unwrap().into_iter().sum();
+                told.send(sum).unwrap();
+            });
+        }
+        drop(told);
+        assert!(heard.iter().eq([100; 30]));
+    }
+}
