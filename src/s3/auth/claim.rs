@@ -47,11 +47,11 @@ impl SignedAt {
 /// What everybody writes: nothing but digits, and no second of which `time` has an opinion.
 fn plain(text: &str) -> Option<PrimitiveDateTime> {
     let bytes: &[u8; 16] = text.as_bytes().try_into().ok()?;
+    // Four digits are the most, and fit.
     let digits = |from: usize, to: usize| {
         let digits = &bytes[from..to];
-        let value =
-            digits.iter().fold(0_u16, |value, digit| value * 10 + u16::from(digit.wrapping_sub(b'0')));
-        digits.iter().all(u8::is_ascii_digit).then_some(value)
+        let value = || digits.iter().fold(0_u16, |value, digit| value * 10 + u16::from(digit - b'0'));
+        digits.iter().all(u8::is_ascii_digit).then(value)
     };
     let small = |from: usize| digits(from, from + 2).and_then(|value| u8::try_from(value).ok());
     let month = Month::try_from(small(4)?).ok()?;
