@@ -164,15 +164,24 @@ fn run(cases: u32, test: fn(&Life) -> Result<(), String>) {
     }
 }
 
+fn missed() -> Vec<&'static str> {
+    let seen = SEEN.lock().unwrap();
+    TO_BE_SEEN.into_iter().filter(|answer| !seen.contains(*answer)).collect()
+}
+
 #[test]
 fn a_bucket_in_memory_lives_as_s3_says() {
-    run(1_000, in_memory);
-    if number("SEDIMENT_MODEL_CASES").is_some_and(|cases| cases < 1_000) {
-        return;
+    // What chance left out of the first lives comes in later ones.
+    const ROUNDS: usize = 10;
+    let is_chosen = number("SEDIMENT_MODEL_CASES").is_some() || number("SEDIMENT_MODEL_SEED").is_some();
+    for _ in 0..ROUNDS {
+        run(1_000, in_memory);
+        if is_chosen || missed().is_empty() {
+            return;
+        }
     }
-    let seen = SEEN.lock().unwrap();
-    let missed: Vec<_> = TO_BE_SEEN.into_iter().filter(|answer| !seen.contains(*answer)).collect();
-    assert!(missed.is_empty(), "no life came to {missed:?}, only to {seen:#?}");
+    let missed = missed();
+    panic!("no life came to {missed:?}");
 }
 
 #[test]
