@@ -41,7 +41,7 @@ pub(super) fn size(bytes: u64) -> Option<i64> {
 
 /// Several lines are one list. What cannot be read is no tag.
 fn list(headers: &HeaderMap, name: &str) -> Option<String> {
-    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("\0")).collect();
     (!lines.is_empty()).then(|| lines.join(","))
 }
 

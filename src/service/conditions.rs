@@ -22,11 +22,15 @@ impl ETagCondition {
         Self::OneOf(header.split(',').filter_map(tag).collect())
     }
 
-    /// As [`Self::parse`]; `None` where something would be left out, or nothing is there.
+    /// As [`Self::parse`]; `None` where something would be left out, or nothing is there. One tag alone may be another
+    /// server's: then no object here has it.
     #[must_use]
     pub fn parse_whole(header: &str) -> Option<Self> {
         if is_any(header) {
             return Some(Self::Any);
+        }
+        if is_foreign(header) {
+            return Some(Self::OneOf(vec![no_object()]));
         }
         header.split(',').map(tag).collect::<Option<_>>().map(Self::OneOf)
     }
@@ -41,6 +45,17 @@ impl ETagCondition {
 
 fn is_any(header: &str) -> bool {
     header.split(',').all(|member| matches!(member.trim(), "*" | "\"*\""))
+}
+
+/// One tag, and none that an object here could have.
+fn is_foreign(header: &str) -> bool {
+    let text = header.trim();
+    let is_one = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b','));
+    is_one && !text.is_empty() && tag(text).is_none()
+}
+
+fn no_object() -> ETag {
+    ETag::of_parts([0; 16], u16::MAX)
 }
 
 /// A weak tag compares as its strong one, as S3 does.
@@ -108,7 +123,7 @@ impl WriteConditions {
             (Some(ETagCondition::Any), None) => Ok(WriteCondition::IfExists),
             (Some(ETagCondition::OneOf(tags)), None) => match tags[..] {
                 // No object has this tag, so that the condition fails as it should.
-                [] => Ok(WriteCondition::IfMatch(ETag::of_parts([0; 16], u16::MAX))),
+                [] => Ok(WriteCondition::IfMatch(no_object())),
                 [tag] => Ok(WriteCondition::IfMatch(tag)),
                 _ => refuse("If-Match of a write with several tags"),
             },

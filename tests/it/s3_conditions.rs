@@ -153,7 +153,7 @@ fn i1_a_write_that_must_not_replace_never_does() {
         let copy = request("PUT", "/bucket/k").header("x-amz-copy-source", "/bucket/other");
         [request("PUT", "/bucket/k").body(*b"new"), copy]
     };
-    let lines: [(&[&str], u16); 11] = [
+    let lines: [(&[&str], u16); 10] = [
         (&["*"], 412),
         (&["*", "*"], 412),
         (&["*, *"], 412),
@@ -161,7 +161,6 @@ fn i1_a_write_that_must_not_replace_never_does() {
         (&["*", "\"*\" ,*"], 412),
         (&[""], 400),
         (&["\u{e9}"], 400),
-        (&["\"x\""], 400),
         (&["*, \"x\""], 400),
         (&[valid, "x"], 400),
         (&[valid, "*"], 400),
@@ -189,7 +188,10 @@ fn i1_a_write_that_must_not_replace_never_does() {
         }
     }
     assert_eq!(wire.send(&request("GET", "/bucket/k")).body, "precious");
-    assert_eq!(wire.send(&request("PUT", "/bucket/k").header("if-none-match", valid)).status, 200);
+    // Of one tag it is clear what it means, whoever made it.
+    for tag in [valid, "\"x\"", "x"] {
+        assert_eq!(wire.send(&request("PUT", "/bucket/k").header("if-none-match", tag)).status, 200, "{tag}");
+    }
 }
 
 #[test]
