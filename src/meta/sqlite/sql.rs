@@ -1,6 +1,8 @@
 //! Every statement of the store, in one place, so that one test prepares them all. The tables are explained in
 //! `docs/format.md`.
 
+use crate::types::UnixMillis;
+
 /// One per schema version, applied in order; never edited once released.
 pub(super) const MIGRATIONS: [&str; 6] = [
     "
@@ -89,6 +91,14 @@ CREATE TABLE lifecycle_scans (bucket INTEGER PRIMARY KEY, position BLOB NOT NULL
 CREATE INDEX buckets_with_settings ON buckets (id) WHERE settings IS NOT NULL;
 ",
 ];
+
+/// The step that gives the clock of locks its floor.
+pub(super) const REACHED: usize = 5;
+
+/// A stamp ahead of the wall clock was a wrong one: it must not become that floor. Too low is safe, the clock only waits.
+pub(super) fn reached_by(now: UnixMillis) -> String {
+    format!("UPDATE state SET reached = min(reached, {});", now.get())
+}
 
 /// Gives the constants, and `ALL` of them for the test that prepares each.
 macro_rules! statements {

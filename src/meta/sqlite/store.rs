@@ -55,7 +55,7 @@ impl SqliteStore {
         settings: &SqliteSettings,
     ) -> Result<Self, MetaError> {
         settings.validate().map_err(MetaError::Incompatible)?;
-        let db = open::open(path, mode, settings)?;
+        let db = open::open(path, mode, clock.now(), settings)?;
         let state = state::load(&db)?;
         let (look_ups, scans) = Readers::lanes(path, settings)?;
         let cache = Arc::new(RowCache::new(settings.row_cache_bytes));

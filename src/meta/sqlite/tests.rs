@@ -211,7 +211,7 @@ async fn i2_a_failed_sync_acknowledges_nothing_and_poisons_the_store() {
 
 /// The writer itself, without its thread.
 fn writer(path: &Path, log_bytes: u64) -> Writer {
-    let db = open::open(path, OpenMode::Existing, &settings()).unwrap();
+    let db = open::open(path, OpenMode::Existing, UnixMillis::new(1), &settings()).unwrap();
     let state = state::load(&db).unwrap();
     Writer {
         db,
@@ -437,7 +437,7 @@ fn i1_migrations_stay_what_they_were() {
 fn every_statement_prepares() {
     let (_dir, path) = database();
     drop(create(&path));
-    let db = open::open(&path, OpenMode::Existing, &settings()).unwrap();
+    let db = open::open(&path, OpenMode::Existing, UnixMillis::new(1), &settings()).unwrap();
     for (name, sql) in sql::ALL {
         db.prepare(sql).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
@@ -450,7 +450,7 @@ fn every_statement_prepares() {
 fn no_statement_scans_a_table() {
     let (_dir, path) = database();
     drop(create(&path));
-    let db = open::open(&path, OpenMode::Existing, &settings()).unwrap();
+    let db = open::open(&path, OpenMode::Existing, UnixMillis::new(1), &settings()).unwrap();
     for (name, sql) in sql::ALL.iter().filter(|(name, _)| !matches!(*name, "STATE" | "SET_STATE")) {
         let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let parameters = plan.parameter_count();
