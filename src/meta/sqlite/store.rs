@@ -95,6 +95,13 @@ impl SqliteStore {
 
     /// Whether writes still count. Does not block.
     ///
+    /// The newest record's stamp; `None` for a store without records.
+    #[must_use]
+    pub fn stamped(&self) -> Option<UnixMillis> {
+        let state = *self.published.borrow();
+        (state.last_seq > CommitSeq::ZERO).then_some(state.last_at)
+    }
+
     /// # Errors
     /// `Poisoned` after a sync or COMMIT failed, `Unavailable` when the writer's thread is gone: both until the store is
     /// opened anew.
