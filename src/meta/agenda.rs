@@ -4,7 +4,7 @@
 //! expired is not looked at. It is derived: without it, a scan of each bucket with rules gives it back.
 
 use super::{Bucket, MetaError};
-use crate::types::{BucketId, CommitSeq, ObjectKey, TagSet, UnixMillis, VersionId};
+use crate::types::{BucketId, CommitSeq, ObjectKey, ObjectLock, TagSet, UnixMillis, VersionId};
 use async_trait::async_trait;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub struct HistoryEntry {
 pub struct HistoryObject {
     pub size: u64,
     pub tags: TagSet,
+    pub lock: ObjectLock,
 }
 
 /// What the lifecycle worker reads.
@@ -63,6 +64,13 @@ pub trait LifecycleReads: Send + Sync + std::fmt::Debug {
 
     /// All buckets that have lifecycle rules.
     async fn buckets_with_rules(&self) -> Result<Vec<Bucket>, MetaError>;
+
+    /// The first key behind a position, by nothing but its name: even if what else is kept of it cannot be read.
+    async fn key_behind(
+        &self,
+        bucket: BucketId,
+        position: &ScanPosition,
+    ) -> Result<Option<ObjectKey>, MetaError>;
 
     /// Versions and delete markers of one key, newest first, older than `before`, at most `limit`.
     async fn history(

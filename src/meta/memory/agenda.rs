@@ -4,8 +4,9 @@ use super::MemoryStore;
 use super::state::State;
 use crate::meta::{
     AgendaChange, Bucket, DueKey, HistoryEntry, HistoryObject, LifecycleReads, MetaError, ScanPosition,
+    listing,
 };
-use crate::types::{BucketId, CommitSeq, ObjectKey, UnixMillis};
+use crate::types::{BucketId, CommitSeq, Namespace, ObjectKey, UnixMillis, decode_row_key};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
@@ -79,6 +80,27 @@ impl LifecycleReads for MemoryStore {
         Ok(with_rules.cloned().collect())
     }
 
+    async fn key_behind(
+        &self,
+        bucket: BucketId,
+        position: &ScanPosition,
+    ) -> Result<Option<ObjectKey>, MetaError> {
+        let state = self.state.lock();
+        let behind = |namespace, key: &[u8]| {
+            let (from, end) = listing::rows_behind(namespace, bucket, key);
+            from..end
+        };
+        let row = match position {
+            ScanPosition::Versions(key) => {
+                state.versions.range(behind(Namespace::Versions, key)).next().map(|(row, _)| row)
+            }
+            ScanPosition::Uploads(key) => {
+                state.uploads.range(behind(Namespace::Uploads, key)).next().map(|(row, _)| row)
+            }
+        };
+        Ok(row.and_then(|row| decode_row_key(row)).map(|(_, _, key, _)| key))
+    }
+
     async fn history(
         &self,
         bucket: BucketId,
@@ -95,11 +117,11 @@ impl LifecycleReads for MemoryStore {
             id: version.logged.id,
             seq: version.seq,
             modified: version.modified,
-            object: version
-                .logged
-                .object
-                .as_ref()
-                .map(|object| HistoryObject { size: object.size, tags: object.tags.clone() }),
+            object: version.logged.object.as_ref().map(|object| HistoryObject {
+                size: object.size,
+                tags: object.tags.clone(),
+                lock: object.lock,
+            }),
         };
         Ok(older.take(limit).map(entry).collect())
     }

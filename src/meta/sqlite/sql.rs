@@ -155,6 +155,9 @@ statements! {
         modified, lock, seq FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1";
     HELD_AT = "SELECT row, salt, etag, kind, size, manifest, length(body), iif(kind = 3, body, NULL),
         modified, lock, seq FROM versions WHERE row = ?1";
+    TAGS_OF = "SELECT tags FROM versions WHERE row = ?1";
+    // `?1`: where the key's rows begin, `?2`: the row.
+    ABOVE = "SELECT seq FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row DESC LIMIT 1";
     ANY_VERSION = "SELECT 1 FROM versions WHERE row >= ?1 AND row < ?2 LIMIT 1";
     ADD_VERSION = "INSERT INTO versions (row, seq, salt, suspended, modified, kind, size, etag, checksum,
         attributes, parts, manifest, body, listed, upload, tags, lock)
@@ -227,7 +230,7 @@ statements! {
     SCANS = "SELECT bucket, position FROM lifecycle_scans WHERE bucket > 0 ORDER BY bucket";
     BUCKETS_WITH_SETTINGS = "SELECT id, name, created, versioning, owner, lock, settings
         FROM buckets INDEXED BY buckets_with_settings WHERE settings IS NOT NULL AND id > 0 ORDER BY id";
-    HISTORY = "SELECT seq, salt, modified, kind, size, tags FROM versions
+    HISTORY = "SELECT seq, salt, modified, kind, size, tags, lock FROM versions
         WHERE row > ?1 AND row < ?2 ORDER BY row LIMIT ?3";
 
     // The log.

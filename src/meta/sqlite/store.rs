@@ -9,6 +9,7 @@ use super::settings::SqliteSettings;
 use super::state::{self, State};
 use super::writer::{Command, Writer};
 use super::{agenda, apply, read};
+use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{
     Bucket, ChangeLog, Commit, CommitError, Consumer, DueKey, Duplicate, HistoryEntry, Inspect,
@@ -71,6 +72,7 @@ impl SqliteStore {
             random,
             cache: cache.clone(),
             state,
+            rules: RulesSet::default(),
             published: sender,
             checkpoints: Checkpoints::new(path, open::LOG_BYTES),
             batch_commands: settings.batch_commands,
@@ -93,8 +95,6 @@ impl SqliteStore {
         (state.last_seq > CommitSeq::ZERO).then_some(state.reached)
     }
 
-    /// Whether writes still count. Does not block.
-    ///
     /// The newest record's stamp; `None` for a store without records.
     #[must_use]
     pub fn stamped(&self) -> Option<UnixMillis> {
@@ -102,6 +102,8 @@ impl SqliteStore {
         (state.last_seq > CommitSeq::ZERO).then_some(state.last_at)
     }
 
+    /// Whether writes still count. Does not block.
+    ///
     /// # Errors
     /// `Poisoned` after a sync or COMMIT failed, `Unavailable` when the writer's thread is gone: both until the store is
     /// opened anew.
@@ -321,6 +323,15 @@ impl LifecycleReads for SqliteStore {
 
     async fn buckets_with_rules(&self) -> Result<Vec<Bucket>, MetaError> {
         self.scans.ask(agenda::buckets_with_rules).await
+    }
+
+    async fn key_behind(
+        &self,
+        bucket: BucketId,
+        position: &ScanPosition,
+    ) -> Result<Option<ObjectKey>, MetaError> {
+        let position = position.clone();
+        self.look_ups.ask(move |db| agenda::key_behind(db, bucket, &position)).await
     }
 
     async fn history(

@@ -6,6 +6,7 @@ use super::scan::Snapshot;
 use super::writer::{Command, Writer};
 use super::{OpenMode, SqliteSettings, SqliteStore, open, sql, state};
 use crate::meta::listing::{self, Positions, Source, Visit};
+use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{
     ChangeLog, Commit, CommitError, DeleteCondition, ListEntry, ListFrom, ListQuery, MetaError, MetaStore,
@@ -221,6 +222,7 @@ fn writer(path: &Path, log_bytes: u64) -> Writer {
         random: Arc::new(SeededRandom::new(7)),
         cache: Arc::new(RowCache::new(0)),
         state,
+        rules: RulesSet::default(),
         published: tokio::sync::watch::channel(state).0,
         checkpoints: Checkpoints::new(path, log_bytes),
         batch_commands: 1,

@@ -2,7 +2,7 @@
 
 use crate::meta::{HistoryEntry, HistoryObject};
 use crate::types::{
-    CommitSeq, Expiration, LifecycleDay, LifecycleRule, LifecycleRules, ObjectKey, UnixMillis, UploadId,
+    Expiration, LifecycleDay, LifecycleRule, LifecycleRules, ObjectKey, ObjectLock, UnixMillis, UploadId,
     VersionId,
 };
 
@@ -10,22 +10,29 @@ use crate::types::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     /// Delete the current version, as a client would without naming one.
-    Expire {
-        seq: CommitSeq,
-    },
+    Expire,
     /// Take a noncurrent version away for good.
     RemoveNoncurrent {
         id: VersionId,
-        seq: CommitSeq,
     },
     /// Take away a delete marker with nothing below it.
     RemoveMarker {
         id: VersionId,
-        seq: CommitSeq,
     },
     AbortUpload {
         id: UploadId,
     },
+}
+
+/// Where a look at a key's versions goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Resumed {
+    /// When the version above was written.
+    pub since: UnixMillis,
+    /// Noncurrent versions that stay above, as far as rules count them.
+    pub noncurrent: u32,
+    /// When something above will be due.
+    pub next: Option<UnixMillis>,
 }
 
 /// Sees the versions of a key, newest first, then its uploads.
@@ -51,34 +58,80 @@ impl<'r> Evaluation<'r> {
         Self { rules, key, now, day, above: None, noncurrent: 0, next: None }
     }
 
+    /// From below what was looked at before.
+    pub(super) fn resume(self, resumed: Resumed) -> Self {
+        let Resumed { since, noncurrent, next } = resumed;
+        Self { above: Some(since), noncurrent, next, ..self }
+    }
+
     /// When something not yet due will be.
     pub(super) const fn next(&self) -> Option<UnixMillis> {
         self.next
     }
 
+    /// When the version looked at last was written: since then the next one is noncurrent.
+    pub(super) const fn since(&self) -> Option<UnixMillis> {
+        self.above
+    }
+
+    /// Whether an object's tags decide anything here.
+    pub(super) fn minds_tags(&self) -> bool {
+        self.covering().any(|rule| !rule.filter.tags.is_empty())
+    }
+
+    /// The most noncurrent versions that a rule keeps: further up they need not be counted.
+    pub(super) fn most_kept(&self) -> u32 {
+        self.covering().filter_map(|rule| rule.noncurrent?.newer_versions).max().unwrap_or(0)
+    }
+
+    fn covering(&self) -> impl Iterator<Item = &'r LifecycleRule> {
+        let key = self.key;
+        self.rules.enabled().filter(move |rule| rule.filter.covers_key(key))
+    }
+
     /// The next older version. `is_alone`: the key has no other.
     pub(super) fn version(&mut self, version: &HistoryEntry, is_alone: bool) -> Option<Act> {
-        let due = match (self.above, &version.object) {
-            (None, Some(object)) => self.current(object, version.modified),
-            (None, None) if is_alone => self.marker(version.modified),
-            (None, None) => None,
-            (Some(since), object) => self.noncurrent(object.as_ref(), since),
-        };
-        let is_current = self.above.is_none();
-        self.above = Some(version.modified);
-        if !self.is_due(due?) {
-            return None;
+        let Some(since) = self.above.replace(version.modified) else { return self.newest(version, is_alone) };
+        let goes = self.noncurrent(version.object.as_ref(), since).is_some_and(|due| self.is_due(due))
+            && !version.object.as_ref().is_some_and(|object| self.is_locked(object.lock));
+        if goes {
+            return Some(Act::RemoveNoncurrent { id: version.id });
         }
-        Some(match (is_current, &version.object) {
-            (true, Some(_)) => Act::Expire { seq: version.seq },
-            (true, None) => Act::RemoveMarker { id: version.id, seq: version.seq },
-            (false, _) => Act::RemoveNoncurrent { id: version.id, seq: version.seq },
-        })
+        // What goes is none of the newest that a rule keeps.
+        self.noncurrent = self.noncurrent.saturating_add(1);
+        None
+    }
+
+    fn newest(&mut self, version: &HistoryEntry, is_alone: bool) -> Option<Act> {
+        let (due, act) = match &version.object {
+            Some(object) => (self.current(object, version.modified), Act::Expire),
+            None if is_alone => (self.marker(version.modified), Act::RemoveMarker { id: version.id }),
+            None => (None, Act::RemoveMarker { id: version.id }),
+        };
+        self.is_due(due?).then_some(act)
+    }
+
+    /// A lock keeps what is due: looked at again when the lock ends, or tomorrow, since it may be lifted.
+    fn is_locked(&mut self, lock: ObjectLock) -> bool {
+        if !lock.protects(self.now, false) {
+            return false;
+        }
+        let tomorrow = self.tomorrow();
+        let until = lock.retention.map(|retention| retention.until).filter(|until| *until > self.now);
+        self.look_again(until.map_or(tomorrow, |until| until.min(tomorrow)));
+        true
+    }
+
+    pub(super) const fn tomorrow(&self) -> UnixMillis {
+        UnixMillis::new(self.now.get().saturating_add(self.day.millis()))
+    }
+
+    pub(super) fn look_again(&mut self, at: UnixMillis) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
     pub(super) fn upload(&mut self, id: UploadId, initiated: UnixMillis) -> Option<Act> {
-        let rules = self.rules.enabled().filter(|rule| rule.filter.covers_key(self.key));
-        let days = rules.filter_map(|rule| rule.abort_uploads_days).min()?;
+        let days = self.covering().filter_map(|rule| rule.abort_uploads_days).min()?;
         self.is_due(self.day.after(initiated, days)).then_some(Act::AbortUpload { id })
     }
 
@@ -98,9 +151,8 @@ impl<'r> Evaluation<'r> {
         due.min()
     }
 
-    fn noncurrent(&mut self, object: Option<&HistoryObject>, since: UnixMillis) -> Option<UnixMillis> {
+    fn noncurrent(&self, object: Option<&HistoryObject>, since: UnixMillis) -> Option<UnixMillis> {
         let newer = self.noncurrent;
-        self.noncurrent = self.noncurrent.saturating_add(1);
         let covers = |rule: &&LifecycleRule| match object {
             Some(object) => rule.filter.covers_object(self.key, &object.tags, object.size),
             None => rule.filter.covers_marker(self.key),
@@ -114,7 +166,7 @@ impl<'r> Evaluation<'r> {
         if due <= self.now {
             return true;
         }
-        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+        self.look_again(due);
         false
     }
 }

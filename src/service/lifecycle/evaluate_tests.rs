@@ -2,7 +2,7 @@ use super::{Act, Evaluation};
 use crate::meta::{HistoryEntry, HistoryObject};
 use crate::types::{
     CommitSeq, Expiration, LifecycleDay, LifecycleFilter, LifecycleRule, LifecycleRules,
-    NoncurrentExpiration, ObjectKey, Tag, TagSet, UnixMillis, UploadId, VersionId,
+    NoncurrentExpiration, ObjectKey, ObjectLock, Tag, TagSet, UnixMillis, UploadId, VersionId,
 };
 
 /// Ten seconds make a day.
@@ -28,7 +28,7 @@ fn id(seq: u64) -> VersionId {
 }
 
 fn object(seq: u64, modified: i64) -> HistoryEntry {
-    let object = Some(HistoryObject { size: 5, tags: TagSet::default() });
+    let object = Some(HistoryObject { size: 5, tags: TagSet::default(), lock: ObjectLock::default() });
     HistoryEntry { id: id(seq), seq: CommitSeq::new(seq), modified: UnixMillis::new(modified), object }
 }
 
@@ -37,11 +37,11 @@ fn marker(seq: u64, modified: i64) -> HistoryEntry {
 }
 
 fn noncurrent(seq: u64) -> Act {
-    Act::RemoveNoncurrent { id: id(seq), seq: CommitSeq::new(seq) }
+    Act::RemoveNoncurrent { id: id(seq) }
 }
 
 fn removed_marker(seq: u64) -> Act {
-    Act::RemoveMarker { id: id(seq), seq: CommitSeq::new(seq) }
+    Act::RemoveMarker { id: id(seq) }
 }
 
 /// What is done at `now` with a history, newest first, and when to look again.
@@ -58,7 +58,7 @@ fn a_current_object_expires_when_it_is_old_enough() {
     let rules = rule(|rule| rule.expiration = Some(Expiration::Days(2)));
     let history = [object(7, 1_000)];
     assert_eq!(at(&rules, 20_999, &history), (vec![], Some(21_000)));
-    assert_eq!(at(&rules, 21_000, &history), (vec![Act::Expire { seq: CommitSeq::new(7) }], None));
+    assert_eq!(at(&rules, 21_000, &history), (vec![Act::Expire], None));
     let off = rule(|rule| (rule.enabled, rule.expiration) = (false, Some(Expiration::Days(2))));
     assert_eq!(at(&off, 99_000, &history), (vec![], None));
     let other = rule(|rule| {
@@ -76,7 +76,7 @@ fn a_filter_on_tags_or_size_spares_what_it_does_not_cover() {
     assert_eq!(at(&tagged, 99_000, &[object(7, 0)]), (vec![], None));
     let mut covered = object(7, 0);
     let tags = TagSet::of_object(tagged.0[0].filter.tags.clone()).unwrap();
-    covered.object = Some(HistoryObject { size: 5, tags });
+    covered.object = Some(HistoryObject { size: 5, tags, lock: ObjectLock::default() });
     assert_eq!(at(&tagged, 99_000, &[covered]).0.len(), 1);
     let large = rule(|rule| {
         rule.filter.larger_than = Some(5);

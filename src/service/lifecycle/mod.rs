@@ -10,6 +10,7 @@ mod configuration;
 mod evaluate;
 mod expiry;
 mod follow;
+mod look;
 mod scan;
 mod worker;
 
