@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::lock_clock::LifecycleClock;
 use super::store::Store;
-use super::{lock_clock, metrics, stats, warm};
+use super::{lock_clock, metrics, stamps, stats, warm};
 use crate::admin::Health;
 use crate::config::Settings;
 use crate::engine::gc::{Collector, Schedule};
@@ -131,10 +131,15 @@ impl Background {
     fn tend_lock_clock(&self, store: &Arc<Store>, health: &Health) {
         let clock = Arc::clone(&store.lock_clock);
         health.note(Box::new(move || lock_clock::note(&clock)));
+        let watched = Arc::downgrade(store);
+        health.note(Box::new(move || stamps::note(&*watched.upgrade()?)));
         let store = Arc::clone(store);
         self.repeat(CLOCK_INTERVAL, move || {
             let store = Arc::clone(&store);
-            async move { lock_clock::tend(&store).await }
+            async move {
+                stamps::publish(&store);
+                lock_clock::tend(&store).await;
+            }
         });
     }
 

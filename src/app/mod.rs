@@ -21,6 +21,7 @@ mod running;
 mod series;
 mod serve;
 mod server;
+mod stamps;
 mod stats;
 mod store;
 mod verbs;

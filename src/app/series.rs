@@ -189,6 +189,12 @@ const SERIES: &[Series] = &[
         PLAIN,
         "how far the system's clock is ahead of the one that object locks and lifecycle go by",
     ),
+    series(
+        Gauge,
+        "sediment_log_stamp_ahead_seconds",
+        PLAIN,
+        "how far the newest stamp of the change log is ahead of the system's clock",
+    ),
     series(Counter, "sediment_gc_runs_total", RESULTS, "collections"),
     series(Histogram, "sediment_gc_seconds", PLAIN, "how long one took"),
     series(Counter, "sediment_gc_collected_total", PLAIN, "chunks and nodes collected"),

@@ -4,7 +4,7 @@
 //! expired is not looked at. It is derived: without it, a scan of each bucket with rules gives it back.
 
 use super::{Bucket, MetaError};
-use crate::types::{BucketId, CommitSeq, ObjectKey, TagSet, UnixMillis, VersionId};
+use crate::types::{BucketId, CommitSeq, ObjectKey, ObjectLock, TagSet, UnixMillis, VersionId};
 use async_trait::async_trait;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub struct HistoryObject {
     pub tags: TagSet,
     /// `None`: that of objects that name none.
     pub storage_class: Option<String>,
+    pub lock: ObjectLock,
 }
 
 /// What the lifecycle worker reads.
@@ -65,6 +66,13 @@ pub trait LifecycleReads: Send + Sync + std::fmt::Debug {
 
     /// All buckets that have lifecycle rules.
     async fn buckets_with_rules(&self) -> Result<Vec<Bucket>, MetaError>;
+
+    /// The first key behind a position, by nothing but its name: even if what else is kept of it cannot be read.
+    async fn key_behind(
+        &self,
+        bucket: BucketId,
+        position: &ScanPosition,
+    ) -> Result<Option<ObjectKey>, MetaError>;
 
     /// Versions and delete markers of one key, newest first, older than `before`, at most `limit`.
     async fn history(

@@ -65,13 +65,13 @@ pub enum Commit {
         tags: TagSet,
     },
     /// Gives a version another storage class; nothing else of it changes, and no bytes move. Fails with `NoSuchKey`,
-    /// `IsDeleteMarker`, or `ConditionFailed` when the version of that id is no longer the one that commit `seq` wrote.
+    /// `IsDeleteMarker`, or as the condition says.
     Transition {
         bucket: BucketId,
         key: ObjectKey,
         id: VersionId,
-        seq: CommitSeq,
         storage_class: String,
+        condition: DeleteCondition,
     },
     /// Fails with `NoObjectLock`, `NoSuchKey`, `IsDeleteMarker`, `RetentionOver` when the new one would be over, or
     /// `Locked` when the present one forbids it.
@@ -111,6 +111,8 @@ pub enum Commit {
     },
     AbortUpload {
         upload: UploadId,
+        /// As a delete's condition has it.
+        rules_as_of: Option<CommitSeq>,
     },
     /// Takes a number in the log and changes nothing: garbage collection uses it as a fence.
     Mark,
@@ -182,9 +184,9 @@ impl WriteCondition {
     }
 }
 
-/// What a delete requires of the version it is about: the one named, else the current one. Without that version:
-/// `NoSuchKey`. A delete marker has no tag (`NoSuchKey`), and no size or date that holds (`ConditionFailed`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a delete, or a transition, requires of the version it is about: the one named, else the current one. Without it:
+/// `NoSuchKey`. A delete marker has no tag (`NoSuchKey`), and no size, date or tags that hold (`ConditionFailed`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeleteCondition {
     pub etag: WriteCondition,
     pub size: Option<u64>,
@@ -192,23 +194,30 @@ pub struct DeleteCondition {
     pub modified: Option<UnixMillis>,
     /// The commit that wrote it.
     pub seq: Option<CommitSeq>,
-    /// It is the key's current version, or is not.
-    pub current: Option<bool>,
+    /// Its tags, all of them.
+    pub tags: Option<TagSet>,
+    /// The commit that wrote the version directly above it: it is noncurrent, and since when has not changed.
+    pub above: Option<CommitSeq>,
+    /// The bucket's lifecycle rules have not been set behind this position of the log: else `RulesChanged`.
+    pub rules_as_of: Option<CommitSeq>,
 }
 
 /// What conditions look at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Facts {
     /// `None` for a delete marker.
     pub etag: Option<ETag>,
     pub size: u64,
     pub modified: UnixMillis,
     pub seq: CommitSeq,
-    pub is_current: bool,
+    /// `None` for a delete marker, or if not asked for.
+    pub tags: Option<TagSet>,
+    /// `None` without one, or if not asked for.
+    pub above: Option<CommitSeq>,
 }
 
 impl DeleteCondition {
-    pub(super) fn check(&self, version: Option<Facts>) -> Result<(), CommitError> {
+    pub(super) fn check(&self, version: Option<&Facts>) -> Result<(), CommitError> {
         self.etag.check(version.and_then(|facts| facts.etag))?;
         let must = |holds: Option<bool>| match (holds, version) {
             (None | Some(true), _) => Ok(()),
@@ -219,7 +228,8 @@ impl DeleteCondition {
         must(self.size.map(|size| object.is_some_and(|facts| facts.size == size)))?;
         must(self.modified.map(|at| object.is_some_and(|facts| facts.modified.seconds() == at.seconds())))?;
         must(self.seq.map(|seq| version.is_some_and(|facts| facts.seq == seq)))?;
-        must(self.current.map(|current| version.is_some_and(|facts| facts.is_current == current)))
+        must(self.tags.as_ref().map(|tags| version.is_some_and(|facts| facts.tags.as_ref() == Some(tags))))?;
+        must(self.above.map(|above| version.is_some_and(|facts| facts.above == Some(above))))
     }
 }
 

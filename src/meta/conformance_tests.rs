@@ -9,9 +9,9 @@ use crate::meta::DeleteCondition;
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
     AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, ChunkId, CommitSeq,
-    DefaultRetention, ETag, Entry, EntryKind, LockMode, LockSettings, Manifest, ObjectKey, ObjectLock,
-    PartNumber, PlainId, Retention, RetentionPeriod, Tag, TagSet, UnixMillis, UploadId, VersionId,
-    Versioning,
+    DefaultRetention, ETag, Entry, EntryKind, LifecycleRules, LockMode, LockSettings, Manifest, ObjectKey,
+    ObjectLock, PartNumber, PlainId, Retention, RetentionPeriod, Tag, TagSet, UnixMillis, UploadId,
+    VersionId, Versioning,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -203,6 +203,22 @@ fn new_upload(id: UploadId) -> NewUpload {
     }
 }
 
+/// A position of the log, if any.
+fn position() -> impl Strategy<Value = Option<CommitSeq>> {
+    prop_oneof![3 => Just(None), 1 => (0..60u64).prop_map(|seq| Some(CommitSeq::new(seq)))]
+}
+
+fn delete_condition() -> impl Strategy<Value = DeleteCondition> {
+    (condition(), 0..6u8, position(), position()).prop_map(|(etag, tagged, above, rules_as_of)| {
+        let tags = match tagged {
+            0 => Some(TagSet::default()),
+            1 => Some(tags()),
+            _ => None,
+        };
+        DeleteCondition { tags, above, rules_as_of, ..etag.into() }
+    })
+}
+
 fn command() -> impl Strategy<Value = Commit> {
     let target = version_target();
     let cursor =
@@ -218,9 +234,9 @@ fn command() -> impl Strategy<Value = Commit> {
             .prop_map(|(bucket, versioning)| Commit::SetVersioning { bucket, versioning }),
         12 => (bucket(), key(), object(), condition())
             .prop_map(|(bucket, key, object, condition)| Commit::PutVersion { bucket, key, object, condition }),
-        5 => (bucket(), key(), target, condition())
+        5 => (bucket(), key(), target, delete_condition())
             .prop_map(|(bucket, key, target, condition)| Commit::DeleteVersion {
-                bucket, key, target, condition: condition.into(), bypass_governance: true,
+                bucket, key, target, condition, bypass_governance: true,
             }),
         3 => (bucket(), key(), upload())
             .prop_map(|(bucket, key, id)| Commit::CreateUpload { bucket, key, upload: new_upload(id) }),
@@ -232,6 +248,10 @@ fn command() -> impl Strategy<Value = Commit> {
             let setting = BucketSetting::Tags(some.then(tags));
             Commit::SetBucket { bucket, setting }
         }),
+        1 => (bucket(), any::<bool>()).prop_map(|(bucket, some)| {
+            let setting = BucketSetting::Lifecycle(some.then(LifecycleRules::default));
+            Commit::SetBucket { bucket, setting }
+        }),
         2 => (bucket(), any::<bool>()).prop_map(|(bucket, some)| {
             let (mode, period) = (LockMode::Compliance, RetentionPeriod::Days(1));
             let default_retention = some.then_some(DefaultRetention { mode, period });
@@ -241,8 +261,8 @@ fn command() -> impl Strategy<Value = Commit> {
             let tags = if some { tags() } else { TagSet::default() };
             Commit::SetTags { bucket, key, target, tags }
         }),
-        2 => (bucket(), key(), 0..60u64).prop_map(|(bucket, key, seq)| Commit::Transition {
-            bucket, key, id: VersionId::Null, seq: CommitSeq::new(seq), storage_class: "GLACIER".into(),
+        3 => (bucket(), key(), delete_condition()).prop_map(|(bucket, key, condition)| Commit::Transition {
+            bucket, key, id: VersionId::Null, storage_class: "GLACIER".into(), condition,
         }),
         4 => (bucket(), key(), version_target(), retention(), any::<bool>()).prop_map(
             |(bucket, key, target, retention, bypass_governance)| Commit::SetRetention {
@@ -252,7 +272,8 @@ fn command() -> impl Strategy<Value = Commit> {
         2 => (bucket(), key(), version_target(), any::<bool>()).prop_map(
             |(bucket, key, target, legal_hold)| Commit::SetLegalHold { bucket, key, target, legal_hold }
         ),
-        1 => upload().prop_map(|upload| Commit::AbortUpload { upload }),
+        1 => (upload(), position())
+            .prop_map(|(upload, rules_as_of)| Commit::AbortUpload { upload, rules_as_of }),
         1 => Just(Commit::Mark),
         1 => (0..60u64).prop_map(cursor),
         1 => (0..60u64).prop_map(|through| Commit::TrimLog { through: CommitSeq::new(through) }),

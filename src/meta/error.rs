@@ -53,6 +53,9 @@ pub enum CommitError {
     NoSuchUpload,
     #[error("the condition does not hold")]
     ConditionFailed,
+    /// Decide again, by the rules as they are now.
+    #[error("the bucket's lifecycle rules have changed")]
+    RulesChanged,
     #[error("part {} is not the one named", .0.get())]
     PartGone(PartNumber),
     /// The shared body was deleted meanwhile: read the source again.

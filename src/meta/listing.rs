@@ -118,6 +118,13 @@ pub(super) fn behind_prefix(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
+/// The rows of a bucket behind a key, or all of them behind an empty one.
+pub(super) fn rows_behind(namespace: Namespace, bucket: BucketId, key: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let start = scan_prefix(namespace, bucket, b"");
+    let end = behind_prefix(&start);
+    (if key.is_empty() { start } else { object_prefix_end(namespace, bucket, key) }, end)
+}
+
 enum Entry<E> {
     Row { row: Vec<u8>, entry: E },
     CommonPrefix(Vec<u8>),

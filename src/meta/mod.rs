@@ -16,6 +16,7 @@ mod listing;
 mod log;
 mod memory;
 mod rows;
+mod rules;
 mod sqlite;
 mod store;
 mod times;

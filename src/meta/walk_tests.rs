@@ -146,7 +146,7 @@ impl World {
             Change::Start(_) => {}
             Change::Abort(n) => {
                 if let Some(upload) = self.upload(*n).await {
-                    self.commit(Commit::AbortUpload { upload }).await;
+                    self.commit(Commit::AbortUpload { upload, rules_as_of: None }).await;
                 }
             }
             Change::Complete(n) => {

@@ -183,7 +183,7 @@ impl Inner {
             let page = self.meta.list_uploads(bucket.id, query).await?;
             let aborts = page.entries.into_iter().map(|entry| async move {
                 let UploadEntry::Upload { id, .. } = entry else { return Ok(()) };
-                match self.meta.commit(Commit::AbortUpload { upload: id }).await {
+                match self.meta.commit(Commit::AbortUpload { upload: id, rules_as_of: None }).await {
                     Ok(_) | Err(CommitError::NoSuchUpload) => Ok(()),
                     Err(error) => Err(unexpected(&bucket.name, error)),
                 }

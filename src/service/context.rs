@@ -167,6 +167,7 @@ pub(super) fn unexpected(bucket: &BucketName, error: CommitError) -> ServiceErro
         CommitError::NoSuchKey => ServiceError::Internal("the commit missed a key it did not need"),
         CommitError::NoSuchUpload => ServiceError::Internal("the commit missed an upload it did not need"),
         CommitError::ConditionFailed => ServiceError::Internal("a condition failed that was not set"),
+        CommitError::RulesChanged => ServiceError::Internal("a decision by rules that were not named"),
         CommitError::NoObjectLock => ServiceError::NoObjectLock { bucket: bucket.clone() },
         CommitError::RetentionOver(until) => past_date(UNTIL_HEADER, until),
         CommitError::IsDeleteMarker | CommitError::Locked => {

@@ -33,6 +33,15 @@ pub struct LifecycleRule {
     pub small_objects: SmallObjects,
 }
 
+impl LifecycleRule {
+    /// How many of the newest noncurrent versions its actions leave alone, each that says so.
+    pub fn kept(&self) -> impl Iterator<Item = u32> {
+        let expiration = self.noncurrent.iter().filter_map(|expiration| expiration.newer_versions);
+        let transitions = self.noncurrent_transitions.iter();
+        expiration.chain(transitions.filter_map(|transition| transition.newer_versions))
+    }
+}
+
 /// How the client wrote the filter: it is shown alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum FilterForm {

@@ -181,7 +181,7 @@ impl Store {
         self.part(id, 2, body, size).await;
         drop(hold);
         if !completes {
-            self.meta.commit(Commit::AbortUpload { upload: id }).await.unwrap();
+            self.meta.commit(Commit::AbortUpload { upload: id, rules_as_of: None }).await.unwrap();
             return;
         }
         let rows = self.meta.parts(id, None, 10).await.unwrap();

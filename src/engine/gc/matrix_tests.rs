@@ -103,7 +103,8 @@ impl Running {
             Op::PartCopy => self.part_copy(world, at).await,
             Op::Abort => {
                 if at == 1 {
-                    let aborted = world.commit(Commit::AbortUpload { upload: UPLOAD }).await;
+                    let aborted =
+                        world.commit(Commit::AbortUpload { upload: UPLOAD, rules_as_of: None }).await;
                     assert!(matches!(aborted, Ok(_) | Err(CommitError::NoSuchUpload)), "{aborted:?}");
                 }
                 world

@@ -78,7 +78,7 @@ pub(super) async fn deleting(subject: &Subject) {
         })
         .await;
     expects!(subject.refuse(gone()).await, CommitError::UploadsOpen);
-    subject.commit(Commit::AbortUpload { upload }).await;
+    subject.commit(Commit::AbortUpload { upload, rules_as_of: None }).await;
     assert_eq!(subject.commit(gone()).await, Outcome::Done);
     assert_eq!(subject.meta.bucket(&name("short-lived")).await.unwrap(), None);
     let totals = subject.log.totals().await.unwrap();

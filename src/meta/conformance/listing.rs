@@ -208,7 +208,7 @@ pub(super) async fn vanished_uploads(subject: &Subject) {
     let ask = |from| subject.meta.list_uploads(bucket, ListQuery { from, ..query("", None, 2) });
     let first = ask(ListFrom::Start).await.unwrap();
     assert_eq!(shown(&first), [1, 2]);
-    subject.commit(Commit::AbortUpload { upload: UploadId::new([2; 16]) }).await;
+    subject.commit(Commit::AbortUpload { upload: UploadId::new([2; 16]), rules_as_of: None }).await;
     assert_eq!(shown(&ask(first.next.unwrap()).await.unwrap()), [3, 4]);
     let named = |id| ListFrom::AfterUploadId(b"k".to_vec(), UploadId::new([id; 16]));
     assert_eq!(shown(&ask(named(3)).await.unwrap()), [4]);

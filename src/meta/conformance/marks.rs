@@ -102,8 +102,8 @@ pub(super) async fn transitions(subject: &Subject) {
         bucket,
         key: key("k"),
         id,
-        seq,
         storage_class: class.to_owned(),
+        condition: DeleteCondition { seq: Some(seq), ..DeleteCondition::default() },
     };
     let none = subject.refuse(transition(VersionId::Null, at_last(subject, 0).await, "GLACIER")).await;
     expects!(none, CommitError::NoSuchKey);
@@ -238,14 +238,15 @@ pub(super) async fn delete_conditions(subject: &Subject) {
         other => other,
     };
     let size = DeleteCondition { size: Some(3), ..DeleteCondition::default() };
-    expects!(subject.refuse(conditional(size)).await, CommitError::NoSuchKey);
+    expects!(subject.refuse(conditional(size.clone())).await, CommitError::NoSuchKey);
     let (_, seq) = subject.put(bucket, "k", inline("1__")).await;
     let wrong = [
-        DeleteCondition { size: Some(4), ..size },
-        DeleteCondition { modified: Some(at(2_000)), ..size },
-        DeleteCondition { seq: Some(seq.next()), ..size },
-        DeleteCondition { current: Some(false), ..size },
-        DeleteCondition { etag: WriteCondition::IfMatch(ETag::of_body([9; 16])), ..size },
+        DeleteCondition { size: Some(4), ..size.clone() },
+        DeleteCondition { modified: Some(at(2_000)), ..size.clone() },
+        DeleteCondition { seq: Some(seq.next()), ..size.clone() },
+        DeleteCondition { above: Some(seq), ..size.clone() },
+        DeleteCondition { tags: Some(tags("v")), ..size.clone() },
+        DeleteCondition { etag: WriteCondition::IfMatch(ETag::of_body([9; 16])), ..size.clone() },
     ];
     for condition in wrong {
         expects!(subject.refuse(conditional(condition)).await, CommitError::ConditionFailed);
@@ -256,17 +257,22 @@ pub(super) async fn delete_conditions(subject: &Subject) {
         size: Some(3),
         modified: Some(at(1_000)),
         seq: Some(seq),
-        current: Some(true),
+        tags: Some(TagSet::default()),
+        above: None,
+        rules_as_of: Some(seq),
     };
-    let done = subject.commit(conditional(all)).await;
+    let done = subject.commit(conditional(all.clone())).await;
     assert_eq!(done, Outcome::Deleted { id: Some(VersionId::Null), delete_marker: false });
     subject.commit(Commit::SetVersioning { bucket, versioning: Versioning::Enabled }).await;
     subject.commit(conditional(DeleteCondition::default())).await;
     let markers = DeleteCondition { size: None, modified: Some(at(1_000)), ..all };
-    expects!(subject.refuse(conditional(markers)).await, CommitError::NoSuchKey);
-    for asked in
-        [DeleteCondition { size: Some(0), ..size }, DeleteCondition { etag: WriteCondition::None, ..markers }]
-    {
+    expects!(subject.refuse(conditional(markers.clone())).await, CommitError::NoSuchKey);
+    let tags = DeleteCondition { tags: Some(TagSet::default()), ..DeleteCondition::default() };
+    for asked in [
+        DeleteCondition { size: Some(0), ..size },
+        DeleteCondition { etag: WriteCondition::None, ..markers },
+        tags,
+    ] {
         expects!(subject.refuse(conditional(asked)).await, CommitError::ConditionFailed);
     }
 }

@@ -5,6 +5,7 @@
 mod agenda;
 mod buckets;
 mod inspect;
+mod lifecycle;
 mod listing;
 mod lock_clock;
 mod log;
@@ -131,6 +132,11 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     agenda::keys(&empty().await).await;
     agenda::history(&empty().await).await;
     agenda::trimming(&empty().await).await;
+    lifecycle::tags_at_the_commit(&empty().await).await;
+    lifecycle::what_stands_above(&empty().await).await;
+    lifecycle::rules_that_changed(&empty().await).await;
+    lifecycle::conditions_of_transitions(&empty().await).await;
+    lifecycle::names_and_locks(&empty().await).await;
     log::positions_and_stamps(&empty().await).await;
     log::manifests_added_and_dropped(&empty().await).await;
     log::shared_bodies(&empty().await).await;

@@ -119,7 +119,7 @@ pub(super) async fn completed(subject: &Subject) {
     assert_eq!(found("big", upload).await, Some((id, true)));
     assert_eq!(found("other", upload).await, None, "another key's");
     let stranger = start(subject, bucket, "big", 2).await;
-    subject.commit(Commit::AbortUpload { upload: stranger }).await;
+    subject.commit(Commit::AbortUpload { upload: stranger, rules_as_of: None }).await;
     assert_eq!(found("big", stranger).await, None, "it was aborted");
     subject.put(bucket, "big", chunked(1, 10)).await;
     assert_eq!(found("big", upload).await, Some((id, false)), "a newer version hides nothing");
@@ -142,7 +142,7 @@ pub(super) async fn many_parts(subject: &Subject) {
         subject
             .commit(match id {
                 1 => Commit::CompleteUpload { upload, parts, object, condition },
-                _ => Commit::AbortUpload { upload },
+                _ => Commit::AbortUpload { upload, rules_as_of: None },
             })
             .await;
         let records = subject.log.changes_after(before, 100).await.unwrap();
@@ -160,10 +160,13 @@ pub(super) async fn aborting(subject: &Subject) {
     let body = chunked(1, 10);
     put(subject, upload, 1, body.clone()).await;
     put(subject, upload, 2, body).await;
-    subject.commit(Commit::AbortUpload { upload }).await;
+    subject.commit(Commit::AbortUpload { upload, rules_as_of: None }).await;
     assert_eq!(subject.meta.upload(upload).await.unwrap(), None);
     assert_eq!(subject.log.manifests(None, 9).await.unwrap(), []);
     assert_eq!(subject.log.totals().await.unwrap().logical_bytes, 0);
-    expects!(subject.refuse(Commit::AbortUpload { upload }).await, CommitError::NoSuchUpload);
+    expects!(
+        subject.refuse(Commit::AbortUpload { upload, rules_as_of: None }).await,
+        CommitError::NoSuchUpload
+    );
     assert_eq!(subject.current(bucket, "big").await, None);
 }

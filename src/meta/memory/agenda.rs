@@ -4,9 +4,9 @@ use super::MemoryStore;
 use super::state::State;
 use crate::meta::{
     AgendaChange, Bucket, DueKey, HistoryEntry, HistoryObject, LifecycleReads, LoggedObject, MetaError,
-    ScanPosition,
+    ScanPosition, listing,
 };
-use crate::types::{BucketId, CommitSeq, ObjectKey, UnixMillis};
+use crate::types::{BucketId, CommitSeq, Namespace, ObjectKey, UnixMillis, decode_row_key};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
@@ -80,6 +80,27 @@ impl LifecycleReads for MemoryStore {
         Ok(with_rules.cloned().collect())
     }
 
+    async fn key_behind(
+        &self,
+        bucket: BucketId,
+        position: &ScanPosition,
+    ) -> Result<Option<ObjectKey>, MetaError> {
+        let state = self.state.lock();
+        let behind = |namespace, key: &[u8]| {
+            let (from, end) = listing::rows_behind(namespace, bucket, key);
+            from..end
+        };
+        let row = match position {
+            ScanPosition::Versions(key) => {
+                state.versions.range(behind(Namespace::Versions, key)).next().map(|(row, _)| row)
+            }
+            ScanPosition::Uploads(key) => {
+                state.uploads.range(behind(Namespace::Uploads, key)).next().map(|(row, _)| row)
+            }
+        };
+        Ok(row.and_then(|row| decode_row_key(row)).map(|(_, _, key, _)| key))
+    }
+
     async fn history(
         &self,
         bucket: BucketId,
@@ -96,6 +117,7 @@ impl LifecycleReads for MemoryStore {
             size: object.size,
             tags: object.tags.clone(),
             storage_class: object.attributes.storage_class.clone(),
+            lock: object.lock,
         };
         let entry = |version: &super::state::Version| HistoryEntry {
             id: version.logged.id,

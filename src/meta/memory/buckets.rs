@@ -55,6 +55,8 @@ impl State {
         }
         self.buckets.remove(&name);
         self.record(draft, Change::BucketDeleted { bucket });
+        self.rules.forget(bucket);
+        self.rules.keep();
         Ok(Outcome::Done)
     }
 
@@ -86,6 +88,10 @@ impl State {
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
         Arc::make_mut(&mut self.row(bucket)?.settings).set(setting.clone());
+        if matches!(setting, BucketSetting::Lifecycle(_)) {
+            self.rules.set(bucket, draft.seq);
+            self.rules.keep();
+        }
         self.record(draft, Change::BucketSet { bucket, setting });
         Ok(Outcome::Done)
     }

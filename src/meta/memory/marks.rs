@@ -2,8 +2,8 @@
 
 use super::state::{Draft, State};
 use crate::meta::commit::check_asked_retention;
-use crate::meta::{Change, CommitError, LoggedObject, Outcome, VersionTarget};
-use crate::types::{BucketId, CommitSeq, ObjectKey, ObjectLock, Retention, TagSet, VersionId};
+use crate::meta::{Change, CommitError, DeleteCondition, LoggedObject, Outcome, VersionTarget};
+use crate::types::{BucketId, ObjectKey, ObjectLock, Retention, TagSet, VersionId};
 
 impl State {
     pub(super) fn set_tags(
@@ -23,16 +23,16 @@ impl State {
     pub(super) fn transition(
         &mut self,
         (bucket, key): (BucketId, ObjectKey),
-        (id, seq): (VersionId, CommitSeq),
+        id: VersionId,
+        condition: &DeleteCondition,
         storage_class: String,
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
         self.home(bucket)?;
-        let is_other = self.find(bucket, key.as_bytes(), id).is_some_and(|(_, found)| found.seq != seq);
+        self.rules.check(bucket, condition.rules_as_of)?;
+        let facts = self.facts(bucket, &key, id);
         let (id, object) = self.object(bucket, &key, VersionTarget::Version(id))?;
-        if is_other {
-            return Err(CommitError::ConditionFailed);
-        }
+        condition.check(facts.as_ref())?;
         object.attributes.storage_class = Some(storage_class.clone());
         self.record(draft, Change::VersionTransitioned { bucket, key, id, storage_class });
         Ok(Outcome::Changed { id })

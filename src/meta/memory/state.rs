@@ -4,6 +4,7 @@
 use super::agenda::Agenda;
 use crate::meta::commit::{Facts, check_asked_lock, lock_of_new};
 use crate::meta::log::MANIFESTS_PER_RECORD;
+use crate::meta::rules::RulesSet;
 use crate::meta::times::Times;
 use crate::meta::{
     Bucket, Change, Commit, CommitError, Consumer, DeleteCondition, LogRecord, LoggedObject, LoggedPart,
@@ -32,6 +33,7 @@ pub(super) struct State {
     pub log: BTreeMap<CommitSeq, LogRecord>,
     pub cursors: HashMap<Consumer, CommitSeq>,
     pub agenda: Agenda,
+    pub rules: RulesSet,
 }
 
 #[derive(Debug)]
@@ -48,9 +50,10 @@ impl Version {
         self.logged.object.as_ref().map(|object| object.etag)
     }
 
-    fn facts(&self, is_current: bool) -> Facts {
+    fn facts(&self, above: Option<CommitSeq>) -> Facts {
         let size = self.logged.object.as_ref().map_or(0, |object| object.size);
-        Facts { etag: self.etag(), size, modified: self.modified, seq: self.seq, is_current }
+        let tags = self.logged.object.as_ref().map(|object| object.tags.clone());
+        Facts { etag: self.etag(), size, modified: self.modified, seq: self.seq, tags, above }
     }
 }
 
@@ -114,8 +117,8 @@ impl State {
             Commit::SetTags { bucket, key, target, tags } => {
                 self.set_tags((bucket, key), target, tags, draft)
             }
-            Commit::Transition { bucket, key, id, seq, storage_class } => {
-                self.transition((bucket, key), (id, seq), storage_class, draft)
+            Commit::Transition { bucket, key, id, storage_class, condition } => {
+                self.transition((bucket, key), id, &condition, storage_class, draft)
             }
             Commit::SetRetention { bucket, key, target, retention, bypass_governance } => {
                 self.set_retention((bucket, key), target, retention, bypass_governance, draft)
@@ -128,8 +131,10 @@ impl State {
             Commit::CompleteUpload { upload, parts, object, condition } => {
                 self.complete_upload(upload, &parts, object, condition, draft)
             }
-            Commit::AbortUpload { upload } => {
+            Commit::AbortUpload { upload, rules_as_of } => {
                 let row = self.upload_row(upload).ok_or(CommitError::NoSuchUpload)?;
+                let open = self.uploads.get(&row).ok_or(CommitError::NoSuchUpload)?;
+                self.rules.check(open.logged.bucket, rules_as_of)?;
                 self.record(draft, Change::UploadAborted { upload });
                 self.drop_upload(&row);
                 Ok(Outcome::Done)
@@ -183,20 +188,21 @@ impl State {
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let versioning = self.home(bucket)?.versioning;
+        self.rules.check(bucket, condition.rules_as_of)?;
         let id = match target {
             VersionTarget::Version(id) => id,
             VersionTarget::Current if versioning == Versioning::Unversioned => VersionId::Null,
             VersionTarget::Current => {
-                condition.check(self.current(bucket, &key).map(|version| version.facts(true)))?;
+                let current = self.current(bucket, &key).map(|version| version.facts(None));
+                condition.check(current.as_ref())?;
                 let (version, replaced) = self.write(bucket, &key, versioning, None, &mut draft);
                 let id = Some(version.id);
                 self.record(draft, Change::VersionPut { bucket, key, version, replaced });
                 return Ok(Outcome::Deleted { id, delete_marker: true });
             }
         };
+        condition.check(self.facts(bucket, &key, id).as_ref())?;
         let found = self.find(bucket, key.as_bytes(), id).map(|(_, version)| version);
-        let current = self.current(bucket, &key).map(|current| current.seq);
-        condition.check(found.map(|found| found.facts(current == Some(found.seq))))?;
         let lock = found.and_then(|version| version.logged.object.as_ref()).map(|object| object.lock);
         if lock.is_some_and(|lock| lock.protects(draft.times.locks, bypass_governance)) {
             return Err(CommitError::Locked);
@@ -435,6 +441,18 @@ impl State {
 
     pub(super) fn current(&self, bucket: BucketId, key: &ObjectKey) -> Option<&Version> {
         self.of_key(bucket, key.as_bytes()).next().map(|(_, version)| version)
+    }
+
+    /// What conditions on a version look at.
+    pub(super) fn facts(&self, bucket: BucketId, key: &ObjectKey, id: VersionId) -> Option<Facts> {
+        let (_, version) = self.find(bucket, key.as_bytes(), id)?;
+        Some(version.facts(self.above(bucket, key, version.seq)))
+    }
+
+    /// The commit of the version directly above another.
+    fn above(&self, bucket: BucketId, key: &ObjectKey, seq: CommitSeq) -> Option<CommitSeq> {
+        let newer = self.of_key(bucket, key.as_bytes()).map(|(_, version)| version.seq);
+        newer.take_while(|newer| *newer > seq).last()
     }
 
     pub(super) fn upload_row(&self, id: UploadId) -> Option<Vec<u8>> {

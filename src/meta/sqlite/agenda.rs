@@ -9,10 +9,11 @@ use super::read::{all, first};
 use super::sql;
 use crate::meta::{
     AgendaChange, Bucket, CommitError, DueKey, HistoryEntry, HistoryObject, MetaError, Outcome, ScanPosition,
+    listing,
 };
 use crate::types::{
-    Attributes, BucketId, CommitSeq, Namespace, ObjectKey, UnixMillis, object_prefix, object_prefix_end,
-    row_key,
+    Attributes, BucketId, CommitSeq, Namespace, ObjectKey, UnixMillis, decode_row_key, object_prefix,
+    object_prefix_end, row_key,
 };
 use rusqlite::{Connection, params};
 
@@ -91,6 +92,22 @@ pub(super) fn scans(db: &Connection) -> Result<Vec<(BucketId, ScanPosition)>, Me
     all(db, sql::SCANS, &[], |row| Ok((BucketId::new(row.get(0)?), decode(blob(row, 1)?)?)))
 }
 
+pub(super) fn key_behind(
+    db: &Connection,
+    bucket: BucketId,
+    position: &ScanPosition,
+) -> Result<Option<ObjectKey>, MetaError> {
+    let (namespace, key, sql) = match position {
+        ScanPosition::Versions(key) => (Namespace::Versions, key, sql::FIRST_VERSION),
+        ScanPosition::Uploads(key) => (Namespace::Uploads, key, sql::FIRST_UPLOAD),
+    };
+    let (from, end) = listing::rows_behind(namespace, bucket, key);
+    first(db, sql, &[&from, &end], |row| {
+        let (_, _, key, _) = decode_row_key(blob(row, 0)?).ok_or_else(|| corrupt("a row key"))?;
+        Ok(key)
+    })
+}
+
 pub(super) fn buckets_with_rules(db: &Connection) -> Result<Vec<Bucket>, MetaError> {
     let mut buckets = all(db, sql::BUCKETS_WITH_SETTINGS, &[], bucket)?;
     buckets.retain(|bucket| bucket.settings.lifecycle.is_some());
@@ -114,8 +131,12 @@ pub(super) fn history(
         let is_marker = row.get::<_, i64>(3)? == DELETE_MARKER;
         let object = || -> Result<_, MetaError> {
             let Attributes { storage_class, .. } = unpack_or_default(optional_blob(row, 6)?)?;
-            let tags = unpack_or_default(optional_blob(row, 5)?)?;
-            Ok(HistoryObject { size: unsigned(row, 4)?, tags, storage_class })
+            Ok(HistoryObject {
+                size: unsigned(row, 4)?,
+                tags: unpack_or_default(optional_blob(row, 5)?)?,
+                storage_class,
+                lock: unpack_or_default(optional_blob(row, 7)?)?,
+            })
         };
         Ok(HistoryEntry {
             id: version_id(seq, row.get(1)?),

@@ -11,6 +11,7 @@ use super::sql;
 use super::state::State;
 use crate::meta::commit::check_asked_lock;
 use crate::meta::log::MANIFESTS_PER_RECORD;
+use crate::meta::rules::RulesSet;
 use crate::meta::times::Times;
 use crate::meta::{
     Change, Commit, CommitError, Consumer, LoggedPart, LoggedUpload, MetaError, NewObject, NewPart,
@@ -26,6 +27,7 @@ pub(super) struct Session<'w> {
     pub state: &'w mut State,
     /// The row cache's keys of everything that the transaction changes.
     pub touched: &'w mut Vec<Vec<u8>>,
+    pub rules: &'w mut RulesSet,
 }
 
 /// The record of the command under way.
@@ -100,8 +102,8 @@ impl Session<'_> {
             Commit::SetTags { bucket, key, target, tags } => {
                 self.set_tags((bucket, key), target, tags, &draft)
             }
-            Commit::Transition { bucket, key, id, seq, storage_class } => {
-                self.transition((bucket, key), (id, seq), storage_class, &draft)
+            Commit::Transition { bucket, key, id, storage_class, condition } => {
+                self.transition((bucket, key), id, &condition, storage_class, &draft)
             }
             Commit::SetRetention { bucket, key, target, retention, bypass_governance } => {
                 self.set_retention((bucket, key), target, retention, bypass_governance, &draft)
@@ -114,7 +116,7 @@ impl Session<'_> {
             Commit::CompleteUpload { upload, parts, object, condition } => {
                 self.complete_upload(upload, &parts, object, condition, draft)
             }
-            Commit::AbortUpload { upload } => self.abort_upload(upload, draft),
+            Commit::AbortUpload { upload, rules_as_of } => self.abort_upload(upload, rules_as_of, draft),
             Commit::Mark => {
                 self.record(&draft, &Change::Mark)?;
                 Ok(Outcome::Marked { seq })
@@ -220,8 +222,14 @@ impl Session<'_> {
         Ok(outcome)
     }
 
-    fn abort_upload(&mut self, id: UploadId, draft: Draft) -> Result<Outcome, CommitError> {
+    fn abort_upload(
+        &mut self,
+        id: UploadId,
+        rules_as_of: Option<CommitSeq>,
+        draft: Draft,
+    ) -> Result<Outcome, CommitError> {
         let upload = self.open_upload(id)?.ok_or(CommitError::NoSuchUpload)?;
+        self.rules.check(upload.place()?.0, rules_as_of)?;
         self.record(&draft, &Change::UploadAborted { upload: id })?;
         let parts = self.parts(&upload)?;
         self.drop_upload(&upload, parts, draft)?;

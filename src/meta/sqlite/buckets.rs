@@ -72,6 +72,7 @@ impl Session<'_> {
         self.state.totals.buckets -= 1;
         self.touched.push(super::cache::bucket_key(&name));
         self.record(draft, &Change::BucketDeleted { bucket })?;
+        self.rules.forget(bucket);
         Ok(Outcome::Done)
     }
 
@@ -109,7 +110,11 @@ impl Session<'_> {
         settings.set(setting.clone());
         self.db.prepare_cached(sql::SET_BUCKET)?.execute(params![bucket.get(), pack(&settings)?])?;
         self.touched.push(super::cache::bucket_key(&row.name));
+        let sets_rules = matches!(setting, BucketSetting::Lifecycle(_));
         self.record(draft, &Change::BucketSet { bucket, setting })?;
+        if sets_rules {
+            self.rules.set(bucket, draft.seq);
+        }
         Ok(Outcome::Done)
     }
 

@@ -6,8 +6,8 @@ use super::error::corrupt;
 use super::sql;
 use super::versions::{HeldVersion, Place};
 use crate::meta::commit::check_asked_retention;
-use crate::meta::{Change, CommitError, MetaError, Outcome, VersionTarget};
-use crate::types::{Attributes, BucketId, CommitSeq, ObjectKey, ObjectLock, Retention, TagSet, VersionId};
+use crate::meta::{Change, CommitError, DeleteCondition, MetaError, Outcome, VersionTarget};
+use crate::types::{Attributes, BucketId, ObjectKey, ObjectLock, Retention, TagSet, VersionId};
 use rusqlite::params;
 
 impl Session<'_> {
@@ -30,15 +30,15 @@ impl Session<'_> {
     pub(super) fn transition(
         &mut self,
         (bucket, key): (BucketId, ObjectKey),
-        (id, seq): (VersionId, CommitSeq),
+        id: VersionId,
+        condition: &DeleteCondition,
         storage_class: String,
         draft: &Draft,
     ) -> Result<Outcome, CommitError> {
         let mut place = self.place(bucket, key)?;
+        self.rules.check(bucket, condition.rules_as_of)?;
         let object = self.object(&mut place, VersionTarget::Version(id))?;
-        if object.seq != seq {
-            return Err(CommitError::ConditionFailed);
-        }
+        condition.check(Some(&self.facts(&place, &object, condition)?))?;
         let mut attributes = self.attributes(&object)?;
         attributes.storage_class = Some(storage_class.clone());
         let packed = pack_attributes(&attributes)?;

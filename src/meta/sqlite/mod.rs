@@ -35,4 +35,6 @@ pub(super) mod fuzzing {
 }
 
 #[cfg(test)]
+mod migration_tests;
+#[cfg(test)]
 mod tests;

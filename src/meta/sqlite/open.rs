@@ -3,6 +3,8 @@
 use super::settings::SqliteSettings;
 use super::sql;
 use crate::meta::MetaError;
+use crate::types::UnixMillis;
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -31,12 +33,18 @@ pub enum OpenMode {
     Existing,
 }
 
-pub(super) fn open(path: &Path, mode: OpenMode, settings: &SqliteSettings) -> Result<Connection, MetaError> {
+/// `now`: by the wall clock.
+pub(super) fn open(
+    path: &Path,
+    mode: OpenMode,
+    now: UnixMillis,
+    settings: &SqliteSettings,
+) -> Result<Connection, MetaError> {
     check_version(rusqlite::version_number())?;
     match application_id(path)? {
         Some(APPLICATION_ID) => {}
         Some(_) => return Err(foreign(path)),
-        None if mode == OpenMode::Create => create(path)?,
+        None if mode == OpenMode::Create => create(path, now)?,
         None => {
             return Err(MetaError::Incompatible(format!(
                 "there is no metadata database at {}: restore it from a backup; the store does not start empty",
@@ -58,7 +66,7 @@ pub(super) fn open(path: &Path, mode: OpenMode, settings: &SqliteSettings) -> Re
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
          PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
-    migrate(&db)?;
+    migrate(&db, path, now)?;
     Ok(db)
 }
 
@@ -140,16 +148,50 @@ fn schema_version(db: &Connection) -> Result<usize, MetaError> {
     usize::try_from(version).map_err(|_| MetaError::Corrupt(format!("schema version {version}")))
 }
 
-fn migrate(db: &Connection) -> Result<(), MetaError> {
-    for (at, step) in sql::MIGRATIONS.iter().enumerate().skip(schema_version(db)?) {
-        let version = at + 1;
-        db.execute_batch(&format!("BEGIN IMMEDIATE; {step}; PRAGMA user_version = {version}; COMMIT;"))?;
+fn migrate(db: &Connection, path: &Path, now: UnixMillis) -> Result<(), MetaError> {
+    let from = schema_version(db)?;
+    if from == sql::MIGRATIONS.len() {
+        return Ok(());
     }
-    Ok(())
+    sorting_beside(db, path, || {
+        for (at, step) in sql::MIGRATIONS.iter().enumerate().skip(from) {
+            let version = at + 1;
+            let by_now = if version == sql::REACHED { sql::reached_by(now) } else { String::new() };
+            db.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {step}; {by_now} PRAGMA user_version = {version}; COMMIT;"
+            ))?;
+        }
+        Ok(())
+    })
+}
+
+/// Building an index sorts what may be a hundred bytes for each version of the store: in files beside the database, which
+/// is where there is room, and neither in memory nor in a /tmp that may be memory as well.
+fn sorting_beside(
+    db: &Connection,
+    path: &Path,
+    work: impl FnOnce() -> Result<(), MetaError>,
+) -> Result<(), MetaError> {
+    // SQLite has one such directory for the whole process. No other connection makes temporary files.
+    static DIRECTORY: Mutex<()> = Mutex::new(());
+    // A directory that SQLite cannot be told stays what it was before: a sort in memory.
+    let Some(directory) = directory_of(path).to_str() else { return work() };
+    let _alone = DIRECTORY.lock();
+    db.pragma_update(None, "temp_store_directory", directory)?;
+    db.execute_batch("PRAGMA temp_store = FILE")?;
+    let done = work();
+    // The transaction of a step that failed holds the setting.
+    let ended = if db.is_autocommit() { Ok(()) } else { db.execute_batch("ROLLBACK") };
+    let undone = db.execute_batch("PRAGMA temp_store_directory = ''; PRAGMA temp_store = MEMORY");
+    done.and(ended.and(undone).map_err(MetaError::from))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Under another name first, so that a file at `path` is whole, whenever the power fails.
-fn create(path: &Path) -> Result<(), MetaError> {
+fn create(path: &Path, now: UnixMillis) -> Result<(), MetaError> {
     for suffix in ["-wal", "-journal"] {
         if beside(path, suffix).exists() {
             return Err(MetaError::Incompatible(format!(
@@ -158,7 +200,7 @@ fn create(path: &Path) -> Result<(), MetaError> {
             )));
         }
     }
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     fs::create_dir_all(directory)?;
     let new = beside(path, ".new");
     for suffix in ["", "-wal", "-shm", "-journal"] {
@@ -170,7 +212,7 @@ fn create(path: &Path) -> Result<(), MetaError> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     let db = Connection::open_with_flags(&new, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     db.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES}; PRAGMA application_id = {APPLICATION_ID};"))?;
-    migrate(&db)?;
+    migrate(&db, &new, now)?;
     db.close().map_err(|(_, error)| error)?;
     File::open(&new)?.sync_all()?;
     fs::rename(&new, path)?;

@@ -1,6 +1,8 @@
 //! Every statement of the store, in one place, so that one test prepares them all. The tables are explained in
 //! `docs/format.md`.
 
+use crate::types::UnixMillis;
+
 /// One per schema version, applied in order; never edited once released.
 pub(super) const MIGRATIONS: [&str; 6] = [
     "
@@ -90,6 +92,14 @@ CREATE INDEX buckets_with_settings ON buckets (id) WHERE settings IS NOT NULL;
 ",
 ];
 
+/// The step that gives the clock of locks its floor.
+pub(super) const REACHED: usize = 5;
+
+/// A stamp ahead of the wall clock was a wrong one: it must not become that floor. Too low is safe, the clock only waits.
+pub(super) fn reached_by(now: UnixMillis) -> String {
+    format!("UPDATE state SET reached = min(reached, {});", now.get())
+}
+
 /// Gives the constants, and `ALL` of them for the test that prepares each.
 macro_rules! statements {
     ($($name:ident = $sql:expr;)*) => {
@@ -145,6 +155,9 @@ statements! {
         modified, lock, seq FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row LIMIT 1";
     HELD_AT = "SELECT row, salt, etag, kind, size, manifest, length(body), iif(kind = 3, body, NULL),
         modified, lock, seq FROM versions WHERE row = ?1";
+    TAGS_OF = "SELECT tags FROM versions WHERE row = ?1";
+    // `?1`: where the key's rows begin, `?2`: the row.
+    ABOVE = "SELECT seq FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row DESC LIMIT 1";
     ANY_VERSION = "SELECT 1 FROM versions WHERE row >= ?1 AND row < ?2 LIMIT 1";
     ADD_VERSION = "INSERT INTO versions (row, seq, salt, suspended, modified, kind, size, etag, checksum,
         attributes, parts, manifest, body, listed, upload, tags, lock)
@@ -219,7 +232,7 @@ statements! {
     SCANS = "SELECT bucket, position FROM lifecycle_scans WHERE bucket > 0 ORDER BY bucket";
     BUCKETS_WITH_SETTINGS = "SELECT id, name, created, versioning, owner, lock, settings
         FROM buckets INDEXED BY buckets_with_settings WHERE settings IS NOT NULL AND id > 0 ORDER BY id";
-    HISTORY = "SELECT seq, salt, modified, kind, size, tags, attributes FROM versions
+    HISTORY = "SELECT seq, salt, modified, kind, size, tags, attributes, lock FROM versions
         WHERE row > ?1 AND row < ?2 ORDER BY row LIMIT ?3";
 
     // The log.

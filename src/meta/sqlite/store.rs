@@ -9,6 +9,7 @@ use super::settings::SqliteSettings;
 use super::state::{self, State};
 use super::writer::{Command, Writer};
 use super::{agenda, apply, read};
+use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{
     Bucket, ChangeLog, Commit, CommitError, Consumer, DueKey, Duplicate, HistoryEntry, Inspect,
@@ -55,7 +56,7 @@ impl SqliteStore {
         settings: &SqliteSettings,
     ) -> Result<Self, MetaError> {
         settings.validate().map_err(MetaError::Incompatible)?;
-        let db = open::open(path, mode, settings)?;
+        let db = open::open(path, mode, clock.now(), settings)?;
         let state = state::load(&db)?;
         let (look_ups, scans) = Readers::lanes(path, settings)?;
         let cache = Arc::new(RowCache::new(settings.row_cache_bytes));
@@ -71,6 +72,7 @@ impl SqliteStore {
             random,
             cache: cache.clone(),
             state,
+            rules: RulesSet::default(),
             published: sender,
             checkpoints: Checkpoints::new(path, open::LOG_BYTES),
             batch_commands: settings.batch_commands,
@@ -91,6 +93,13 @@ impl SqliteStore {
     pub fn reached(&self) -> Option<UnixMillis> {
         let state = *self.published.borrow();
         (state.last_seq > CommitSeq::ZERO).then_some(state.reached)
+    }
+
+    /// The newest record's stamp; `None` for a store without records.
+    #[must_use]
+    pub fn stamped(&self) -> Option<UnixMillis> {
+        let state = *self.published.borrow();
+        (state.last_seq > CommitSeq::ZERO).then_some(state.last_at)
     }
 
     /// Whether writes still count. Does not block.
@@ -314,6 +323,15 @@ impl LifecycleReads for SqliteStore {
 
     async fn buckets_with_rules(&self) -> Result<Vec<Bucket>, MetaError> {
         self.scans.ask(agenda::buckets_with_rules).await
+    }
+
+    async fn key_behind(
+        &self,
+        bucket: BucketId,
+        position: &ScanPosition,
+    ) -> Result<Option<ObjectKey>, MetaError> {
+        let position = position.clone();
+        self.look_ups.ask(move |db| agenda::key_behind(db, bucket, &position)).await
     }
 
     async fn history(

@@ -6,6 +6,7 @@ use super::scan::Snapshot;
 use super::writer::{Command, Writer};
 use super::{OpenMode, SqliteSettings, SqliteStore, open, sql, state};
 use crate::meta::listing::{self, Positions, Source, Visit};
+use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{
     ChangeLog, Commit, CommitError, DeleteCondition, ListEntry, ListFrom, ListQuery, MetaError, MetaStore,
@@ -211,7 +212,7 @@ async fn i2_a_failed_sync_acknowledges_nothing_and_poisons_the_store() {
 
 /// The writer itself, without its thread.
 fn writer(path: &Path, log_bytes: u64) -> Writer {
-    let db = open::open(path, OpenMode::Existing, &settings()).unwrap();
+    let db = open::open(path, OpenMode::Existing, UnixMillis::new(1), &settings()).unwrap();
     let state = state::load(&db).unwrap();
     Writer {
         db,
@@ -221,6 +222,7 @@ fn writer(path: &Path, log_bytes: u64) -> Writer {
         random: Arc::new(SeededRandom::new(7)),
         cache: Arc::new(RowCache::new(0)),
         state,
+        rules: RulesSet::default(),
         published: tokio::sync::watch::channel(state).0,
         checkpoints: Checkpoints::new(path, log_bytes),
         batch_commands: 1,
@@ -437,7 +439,7 @@ fn i1_migrations_stay_what_they_were() {
 fn every_statement_prepares() {
     let (_dir, path) = database();
     drop(create(&path));
-    let db = open::open(&path, OpenMode::Existing, &settings()).unwrap();
+    let db = open::open(&path, OpenMode::Existing, UnixMillis::new(1), &settings()).unwrap();
     for (name, sql) in sql::ALL {
         db.prepare(sql).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
@@ -450,7 +452,7 @@ fn every_statement_prepares() {
 fn no_statement_scans_a_table() {
     let (_dir, path) = database();
     drop(create(&path));
-    let db = open::open(&path, OpenMode::Existing, &settings()).unwrap();
+    let db = open::open(&path, OpenMode::Existing, UnixMillis::new(1), &settings()).unwrap();
     for (name, sql) in sql::ALL.iter().filter(|(name, _)| !matches!(*name, "STATE" | "SET_STATE")) {
         let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let parameters = plan.parameter_count();

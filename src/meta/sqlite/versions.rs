@@ -7,7 +7,7 @@ use super::columns::{
     DELETE_MARKER, blob, checksum_bytes, etag, etag_bytes, millis, optional_blob, pack, pack_attributes,
     pack_lock, pack_tags, seq, unpack_or_default,
 };
-use super::read::null_row;
+use super::read::{first, null_row};
 use super::sql;
 use crate::meta::commit::{Facts, check_asked_lock, lock_of_new};
 use crate::meta::{
@@ -53,7 +53,7 @@ pub(super) struct HeldVersion {
     holding: Holding,
     modified: UnixMillis,
     pub lock: ObjectLock,
-    pub seq: CommitSeq,
+    seq: CommitSeq,
 }
 
 impl HeldVersion {
@@ -66,12 +66,6 @@ impl HeldVersion {
 
     pub(super) const fn is_marker(&self) -> bool {
         self.holding.kind == DELETE_MARKER
-    }
-
-    fn facts(&self, current: Option<&Self>) -> Result<Facts, MetaError> {
-        let etag = self.etag.as_deref().map(etag).transpose()?;
-        let is_current = current.is_none_or(|current| current.row == self.row);
-        Ok(Facts { etag, size: self.holding.size, modified: self.modified, seq: self.seq, is_current })
     }
 }
 
@@ -116,14 +110,15 @@ impl Session<'_> {
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let mut place = self.place(bucket, key)?;
+        self.rules.check(bucket, condition.rules_as_of)?;
         let id = match target {
             VersionTarget::Version(id) => id,
             VersionTarget::Current if place.home.versioning == Versioning::Unversioned => VersionId::Null,
-            VersionTarget::Current => return self.mark_deleted(place, condition, draft),
+            VersionTarget::Current => return self.mark_deleted(place, &condition, draft),
         };
         let found = self.find(&mut place, id)?;
-        let facts = found.as_ref().map(|found| found.facts(place.current.as_ref()));
-        condition.check(facts.transpose()?)?;
+        let facts = found.as_ref().map(|found| self.facts(&place, found, &condition));
+        condition.check(facts.transpose()?.as_ref())?;
         let Some(found) = found else { return Ok(Outcome::Deleted { id: None, delete_marker: false }) };
         if found.lock.protects(draft.times.locks, bypass_governance) {
             return Err(CommitError::Locked);
@@ -141,14 +136,37 @@ impl Session<'_> {
     fn mark_deleted(
         &mut self,
         mut place: Place,
-        condition: DeleteCondition,
+        condition: &DeleteCondition,
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        condition.check(place.current.as_ref().map(|current| current.facts(None)).transpose()?)?;
+        let current = place.current.as_ref().map(|current| self.facts(&place, current, condition));
+        condition.check(current.transpose()?.as_ref())?;
         let (version, replaced) = self.write(&mut place, None, &mut draft)?;
         let (id, bucket, key) = (Some(version.id), place.bucket, place.key);
         self.record(&draft, &Change::VersionPut { bucket, key, version, replaced })?;
         Ok(Outcome::Deleted { id, delete_marker: true })
+    }
+
+    /// What a condition looks at; what costs a look of its own, only if it does.
+    pub(super) fn facts(
+        &self,
+        place: &Place,
+        held: &HeldVersion,
+        condition: &DeleteCondition,
+    ) -> Result<Facts, MetaError> {
+        let tags = match &condition.tags {
+            Some(_) if !held.is_marker() => {
+                first(self.db, sql::TAGS_OF, &[&held.row], |row| unpack_or_default(optional_blob(row, 0)?))?
+            }
+            _ => None,
+        };
+        let above = match condition.above {
+            Some(_) => first(self.db, sql::ABOVE, &[&place.start, &held.row], |row| seq(row, 0))?,
+            None => None,
+        };
+        let etag = held.etag.as_deref().map(etag).transpose()?;
+        let HeldVersion { modified, seq, .. } = *held;
+        Ok(Facts { etag, size: held.holding.size, modified, seq, tags, above })
     }
 
     /// Where a command will write: its bucket must be there.

@@ -12,6 +12,7 @@ use super::checkpoint::Checkpoints;
 use super::error::lacks_room;
 use super::sql;
 use super::state::{self, State};
+use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
 use crate::sys::{Barrier, Clock, Random};
@@ -101,6 +102,7 @@ pub(super) struct Writer {
     pub cache: Arc<RowCache>,
     /// What the database holds: after the last commit.
     pub state: State,
+    pub rules: RulesSet,
     pub published: watch::Sender<State>,
     pub checkpoints: Checkpoints,
     pub batch_commands: usize,
@@ -158,7 +160,11 @@ impl Writer {
         self.db.prepare_cached(sql::BEGIN)?.execute([])?;
         let mut touched = Vec::new();
         let mut state = self.state;
-        if let Err(failure) = self.apply_all(commands, &mut state, &mut touched, answers) {
+        let mut rules = std::mem::take(&mut self.rules);
+        rules.begin();
+        let applied = self.apply_all(commands, &mut state, (&mut touched, &mut rules), answers);
+        self.rules = rules;
+        if let Err(failure) = applied {
             self.roll_back()?;
             return Err(failure);
         }
@@ -168,6 +174,7 @@ impl Writer {
         let committed = self.finish();
         self.cache.end(&touched);
         committed?;
+        self.rules.keep();
         self.state = state;
         if state.last_seq > CommitSeq::ZERO {
             self.lock_clock.recorded(state.reached);
@@ -180,7 +187,7 @@ impl Writer {
         &self,
         commands: Vec<(Commit, Option<EncodedRoot>)>,
         state: &mut State,
-        touched: &mut Vec<Vec<u8>>,
+        (touched, rules): (&mut Vec<Vec<u8>>, &mut RulesSet),
         answers: &mut Vec<Result<Outcome, CommitError>>,
     ) -> Result<(), Failure> {
         if state::load(&self.db)? != self.state {
@@ -189,7 +196,7 @@ impl Writer {
         for (commit, root) in commands {
             let before = *state;
             self.db.prepare_cached(sql::SAVEPOINT)?.execute([])?;
-            let mut session = Session { db: &self.db, state, touched };
+            let mut session = Session { db: &self.db, state, touched, rules };
             let answer =
                 session.apply(commit, root, self.lock_clock.times(self.clock.as_ref()), self.random.u64());
             if let Err(error) = &answer {

@@ -2,7 +2,7 @@
 
 use crate::meta::{HistoryEntry, HistoryObject};
 use crate::types::{
-    CommitSeq, Expiration, LifecycleDay, LifecycleRule, LifecycleRules, ObjectKey, UnixMillis, UploadId,
+    Expiration, LifecycleDay, LifecycleRule, LifecycleRules, ObjectKey, ObjectLock, UnixMillis, UploadId,
     VersionId, is_transition,
 };
 
@@ -10,23 +10,18 @@ use crate::types::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act<'r> {
     /// Delete the current version, as a client would without naming one.
-    Expire {
-        seq: CommitSeq,
-    },
+    Expire,
     /// Take a noncurrent version away for good.
     RemoveNoncurrent {
         id: VersionId,
-        seq: CommitSeq,
     },
     /// Take away a delete marker with nothing below it.
     RemoveMarker {
         id: VersionId,
-        seq: CommitSeq,
     },
     /// Give a version, current or not, another storage class.
     Transition {
         id: VersionId,
-        seq: CommitSeq,
         class: &'r str,
     },
     AbortUpload {
@@ -40,11 +35,22 @@ enum Standing {
     Current {
         modified: UnixMillis,
     },
-    /// `newer`: noncurrent versions above it.
+    /// `newer`: noncurrent versions that stay above it.
     Noncurrent {
         since: UnixMillis,
         newer: u32,
     },
+}
+
+/// Where a look at a key's versions goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Resumed {
+    /// When the version above was written.
+    pub since: UnixMillis,
+    /// Noncurrent versions that stay above, as far as rules count them.
+    pub noncurrent: u32,
+    /// When something above will be due.
+    pub next: Option<UnixMillis>,
 }
 
 /// Sees the versions of a key, newest first, then its uploads.
@@ -70,47 +76,98 @@ impl<'r> Evaluation<'r> {
         Self { rules, key, now, day, above: None, noncurrent: 0, next: None }
     }
 
+    /// From below what was looked at before.
+    pub(super) fn resume(self, resumed: Resumed) -> Self {
+        let Resumed { since, noncurrent, next } = resumed;
+        Self { above: Some(since), noncurrent, next, ..self }
+    }
+
     /// When something not yet due will be.
     pub(super) const fn next(&self) -> Option<UnixMillis> {
         self.next
     }
 
+    /// When the version looked at last was written: since then the next one is noncurrent.
+    pub(super) const fn since(&self) -> Option<UnixMillis> {
+        self.above
+    }
+
+    /// Whether an object's tags decide anything here.
+    pub(super) fn minds_tags(&self) -> bool {
+        self.covering().any(|rule| !rule.filter.tags.is_empty())
+    }
+
+    /// The most noncurrent versions that a rule keeps: further up they need not be counted.
+    pub(super) fn most_kept(&self) -> u32 {
+        self.covering().flat_map(LifecycleRule::kept).max().unwrap_or(0)
+    }
+
+    fn covering(&self) -> impl Iterator<Item = &'r LifecycleRule> {
+        let key = self.key;
+        self.rules.enabled().filter(move |rule| rule.filter.covers_key(key))
+    }
+
     /// The next older version. `is_alone`: the key has no other.
     pub(super) fn version(&mut self, version: &HistoryEntry, is_alone: bool) -> Option<Act<'r>> {
-        let (id, seq) = (version.id, version.seq);
         let standing = self.next_standing(version.modified);
-        let (due, removal) = match (standing, &version.object) {
-            (Standing::Current { modified }, Some(object)) => {
-                (self.current(object, modified), Act::Expire { seq })
-            }
-            (Standing::Current { modified }, None) => {
-                (is_alone.then(|| self.marker(modified)).flatten(), Act::RemoveMarker { id, seq })
-            }
-            (Standing::Noncurrent { since, newer }, object) => {
-                (self.noncurrent(object.as_ref(), since, newer), Act::RemoveNoncurrent { id, seq })
-            }
-        };
-        if due.is_some_and(|due| self.is_due(due)) {
+        if let Some(removal) = self.removal(version, standing, is_alone) {
             return Some(removal);
         }
+        if let Standing::Noncurrent { newer, .. } = standing {
+            // What goes is none of the newest that a rule keeps.
+            self.noncurrent = newer.saturating_add(1);
+        }
         let class = self.transition(version.object.as_ref()?, standing)?;
-        Some(Act::Transition { id, seq, class })
+        Some(Act::Transition { id: version.id, class })
     }
 
     fn next_standing(&mut self, modified: UnixMillis) -> Standing {
         match self.above.replace(modified) {
             None => Standing::Current { modified },
-            Some(since) => {
-                let newer = self.noncurrent;
-                self.noncurrent = newer.saturating_add(1);
-                Standing::Noncurrent { since, newer }
+            Some(since) => Standing::Noncurrent { since, newer: self.noncurrent },
+        }
+    }
+
+    fn removal(&mut self, version: &HistoryEntry, standing: Standing, is_alone: bool) -> Option<Act<'r>> {
+        let (id, object) = (version.id, version.object.as_ref());
+        match (standing, object) {
+            (Standing::Current { modified }, Some(object)) => {
+                let due = self.current(object, modified)?;
+                self.is_due(due).then_some(Act::Expire)
+            }
+            (Standing::Current { modified }, None) => {
+                let due = self.marker(modified).filter(|_| is_alone)?;
+                self.is_due(due).then_some(Act::RemoveMarker { id })
+            }
+            (Standing::Noncurrent { since, newer }, _) => {
+                let due = self.noncurrent(object, since, newer)?;
+                let goes = self.is_due(due) && !object.is_some_and(|object| self.is_locked(object.lock));
+                goes.then_some(Act::RemoveNoncurrent { id })
             }
         }
     }
 
+    /// A lock keeps what is due: looked at again when the lock ends, or tomorrow, since it may be lifted.
+    fn is_locked(&mut self, lock: ObjectLock) -> bool {
+        if !lock.protects(self.now, false) {
+            return false;
+        }
+        let tomorrow = self.tomorrow();
+        let until = lock.retention.map(|retention| retention.until).filter(|until| *until > self.now);
+        self.look_again(until.map_or(tomorrow, |until| until.min(tomorrow)));
+        true
+    }
+
+    pub(super) const fn tomorrow(&self) -> UnixMillis {
+        UnixMillis::new(self.now.get().saturating_add(self.day.millis()))
+    }
+
+    pub(super) fn look_again(&mut self, at: UnixMillis) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
     pub(super) fn upload(&mut self, id: UploadId, initiated: UnixMillis) -> Option<Act<'r>> {
-        let rules = self.rules.enabled().filter(|rule| rule.filter.covers_key(self.key));
-        let days = rules.filter_map(|rule| rule.abort_uploads_days).min()?;
+        let days = self.covering().filter_map(|rule| rule.abort_uploads_days).min()?;
         self.is_due(self.day.after(initiated, days)).then_some(Act::AbortUpload { id })
     }
 
@@ -177,7 +234,7 @@ impl<'r> Evaluation<'r> {
         if due <= self.now {
             return true;
         }
-        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+        self.look_again(due);
         false
     }
 }

@@ -2,8 +2,8 @@ use super::{Act, Evaluation};
 use crate::meta::{HistoryEntry, HistoryObject};
 use crate::types::{
     CommitSeq, Expiration, LifecycleDay, LifecycleFilter, LifecycleRule, LifecycleRules,
-    NoncurrentExpiration, NoncurrentTransition, ObjectKey, SmallObjects, Tag, TagSet, Transition, UnixMillis,
-    UploadId, VersionId,
+    NoncurrentExpiration, NoncurrentTransition, ObjectKey, ObjectLock, SmallObjects, Tag, TagSet, Transition,
+    UnixMillis, UploadId, VersionId,
 };
 use std::sync::LazyLock;
 
@@ -31,7 +31,8 @@ fn id(seq: u64) -> VersionId {
 }
 
 fn object(seq: u64, modified: i64) -> HistoryEntry {
-    let object = Some(HistoryObject { size: 5, tags: TagSet::default(), storage_class: None });
+    let (tags, lock) = (TagSet::default(), ObjectLock::default());
+    let object = Some(HistoryObject { size: 5, tags, storage_class: None, lock });
     HistoryEntry { id: id(seq), seq: CommitSeq::new(seq), modified: UnixMillis::new(modified), object }
 }
 
@@ -40,11 +41,11 @@ fn marker(seq: u64, modified: i64) -> HistoryEntry {
 }
 
 fn noncurrent(seq: u64) -> Act<'static> {
-    Act::RemoveNoncurrent { id: id(seq), seq: CommitSeq::new(seq) }
+    Act::RemoveNoncurrent { id: id(seq) }
 }
 
 fn removed_marker(seq: u64) -> Act<'static> {
-    Act::RemoveMarker { id: id(seq), seq: CommitSeq::new(seq) }
+    Act::RemoveMarker { id: id(seq) }
 }
 
 /// What is done at `now` with a history, newest first, and when to look again.
@@ -70,7 +71,7 @@ fn a_current_object_expires_when_it_is_old_enough() {
     let rules = rule(|rule| rule.expiration = Some(Expiration::Days(2)));
     let history = [object(7, 1_000)];
     assert_eq!(at(&rules, 20_999, &history), (vec![], Some(21_000)));
-    assert_eq!(at(&rules, 21_000, &history), (vec![Act::Expire { seq: CommitSeq::new(7) }], None));
+    assert_eq!(at(&rules, 21_000, &history), (vec![Act::Expire], None));
     let off = rule(|rule| (rule.enabled, rule.expiration) = (false, Some(Expiration::Days(2))));
     assert_eq!(at(&off, 99_000, &history), (vec![], None));
     let other = rule(|rule| {
@@ -88,7 +89,7 @@ fn a_filter_on_tags_or_size_spares_what_it_does_not_cover() {
     assert_eq!(at(&tagged, 99_000, &[object(7, 0)]), (vec![], None));
     let mut covered = object(7, 0);
     let tags = TagSet::of_object(tagged.0[0].filter.tags.clone()).unwrap();
-    covered.object = Some(HistoryObject { size: 5, tags, storage_class: None });
+    covered.object = Some(HistoryObject { tags, ..covered.object.unwrap() });
     assert_eq!(at(&tagged, 99_000, &[covered]).0.len(), 1);
     let large = rule(|rule| {
         rule.filter.larger_than = Some(5);
@@ -150,7 +151,7 @@ fn moves(days: u32, class: &str) -> Transition {
 }
 
 fn moved(seq: u64, class: &str) -> Act<'_> {
-    Act::Transition { id: id(seq), seq: CommitSeq::new(seq), class }
+    Act::Transition { id: id(seq), class }
 }
 
 fn of_class(entry: HistoryEntry, class: &str) -> HistoryEntry {
@@ -173,7 +174,7 @@ fn a_current_object_changes_its_class_when_it_is_old_enough() {
     assert_eq!(at(&rules, 50_000, &fresh), (vec![moved(7, "GLACIER")], Some(90_000)), "of two, the colder");
     let twice = [of_class(object(7, 0), "GLACIER")];
     assert_eq!(at(&rules, 60_000, &twice), (vec![], Some(90_000)), "nothing moves up");
-    assert_eq!(at(&rules, 90_000, &fresh), (vec![Act::Expire { seq: CommitSeq::new(7) }], None));
+    assert_eq!(at(&rules, 90_000, &fresh), (vec![Act::Expire], None));
 }
 
 #[test]
@@ -184,6 +185,23 @@ fn noncurrent_versions_change_their_class_since_they_are_that() {
     let history = [object(9, 30_000), object(8, 20_000), object(7, 10_000), marker(6, 0)];
     assert_eq!(at(&rules, 29_999, &history), (vec![], Some(30_000)), "the newest noncurrent one stays");
     assert_eq!(at(&rules, 99_000, &history), (vec![moved(7, "GLACIER")], None));
+}
+
+/// A lock forbids that it is deleted, nothing else.
+#[test]
+fn a_locked_version_changes_its_class_once() {
+    let rules = rule(|rule| {
+        rule.noncurrent = Some(NoncurrentExpiration { days: 1, newer_versions: None });
+        rule.noncurrent_transitions =
+            vec![NoncurrentTransition { days: 1, newer_versions: None, storage_class: "GLACIER".into() }];
+    });
+    let held = ObjectLock { retention: None, legal_hold: Some(true) };
+    let mut locked = object(7, 0);
+    locked.object = Some(HistoryObject { lock: held, ..locked.object.unwrap() });
+    let moved_one = of_class(locked.clone(), "GLACIER");
+    let tomorrow = Some(99_000 + DAY.millis());
+    assert_eq!(at(&rules, 99_000, &[object(8, 0), locked]), (vec![moved(7, "GLACIER")], tomorrow));
+    assert_eq!(at(&rules, 99_000, &[object(8, 0), moved_one]), (vec![], tomorrow));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::types::{
 use std::collections::HashMap;
 
 /// The buckets that have rules, as of the log's position.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ruled {
     buckets: HashMap<BucketId, LifecycleRules>,
 }
@@ -31,7 +31,16 @@ impl Ruled {
     }
 
     /// What a record changes in the agenda. Applied in order of the log; applying one again does no harm.
-    pub(super) fn follow(&mut self, record: &LogRecord, day: LifecycleDay) -> Option<AgendaChange> {
+    ///
+    /// What may be due at once is due `now`, or in its turn behind what is overdue already: but never later because of the
+    /// record's stamp, which a wall clock that was wrong once holds ahead for good.
+    pub(super) fn follow(
+        &mut self,
+        record: &LogRecord,
+        day: LifecycleDay,
+        now: UnixMillis,
+    ) -> Option<AgendaChange> {
+        let at_once = record.at.min(now);
         match &record.change {
             Change::BucketSet { bucket, setting: BucketSetting::Lifecycle(rules) } => {
                 let position = rules.is_some().then(|| ScanPosition::Versions(Vec::new()));
@@ -48,11 +57,11 @@ impl Ruled {
             Change::VersionPut { bucket, key, version, .. }
             | Change::UploadCompleted { bucket, key, version, .. } => {
                 let put = Written { at: record.at, is_marker: version.object.is_none() };
-                self.touch(record, *bucket, key, |rules| earliest_after_put(rules, key, put, day))
+                self.touch(record, *bucket, key, |rules| earliest_after_put(rules, key, put, day, at_once))
             }
             // What stood below may be current now; other tags may be other rules.
             Change::VersionDeleted { bucket, key, .. } | Change::VersionTagged { bucket, key, .. } => {
-                self.touch(record, *bucket, key, |_| Some(record.at))
+                self.touch(record, *bucket, key, |_| Some(at_once))
             }
             Change::UploadCreated(upload) => self.touch(record, upload.bucket, &upload.key, |rules| {
                 earliest_upload(rules, &upload.key, record.at, day)
@@ -124,13 +133,10 @@ fn earliest_after_put(
     key: &ObjectKey,
     put: Written,
     day: LifecycleDay,
+    at_once: UnixMillis,
 ) -> Option<UnixMillis> {
-    let keeps_some = |rule: &LifecycleRule| {
-        let mut transitions = rule.noncurrent_transitions.iter();
-        rule.noncurrent.is_some_and(|expiration| expiration.newer_versions.is_some())
-            || transitions.any(|transition| transition.newer_versions.is_some())
-    };
-    if covering(rules, key).any(keeps_some) { Some(put.at) } else { earliest_version(rules, key, put, day) }
+    let keeps_some = |rule: &LifecycleRule| rule.kept().next().is_some();
+    if covering(rules, key).any(keeps_some) { Some(at_once) } else { earliest_version(rules, key, put, day) }
 }
 
 pub(super) fn earliest_upload(

@@ -3,13 +3,14 @@
 //! The worker follows the change log and keeps an agenda of keys, each with the earliest moment at which a rule may
 //! concern it. It looks at a key then and not before, decides on what is there at that moment, and notes when to look
 //! again. New rules start a scan of their bucket. The log's cursor, the agenda and the scans are durable, so that a
-//! restart goes on where it was. Every deletion is a commit with its own condition: a key that changed meanwhile
-//! keeps what it has, and what a lock protects stays.
+//! restart goes on where it was. Every deletion or transition is a commit with its own condition: a key that changed
+//! meanwhile keeps what it has, and what a lock protects stays.
 
 mod configuration;
 mod evaluate;
 mod expiry;
 mod follow;
+mod look;
 mod scan;
 mod worker;
 

@@ -87,7 +87,7 @@ impl ObjectService {
     ) -> Result<(), ServiceError> {
         let home = self.inner.allowed_object(caller, Action::AbortMultipartUpload, (bucket, key)).await?;
         self.inner.upload(&home, key, upload).await?;
-        match self.inner.meta.commit(Commit::AbortUpload { upload }).await {
+        match self.inner.meta.commit(Commit::AbortUpload { upload, rules_as_of: None }).await {
             Ok(_) => Ok(()),
             Err(error) => Err(upload_error(bucket, upload, error)),
         }

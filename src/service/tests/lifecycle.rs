@@ -13,10 +13,10 @@ use crate::types::{
 };
 use std::sync::Arc;
 
-const DAY_SECONDS: u32 = 10;
-const DAY_MILLIS: i64 = 10_000;
+pub(super) const DAY_SECONDS: u32 = 10;
+pub(super) const DAY_MILLIS: i64 = 10_000;
 
-fn rule(id: &str) -> LifecycleRule {
+pub(super) fn rule(id: &str) -> LifecycleRule {
     LifecycleRule {
         id: id.into(),
         enabled: true,
@@ -30,62 +30,63 @@ fn rule(id: &str) -> LifecycleRule {
     }
 }
 
-fn expires(prefix: &str, days: u32) -> LifecycleRule {
+pub(super) fn expires(prefix: &str, days: u32) -> LifecycleRule {
     let filter = LifecycleFilter { prefix: prefix.into(), ..LifecycleFilter::default() };
     LifecycleRule { filter, expiration: Some(Expiration::Days(days)), ..rule(prefix) }
 }
 
-fn worker(world: &World) -> LifecycleWorker {
+/// `reads`: what the worker reads through.
+pub(super) fn worker(world: &World, reads: Arc<dyn LifecycleReads>) -> LifecycleWorker {
     let settings = ServiceSettings { lifecycle_day_seconds: DAY_SECONDS, ..ServiceSettings::default() };
     let meta: Arc<MemoryStore> = world.meta.clone();
-    LifecycleWorker::new(meta.clone(), meta.clone(), meta, world.clock.clone(), settings)
+    LifecycleWorker::new(meta.clone(), meta, reads, world.clock.clone(), settings)
 }
 
 /// The world's bucket under some rules, and the worker that follows it.
-struct Ruled {
-    world: World,
-    worker: LifecycleWorker,
-    worked: Worked,
+pub(super) struct Ruled {
+    pub(super) world: World,
+    pub(super) worker: LifecycleWorker,
+    pub(super) worked: Worked,
 }
 
 impl Ruled {
-    async fn new(world: World, rules: Vec<LifecycleRule>) -> Self {
-        let worker = worker(&world);
+    pub(super) async fn new(world: World, rules: Vec<LifecycleRule>) -> Self {
+        let worker = worker(&world, world.meta.clone());
         let worked = worker.begin().await.unwrap();
         let mut this = Self { world, worker, worked };
         this.rules(rules).await;
         this
     }
 
-    async fn rules(&mut self, rules: Vec<LifecycleRule>) {
+    pub(super) async fn rules(&mut self, rules: Vec<LifecycleRule>) {
         let World { service, caller, bucket, .. } = &self.world;
         service.put_lifecycle(caller, bucket, LifecycleRules(rules)).await.unwrap();
     }
 
     /// Lets the worker do all that there is to do, so many days later.
-    async fn days(&mut self, days: i64) {
+    pub(super) async fn days(&mut self, days: i64) {
         self.world.clock.advance_millis(days * DAY_MILLIS);
         turns(&self.worker, &mut self.worked).await;
     }
 
-    async fn bucket(&self) -> BucketId {
+    pub(super) async fn bucket(&self) -> BucketId {
         self.world.service.head_bucket(&self.world.caller, &self.world.bucket).await.unwrap().id
     }
 
     /// Versions and delete markers of the whole bucket.
-    async fn versions(&self) -> usize {
-        let query = ListQuery { limit: 1000, ..ListQuery::default() };
+    pub(super) async fn versions(&self) -> usize {
+        let query = ListQuery { limit: 10_000, ..ListQuery::default() };
         self.world.meta.list_versions(self.bucket().await, query).await.unwrap().entries.len()
     }
 
     /// Of the versions of a key, newest first.
-    async fn classes(&self, name: &str) -> Vec<String> {
-        let history = self.world.meta.history(self.bucket().await, &key(name), None, 100).await.unwrap();
+    pub(super) async fn classes(&self, name: &str) -> Vec<String> {
+        let history = self.world.meta.history(self.bucket().await, &key(name), None, 10_000).await.unwrap();
         let class = |object: crate::meta::HistoryObject| object.storage_class.unwrap_or_default();
         history.into_iter().filter_map(|entry| entry.object).map(class).collect()
     }
 
-    async fn is_there(&self, name: &str) -> bool {
+    pub(super) async fn is_there(&self, name: &str) -> bool {
         self.world.get(name, None).await.is_ok()
     }
 }
@@ -331,4 +332,34 @@ async fn versions_change_their_storage_class_as_they_grow_old() {
     ruled.days(2).await;
     assert_eq!(ruled.classes("k").await, ["DEEP_ARCHIVE", "GLACIER"]);
     assert_eq!(ruled.world.meta.next_due().await.unwrap(), None, "nothing is left to be done");
+}
+
+/// The machine's clock was years ahead once, and is right again: every stamp since then is the wrong one.
+#[tokio::test]
+async fn a_wrong_stamp_in_the_log_delays_nothing() {
+    const YEARS: i64 = 3_650 * 86_400_000;
+    let world = World::new().await;
+    world.versioning(Versioning::Enabled).await;
+    let keep = NoncurrentExpiration { days: 1, newer_versions: Some(1) };
+    let keep = LifecycleRule {
+        filter: LifecycleFilter { prefix: "many".into(), ..LifecycleFilter::default() },
+        noncurrent: Some(keep),
+        ..rule("keep")
+    };
+    let markers = LifecycleRule { expiration: Some(Expiration::DeleteMarkers(true)), ..rule("markers") };
+    let mut ruled = Ruled::new(world, vec![keep, markers]).await;
+    let hidden = ruled.world.put("k", "x").await.version_id.unwrap();
+    ruled.world.delete("k", None).await;
+    for text in ["1", "2", "3"] {
+        ruled.world.put("many", text).await;
+    }
+    ruled.days(2).await;
+    assert_eq!(ruled.versions().await, 4, "the oldest of many is gone");
+    ruled.world.clock.advance_millis(YEARS);
+    ruled.world.put("other", "x").await;
+    ruled.world.clock.advance_millis(-YEARS);
+    ruled.world.put("many", "4").await;
+    ruled.world.delete("k", Some(hidden)).await;
+    ruled.days(0).await;
+    assert_eq!(ruled.versions().await, 3, "one more of many, and the marker with nothing below it");
 }

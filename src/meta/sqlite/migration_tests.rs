@@ -1,0 +1,114 @@
+//! Migrating a store: what it costs, and what a wrong clock has left in it.
+
+use super::{OpenMode, SqliteSettings, open, sql, state};
+use crate::types::UnixMillis;
+use rusqlite::Connection;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Command;
+
+/// Names the database to a test that is run again in a process of its own.
+const DATABASE: &str = "SEDIMENT_TEST_DATABASE";
+const VERSIONS: u32 = 200_000;
+/// Sorted in memory, the rows take twice as much.
+const HEAP_BYTES: u32 = 14 << 20;
+
+/// A database as the first steps leave it.
+fn of_version(path: &Path, version: usize) -> Connection {
+    let db = Connection::open(path).unwrap();
+    let (id, steps) = (open::APPLICATION_ID, sql::MIGRATIONS[..version].join("; "));
+    db.execute_batch(&format!(
+        "PRAGMA page_size = 8192; PRAGMA application_id = {id}; PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = OFF; {steps}; PRAGMA user_version = {version};"
+    ))
+    .unwrap();
+    db
+}
+
+fn watch(directory: &Path) -> OwnedFd {
+    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, directory, WatchFlags::CREATE).unwrap();
+    watch
+}
+
+/// How many temporary files of SQLite were made there.
+fn temporary_files(watch: &OwnedFd) -> usize {
+    let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+    let mut events = inotify::Reader::new(watch, &mut buffer);
+    let mut count = 0;
+    while let Ok(event) = events.next() {
+        count += usize::from(event.file_name().is_some_and(|name| name.to_bytes().starts_with(b"etilqs_")));
+    }
+    count
+}
+
+#[test]
+fn i5_a_migration_sorts_beside_the_database_and_not_in_memory() {
+    if let Ok(database) = std::env::var(DATABASE) {
+        let heap = Connection::open_in_memory().unwrap();
+        // Of the whole process: hence one of its own.
+        heap.pragma_update(None, "hard_heap_limit", HEAP_BYTES).unwrap_or_default();
+        let set: u32 = heap.query_row("PRAGMA hard_heap_limit", [], |row| row.get(0)).unwrap();
+        assert_eq!(set, HEAP_BYTES);
+        let settings = SqliteSettings { page_cache_bytes: 4 << 20, ..SqliteSettings::default() };
+        open::open(Path::new(&database), OpenMode::Existing, UnixMillis::new(1), &settings).unwrap();
+        return;
+    }
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("meta.db");
+    of_version(&path, 3)
+        .execute_batch(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {VERSIONS})
+             INSERT INTO versions (row, seq, modified, kind, size, listed)
+             SELECT CAST(printf('%0100d', i) AS BLOB), i, 0, 1, 0, 1 FROM n;"
+        ))
+        .unwrap();
+    let (beside, temporary) = (watch(dir.path()), watch(elsewhere.path()));
+    let name = "meta::sqlite::migration_tests::i5_a_migration_sorts_beside_the_database_and_not_in_memory";
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args([name, "--exact", "--nocapture"]).env(DATABASE, &path).env("SQLITE_TMPDIR", elsewhere.path());
+    let output = again.env("TMPDIR", elsewhere.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    assert!(temporary_files(&beside) > 0);
+    assert_eq!(temporary_files(&temporary), 0);
+    let db = Connection::open(&path).unwrap();
+    let version: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    let listed = "SELECT count(*) FROM versions INDEXED BY current_objects WHERE listed IS NOT NULL";
+    let listed: u32 = db.query_row(listed, [], |row| row.get(0)).unwrap();
+    assert_eq!((version as usize, listed), (sql::MIGRATIONS.len(), VERSIONS));
+}
+
+/// Temporary data of an open store stays in memory, whatever a migration did before.
+#[test]
+fn an_open_database_keeps_temporary_data_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meta.db");
+    drop(of_version(&path, 1));
+    let db = open::open(&path, OpenMode::Existing, UnixMillis::new(1), &SqliteSettings::default()).unwrap();
+    let memory: u8 = db.query_row("PRAGMA temp_store", [], |row| row.get(0)).unwrap();
+    assert_eq!(memory, 2);
+}
+
+/// A stamp that the machine's clock gave when it was wrong does not hold locks for years.
+#[test]
+fn the_clock_of_locks_does_not_begin_at_a_stamp_ahead_of_the_wall_clock() {
+    for (stamped, reached) in [(900_000, 5_000), (4_000, 4_000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("meta.db");
+        of_version(&path, 4)
+            .execute_batch(&format!("UPDATE state SET last_seq = 1, last_at = {stamped}"))
+            .unwrap();
+        let opened = |now| {
+            let settings = SqliteSettings::default();
+            let db = open::open(&path, OpenMode::Existing, UnixMillis::new(now), &settings).unwrap();
+            state::load(&db).unwrap()
+        };
+        assert_eq!(opened(5_000).reached, UnixMillis::new(reached));
+        let again = opened(1);
+        assert_eq!(again.reached, UnixMillis::new(reached), "once, and for good");
+        assert_eq!(again.last_at, UnixMillis::new(stamped), "stamps go on from where they were");
+    }
+}
