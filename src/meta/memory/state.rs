@@ -112,7 +112,7 @@ impl State {
                 self.put_version(bucket, key, object, condition, draft)
             }
             Commit::DeleteVersion { bucket, key, target, condition, bypass_governance } => {
-                self.delete_version((bucket, key), target, condition, bypass_governance, draft)
+                self.delete_version((bucket, key), target, &condition, bypass_governance, draft)
             }
             Commit::SetTags { bucket, key, target, tags } => {
                 self.set_tags((bucket, key), target, tags, draft)
@@ -183,7 +183,7 @@ impl State {
         &mut self,
         (bucket, key): (BucketId, ObjectKey),
         target: VersionTarget,
-        condition: DeleteCondition,
+        condition: &DeleteCondition,
         bypass_governance: bool,
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {

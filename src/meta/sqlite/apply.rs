@@ -97,7 +97,7 @@ impl Session<'_> {
                 self.put_version(bucket, key, object, condition, draft)
             }
             Commit::DeleteVersion { bucket, key, target, condition, bypass_governance } => {
-                self.delete_version((bucket, key), target, condition, bypass_governance, draft)
+                self.delete_version((bucket, key), target, &condition, bypass_governance, draft)
             }
             Commit::SetTags { bucket, key, target, tags } => {
                 self.set_tags((bucket, key), target, tags, &draft)

@@ -105,7 +105,7 @@ impl Session<'_> {
         &mut self,
         (bucket, key): (BucketId, ObjectKey),
         target: VersionTarget,
-        condition: DeleteCondition,
+        condition: &DeleteCondition,
         bypass_governance: bool,
         mut draft: Draft,
     ) -> Result<Outcome, CommitError> {
@@ -114,10 +114,10 @@ impl Session<'_> {
         let id = match target {
             VersionTarget::Version(id) => id,
             VersionTarget::Current if place.home.versioning == Versioning::Unversioned => VersionId::Null,
-            VersionTarget::Current => return self.mark_deleted(place, &condition, draft),
+            VersionTarget::Current => return self.mark_deleted(place, condition, draft),
         };
         let found = self.find(&mut place, id)?;
-        let facts = found.as_ref().map(|found| self.facts(&place, found, &condition));
+        let facts = found.as_ref().map(|found| self.facts(&place, found, condition));
         condition.check(facts.transpose()?.as_ref())?;
         let Some(found) = found else { return Ok(Outcome::Deleted { id: None, delete_marker: false }) };
         if found.lock.protects(draft.times.locks, bypass_governance) {
