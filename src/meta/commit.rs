@@ -198,6 +198,8 @@ pub struct DeleteCondition {
     pub tags: Option<TagSet>,
     /// The commit that wrote the version directly above it: it is noncurrent, and since when has not changed.
     pub above: Option<CommitSeq>,
+    /// At least so many versions stand above it.
+    pub newer: Option<u32>,
     /// The bucket's lifecycle rules have not been set behind this position of the log: else `RulesChanged`.
     pub rules_as_of: Option<CommitSeq>,
 }
@@ -214,6 +216,8 @@ pub(super) struct Facts {
     pub tags: Option<TagSet>,
     /// `None` without one, or if not asked for.
     pub above: Option<CommitSeq>,
+    /// Versions above it, at least; 0 if there are fewer than asked for.
+    pub newer: u32,
 }
 
 impl DeleteCondition {
@@ -229,7 +233,8 @@ impl DeleteCondition {
         must(self.modified.map(|at| object.is_some_and(|facts| facts.modified.seconds() == at.seconds())))?;
         must(self.seq.map(|seq| version.is_some_and(|facts| facts.seq == seq)))?;
         must(self.tags.as_ref().map(|tags| version.is_some_and(|facts| facts.tags.as_ref() == Some(tags))))?;
-        must(self.above.map(|above| version.is_some_and(|facts| facts.above == Some(above))))
+        must(self.above.map(|above| version.is_some_and(|facts| facts.above == Some(above))))?;
+        must(self.newer.map(|newer| version.is_some_and(|facts| facts.newer >= newer)))
     }
 }
 

@@ -124,8 +124,7 @@ impl DirectRead {
         };
         let headers = headers(&head, self.with_checksum)?;
         let mut response = Response::new(body);
-        // As s3s has it, a HEAD's answer is never partial.
-        if headers.contains_key(header::CONTENT_RANGE) && !self.is_head {
+        if headers.contains_key(header::CONTENT_RANGE) {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         *response.headers_mut() = headers;

@@ -62,6 +62,10 @@ pub(super) fn finish(
     resource: &str,
 ) -> Response<Answer> {
     let (mut head, body) = response.into_parts();
+    // s3s tells a GET's answer partial, and forgets a HEAD's.
+    if head.status == StatusCode::OK && head.headers.contains_key(header::CONTENT_RANGE) {
+        head.status = StatusCode::PARTIAL_CONTENT;
+    }
     if let Ok(value) = HeaderValue::from_str(id) {
         head.headers.insert(REQUEST_ID, value);
     }

@@ -64,8 +64,11 @@ impl Claims {
     /// Hands a loaded chunk to all who wait for it.
     pub(super) fn land(&mut self, id: ChunkId, bytes: &Bytes) {
         if let Some(sender) = self.senders.remove(&id) {
-            self.flights.open.lock().remove(&id);
-            sender.send_replace(Some(bytes.clone()));
+            drop(self.flights.open.lock().remove(&id));
+            // A copy: a chunk is a slice of all that was read with it, which a slow reader must not keep.
+            if sender.receiver_count() > 0 {
+                sender.send_replace(Some(Bytes::copy_from_slice(bytes)));
+            }
         }
     }
 }

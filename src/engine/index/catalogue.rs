@@ -136,6 +136,8 @@ impl ChunkIndex {
     fn catalogue(&self, pack: PackId, totals: &mut Totals) -> Result<(), EngineError> {
         let mut records = Vec::with_capacity(BATCH_RECORDS);
         let mut failed = None;
+        // Asked before: what is appended behind the scan's end, and seals the pack meanwhile, was not seen.
+        let was_sealed = self.0.packs.sealed_records(pack).is_some();
         self.0.packs.scan(pack, &mut |record| {
             if record.dead || failed.is_some() {
                 return;
@@ -150,7 +152,7 @@ impl ChunkIndex {
             return Err(error);
         }
         self.add_scanned(&records, totals)?;
-        if self.0.packs.sealed_records(pack).is_some() {
+        if was_sealed {
             self.0.store.mark_known(pack)?;
         }
         Ok(())

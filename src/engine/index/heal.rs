@@ -66,16 +66,26 @@ impl ChunkIndex {
             reopened.applied = reopened.applied.max(self.applied());
             reopened.serial = self.0.holds.next_serial();
         }
+        settling.1.clear();
         self.0.store.reopen()?;
+        let healed = self.take_over(&mut totals);
+        if healed.is_err() {
+            // Half of it must not be read or written: closed, until it is whole.
+            self.0.store.close();
+        }
+        healed
+    }
+
+    /// Goes on with what the tree holds now, and finds again what it has lost.
+    fn take_over(&self, totals: &mut Totals) -> Result<(), EngineError> {
         let lost = || EngineError::Index("it was lost; restart to have it built anew".into());
         *totals = self.0.store.load()?.ok_or_else(lost)?;
-        settling.1.clear();
         let applied = totals.position.applied;
         self.0.holds.publish(applied);
         self.0.published.send_replace(applied);
         // Whoever began meanwhile took the position from before for his own.
         self.0.reopened.lock().serial = self.0.holds.next_serial();
-        self.catalogue_unknown(&mut totals, Progress::SILENT)?;
+        self.catalogue_unknown(totals, Progress::SILENT)?;
         self.0.store.persist()?;
         self.0.is_catalogued.store(false, Ordering::Release);
         self.0.store.failure().send_replace(None);

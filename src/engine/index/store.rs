@@ -196,6 +196,11 @@ impl Store {
         Ok(())
     }
 
+    /// Until [`Self::reopen`]; waits for operations under way.
+    pub(super) fn close(&self) {
+        drop(self.handles.write().take());
+    }
+
     /// `None` for an index that is new or incomplete.
     pub(super) fn load(&self) -> Result<Option<Totals>, EngineError> {
         let handles = self.handles()?;

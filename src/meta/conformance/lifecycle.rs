@@ -151,6 +151,22 @@ pub(super) async fn conditions_of_transitions(subject: &Subject) {
     expects!(subject.refuse(gone).await, CommitError::NoSuchKey);
 }
 
+/// What keeps the newest of a key counts them as they are at the commit.
+pub(super) async fn versions_above(subject: &Subject) {
+    let bucket = subject.bucket("bucket").await;
+    subject.versioning(bucket, Versioning::Enabled).await;
+    let (oldest, _) = subject.put(bucket, "k", inline("oldest")).await;
+    subject.put(bucket, "k", inline("middle")).await;
+    let (newest, _) = subject.put(bucket, "k", inline("newest")).await;
+    subject.put(bucket, "k-", inline("another key")).await;
+    let above = |newer| remove(bucket, oldest, DeleteCondition { newer, ..DeleteCondition::default() });
+    expects!(subject.refuse(above(Some(3))).await, CommitError::ConditionFailed);
+    subject.commit(remove(bucket, newest, DeleteCondition::default())).await;
+    expects!(subject.refuse(above(Some(2))).await, CommitError::ConditionFailed);
+    let done = subject.commit(above(Some(1))).await;
+    assert_eq!(done, Outcome::Deleted { id: Some(oldest), delete_marker: false });
+}
+
 /// The worker steps over keys by their names alone, and sees what a lock keeps.
 pub(super) async fn names_and_locks(subject: &Subject) {
     let bucket = locked_bucket(subject).await;

@@ -245,6 +245,7 @@ pub(super) async fn delete_conditions(subject: &Subject) {
         DeleteCondition { modified: Some(at(2_000)), ..size.clone() },
         DeleteCondition { seq: Some(seq.next()), ..size.clone() },
         DeleteCondition { above: Some(seq), ..size.clone() },
+        DeleteCondition { newer: Some(1), ..size.clone() },
         DeleteCondition { tags: Some(tags("v")), ..size.clone() },
         DeleteCondition { etag: WriteCondition::IfMatch(ETag::of_body([9; 16])), ..size.clone() },
     ];
@@ -259,6 +260,7 @@ pub(super) async fn delete_conditions(subject: &Subject) {
         seq: Some(seq),
         tags: Some(TagSet::default()),
         above: None,
+        newer: Some(0),
         rules_as_of: Some(seq),
     };
     let done = subject.commit(conditional(all.clone())).await;

@@ -136,6 +136,7 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     lifecycle::what_stands_above(&empty().await).await;
     lifecycle::rules_that_changed(&empty().await).await;
     lifecycle::conditions_of_transitions(&empty().await).await;
+    lifecycle::versions_above(&empty().await).await;
     lifecycle::names_and_locks(&empty().await).await;
     log::positions_and_stamps(&empty().await).await;
     log::manifests_added_and_dropped(&empty().await).await;

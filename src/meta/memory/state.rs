@@ -50,10 +50,12 @@ impl Version {
         self.logged.object.as_ref().map(|object| object.etag)
     }
 
-    fn facts(&self, above: Option<CommitSeq>) -> Facts {
+    /// `above`: the commits of the versions above it, newest first.
+    fn facts(&self, above: &[CommitSeq]) -> Facts {
         let size = self.logged.object.as_ref().map_or(0, |object| object.size);
         let tags = self.logged.object.as_ref().map(|object| object.tags.clone());
-        Facts { etag: self.etag(), size, modified: self.modified, seq: self.seq, tags, above }
+        let (above, newer) = (above.last().copied(), u32::try_from(above.len()).unwrap_or(u32::MAX));
+        Facts { etag: self.etag(), size, modified: self.modified, seq: self.seq, tags, above, newer }
     }
 }
 
@@ -193,7 +195,7 @@ impl State {
             VersionTarget::Version(id) => id,
             VersionTarget::Current if versioning == Versioning::Unversioned => VersionId::Null,
             VersionTarget::Current => {
-                let current = self.current(bucket, &key).map(|version| version.facts(None));
+                let current = self.current(bucket, &key).map(|version| version.facts(&[]));
                 condition.check(current.as_ref())?;
                 let (version, replaced) = self.write(bucket, &key, versioning, None, &mut draft);
                 let id = Some(version.id);
@@ -446,13 +448,13 @@ impl State {
     /// What conditions on a version look at.
     pub(super) fn facts(&self, bucket: BucketId, key: &ObjectKey, id: VersionId) -> Option<Facts> {
         let (_, version) = self.find(bucket, key.as_bytes(), id)?;
-        Some(version.facts(self.above(bucket, key, version.seq)))
+        Some(version.facts(&self.above(bucket, key, version.seq)))
     }
 
-    /// The commit of the version directly above another.
-    fn above(&self, bucket: BucketId, key: &ObjectKey, seq: CommitSeq) -> Option<CommitSeq> {
+    /// The commits of the versions above another, newest first.
+    fn above(&self, bucket: BucketId, key: &ObjectKey, seq: CommitSeq) -> Vec<CommitSeq> {
         let newer = self.of_key(bucket, key.as_bytes()).map(|(_, version)| version.seq);
-        newer.take_while(|newer| *newer > seq).last()
+        newer.take_while(|newer| *newer > seq).collect()
     }
 
     pub(super) fn upload_row(&self, id: UploadId) -> Option<Vec<u8>> {

@@ -158,6 +158,7 @@ statements! {
     TAGS_OF = "SELECT tags FROM versions WHERE row = ?1";
     // `?1`: where the key's rows begin, `?2`: the row.
     ABOVE = "SELECT seq FROM versions WHERE row >= ?1 AND row < ?2 ORDER BY row DESC LIMIT 1";
+    NEWER = "SELECT 1 FROM versions WHERE row >= ?1 AND row < ?2 LIMIT 1 OFFSET ?3";
     ANY_VERSION = "SELECT 1 FROM versions WHERE row >= ?1 AND row < ?2 LIMIT 1";
     ADD_VERSION = "INSERT INTO versions (row, seq, salt, suspended, modified, kind, size, etag, checksum,
         attributes, parts, manifest, body, listed, upload, tags, lock)

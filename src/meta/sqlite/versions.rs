@@ -164,9 +164,17 @@ impl Session<'_> {
             Some(_) => first(self.db, sql::ABOVE, &[&place.start, &held.row], |row| seq(row, 0))?,
             None => None,
         };
+        let newer = match condition.newer {
+            Some(most @ 1..) => {
+                let is_there =
+                    first(self.db, sql::NEWER, &[&place.start, &held.row, &(most - 1)], |_| Ok(()))?;
+                is_there.map_or(0, |()| most)
+            }
+            _ => 0,
+        };
         let etag = held.etag.as_deref().map(etag).transpose()?;
         let HeldVersion { modified, seq, .. } = *held;
-        Ok(Facts { etag, size: held.holding.size, modified, seq, tags, above })
+        Ok(Facts { etag, size: held.holding.size, modified, seq, tags, above, newer })
     }
 
     /// Where a command will write: its bucket must be there.

@@ -64,6 +64,8 @@ pub(super) struct Evaluation<'r> {
     above: Option<UnixMillis>,
     noncurrent: u32,
     next: Option<UnixMillis>,
+    /// Noncurrent versions that must stay above the version that goes.
+    stays: Option<u32>,
 }
 
 impl<'r> Evaluation<'r> {
@@ -73,7 +75,7 @@ impl<'r> Evaluation<'r> {
         now: UnixMillis,
         day: LifecycleDay,
     ) -> Self {
-        Self { rules, key, now, day, above: None, noncurrent: 0, next: None }
+        Self { rules, key, now, day, above: None, noncurrent: 0, next: None, stays: None }
     }
 
     /// From below what was looked at before.
@@ -90,6 +92,11 @@ impl<'r> Evaluation<'r> {
     /// When the version looked at last was written: since then the next one is noncurrent.
     pub(super) const fn since(&self) -> Option<UnixMillis> {
         self.above
+    }
+
+    /// How many noncurrent versions the rule keeps by which the version looked at last goes; `None` if it does not.
+    pub(super) const fn stays(&self) -> Option<u32> {
+        self.stays
     }
 
     /// Whether an object's tags decide anything here.
@@ -109,6 +116,7 @@ impl<'r> Evaluation<'r> {
 
     /// The next older version. `is_alone`: the key has no other.
     pub(super) fn version(&mut self, version: &HistoryEntry, is_alone: bool) -> Option<Act<'r>> {
+        self.stays = None;
         let standing = self.next_standing(version.modified);
         if let Some(removal) = self.removal(version, standing, is_alone) {
             return Some(removal);
@@ -140,8 +148,9 @@ impl<'r> Evaluation<'r> {
                 self.is_due(due).then_some(Act::RemoveMarker { id })
             }
             (Standing::Noncurrent { since, newer }, _) => {
-                let due = self.noncurrent(object, since, newer)?;
+                let (due, stays) = self.noncurrent(object, since, newer)?;
                 let goes = self.is_due(due) && !object.is_some_and(|object| self.is_locked(object.lock));
+                self.stays = goes.then_some(stays);
                 goes.then_some(Act::RemoveNoncurrent { id })
             }
         }
@@ -192,14 +201,15 @@ impl<'r> Evaluation<'r> {
         object: Option<&HistoryObject>,
         since: UnixMillis,
         newer: u32,
-    ) -> Option<UnixMillis> {
+    ) -> Option<(UnixMillis, u32)> {
         let covers = |rule: &&LifecycleRule| match object {
             Some(object) => rule.filter.covers_object(self.key, &object.tags, object.size),
             None => rule.filter.covers_marker(self.key),
         };
         let rules = self.rules.enabled().filter(covers).filter_map(|rule| rule.noncurrent);
         let beyond = rules.filter(|rule| rule.newer_versions.is_none_or(|stay| newer >= stay));
-        beyond.map(|rule| self.day.after(since, rule.days)).min()
+        // Of rules that are due at once, the one that keeps least: what it keeps must be there.
+        beyond.map(|rule| (self.day.after(since, rule.days), rule.newer_versions.unwrap_or(0))).min()
     }
 
     /// The class that an object is to have by now; of several the coldest.

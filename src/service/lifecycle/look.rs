@@ -126,6 +126,7 @@ impl Look<'_> {
             seq: Some(version.seq),
             tags: tags.filter(|_| self.evaluation.minds_tags()),
             above: self.above,
+            newer: self.evaluation.stays().map(|stays| stays.saturating_add(1)),
             rules_as_of: Some(self.pass.rules_as_of),
             ..DeleteCondition::default()
         }

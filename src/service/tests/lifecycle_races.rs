@@ -189,6 +189,22 @@ async fn i1_a_version_that_was_current_just_now_stays_its_days() {
 }
 
 #[tokio::test]
+async fn i1_the_newest_that_stay_are_those_at_the_commit() {
+    let noncurrent = Some(NoncurrentExpiration { days: 1, newer_versions: Some(2) });
+    let mut raced = Raced::under(LifecycleRule { noncurrent, ..rule("newest") }).await;
+    let [oldest, ..] = [raced.put("1").await, raced.put("2").await, raced.put("3").await];
+    let newest = raced.put("4").await;
+    // Without the newest, the oldest is one of the two that stay.
+    let mut commits = raced.back_and_on(newest).await;
+    commits.truncate(1);
+    raced.a_day_with(commits).await;
+    assert!(raced.has(oldest).await);
+    raced.put("5").await;
+    raced.ruled.days(2).await;
+    assert!(!raced.has(oldest).await);
+}
+
+#[tokio::test]
 async fn i1_withdrawn_rules_delete_nothing_from_their_answer_on() {
     let mut raced = Raced::new(Vec::new()).await;
     for n in 0..50 {
