@@ -19,7 +19,7 @@ use crate::service::{
 use crate::types::{BucketName, ObjectKey, Principal};
 use http::header::{self, HeaderName};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use s3s::{Body, dto};
 
 const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
@@ -124,9 +124,6 @@ impl DirectRead {
         };
         let headers = headers(&head, self.with_checksum)?;
         let mut response = Response::new(body);
-        if headers.contains_key(header::CONTENT_RANGE) {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
         *response.headers_mut() = headers;
         if !self.is_head {
             response.extensions_mut().insert(ObjectBytes);

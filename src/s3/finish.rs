@@ -62,7 +62,7 @@ pub(super) fn finish(
     resource: &str,
 ) -> Response<Answer> {
     let (mut head, body) = response.into_parts();
-    // s3s tells a GET's answer partial, and forgets a HEAD's.
+    // The one place that says so: s3s does for a GET, and forgets a HEAD.
     if head.status == StatusCode::OK && head.headers.contains_key(header::CONTENT_RANGE) {
         head.status = StatusCode::PARTIAL_CONTENT;
     }

@@ -38,6 +38,19 @@ fn same_both_ways(wire: &Wire, request: &Request) -> Answer {
     direct
 }
 
+#[test]
+fn a_part_of_an_object_is_told_partial() {
+    let (_dir, _server, wire) = start();
+    assert_eq!(wire.send(&request("PUT", "/bucket/k").body(*b"0123456789")).status, 200);
+    for method in ["GET", "HEAD"] {
+        let range = request(method, "/bucket/k").header("range", "bytes=2-5");
+        for request in [range, request(method, "/bucket/k?partNumber=1")] {
+            assert_eq!(same_both_ways(&wire, &request).status, 206, "{method} {}", request.target);
+        }
+        assert_eq!(same_both_ways(&wire, &request(method, "/bucket/k")).status, 200);
+    }
+}
+
 /// Objects of every kind that a put can make.
 fn put_all(wire: &Wire) {
     let objects: [(&str, &[(&str, &str)]); 8] = [

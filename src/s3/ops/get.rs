@@ -12,7 +12,7 @@ use crate::service::{
     parse_part_number, parse_version_id,
 };
 use crate::types::UnixMillis;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use s3s::dto;
 use s3s::{S3Request, S3Response};
 
@@ -72,7 +72,7 @@ impl Operations {
             website_redirect_location: shown.website_redirect_location,
             ..Default::default()
         };
-        let mut response = respond(output, &got.head, headers);
+        let mut response = respond(output, headers);
         response.extensions.insert(ObjectBytes);
         Ok(response)
     }
@@ -105,7 +105,7 @@ impl Operations {
             }
         }
         output.content_type = input.response_content_type.or(output.content_type);
-        Ok(respond(output, &head, headers))
+        Ok(respond(output, headers))
     }
 }
 
@@ -135,9 +135,8 @@ fn selection(headers: &HeaderMap, part: Option<i32>) -> Result<Selection, Servic
     }
 }
 
-fn respond<T>(output: T, head: &HeadOutcome, headers: HeaderMap) -> S3Response<T> {
+fn respond<T>(output: T, headers: HeaderMap) -> S3Response<T> {
     let mut response = S3Response::new(output);
-    response.status = head.partial.then_some(StatusCode::PARTIAL_CONTENT);
     response.headers = headers;
     response
 }
