@@ -4,6 +4,7 @@ use super::authorize::{authorize_in, authorize_tags};
 use super::checksums::{combine, computed};
 use super::conditions::Verdict;
 use super::context::{Target, WRONG_OUTCOME};
+use super::get::FoundVersion;
 use super::object::shown;
 use super::put::check_attributes;
 use super::settings::STANDARD_CLASS;
@@ -11,9 +12,7 @@ use super::{
     Action, Caller, Expiry, Inner, ObjectService, ReadConditions, Resource, ServiceError, WriteConditions,
 };
 use crate::engine::{BodySpec, Digests, ReadHold, StagedBody};
-use crate::meta::{
-    Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, ObjectVersion, Outcome, StoredBody,
-};
+use crate::meta::{Bucket, Commit, CommitError, NewBody, NewObject, ObjectData, Outcome, StoredBody};
 use crate::types::{
     Attributes, BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, ObjectLock,
     ResolvedRange, TagSet, UnixMillis, VersionId,
@@ -152,7 +151,7 @@ impl Inner {
         bucket: &Bucket,
         source: &CopySource,
         conditions: &ReadConditions,
-    ) -> Result<(ObjectVersion, ObjectData), ServiceError> {
+    ) -> Result<(FoundVersion, ObjectData), ServiceError> {
         let (version, data) = match self.find(bucket, &source.key, source.version).await {
             Err(ServiceError::IsDeleteMarker { .. }) => {
                 let reason = "The source of a copy request may not specifically refer to a delete marker by version id.";

@@ -6,7 +6,9 @@ use super::lock::visible_lock;
 use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, Resource, ServiceError};
 use crate::engine::BodyStream;
 use crate::meta::{Bucket, ObjectData, ObjectVersion, VersionKind};
-use crate::types::{BucketName, ByteRange, Checksum, ObjectKey, PartNumber, ResolvedRange, VersionId};
+use crate::types::{
+    BucketName, ByteRange, Checksum, ObjectKey, PartNumber, ResolvedRange, UnixMillis, VersionId,
+};
 
 /// How many times a read looks again when its body went away between the look-up and the read.
 const READ_ATTEMPTS: usize = 3;
@@ -39,6 +41,15 @@ pub struct HeadOutcome {
     pub checksum: Option<Checksum>,
     /// The number of parts, when a part of a multipart object was asked for.
     pub parts_count: Option<u16>,
+}
+
+/// A version that is an object and no delete marker; what is in it stands beside it.
+#[derive(Debug)]
+pub(super) struct FoundVersion {
+    pub key: ObjectKey,
+    pub id: VersionId,
+    pub modified: UnixMillis,
+    pub is_latest: bool,
 }
 
 pub struct GetOutcome {
@@ -122,35 +133,30 @@ impl Inner {
         bucket: &Bucket,
         key: &ObjectKey,
         id: Option<VersionId>,
-    ) -> Result<(ObjectVersion, ObjectData), ServiceError> {
+    ) -> Result<(FoundVersion, ObjectData), ServiceError> {
         let found = self.meta.version(bucket.id, key, id).await?;
-        let Some(version) = found else {
+        let Some(ObjectVersion { key, id: found, modified, is_latest, kind, .. }) = found else {
             let (bucket, key) = (bucket.name.clone(), key.clone());
             return Err(match id {
                 Some(version) => ServiceError::NoSuchVersion { bucket, key, version },
                 None => ServiceError::NoSuchKey { bucket, key },
             });
         };
-        match version.kind.clone() {
-            VersionKind::Object(data) => Ok((version, data)),
-            VersionKind::DeleteMarker if id.is_some() => Err(ServiceError::IsDeleteMarker {
-                key: key.clone(),
-                marker: version.id,
-                modified: version.modified,
-            }),
-            VersionKind::DeleteMarker => Err(ServiceError::Deleted {
-                bucket: bucket.name.clone(),
-                key: key.clone(),
-                marker: version.id,
-                modified: version.modified,
-            }),
+        match kind {
+            VersionKind::Object(data) => Ok((FoundVersion { key, id: found, modified, is_latest }, data)),
+            VersionKind::DeleteMarker if id.is_some() => {
+                Err(ServiceError::IsDeleteMarker { key, marker: found, modified })
+            }
+            VersionKind::DeleteMarker => {
+                Err(ServiceError::Deleted { bucket: bucket.name.clone(), key, marker: found, modified })
+            }
         }
     }
 }
 
 fn describe(
     bucket: &Bucket,
-    version: &ObjectVersion,
+    version: &FoundVersion,
     data: &ObjectData,
     request: &GetRequest,
 ) -> Result<HeadOutcome, ServiceError> {

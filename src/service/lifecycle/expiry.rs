@@ -1,7 +1,8 @@
 //! When the rules will take something away, as answers show it.
 
-use crate::meta::{Bucket, ObjectData, ObjectVersion};
+use crate::meta::{Bucket, ObjectData};
 use crate::service::Inner;
+use crate::service::get::FoundVersion;
 use crate::types::{LifecycleDay, ObjectKey, TagSet, UnixMillis};
 
 /// When something goes, and by which rule.
@@ -29,7 +30,7 @@ impl Inner {
     pub(in crate::service) fn expiry_of(
         &self,
         bucket: &Bucket,
-        version: &ObjectVersion,
+        version: &FoundVersion,
         data: &ObjectData,
     ) -> Option<Expiry> {
         let is_current = version.is_latest;
