@@ -196,12 +196,33 @@ pub struct DeleteCondition {
     pub seq: Option<CommitSeq>,
     /// Its tags, all of them.
     pub tags: Option<TagSet>,
-    /// The commit that wrote the version directly above it: it is noncurrent, and since when has not changed.
-    pub above: Option<CommitSeq>,
+    pub above: Above,
     /// At least so many versions stand above it.
     pub newer: Option<u32>,
     /// The bucket's lifecycle rules have not been set behind this position of the log: else `RulesChanged`.
     pub rules_as_of: Option<CommitSeq>,
+}
+
+/// What must stand directly above a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Above {
+    #[default]
+    Anything,
+    /// It is current.
+    Nothing,
+    /// What this commit wrote: it is noncurrent, and since when has not changed.
+    Version(CommitSeq),
+}
+
+impl Above {
+    /// `None` if anything may stand there.
+    fn holds(self, version: Option<&Facts>) -> Option<bool> {
+        match self {
+            Self::Anything => None,
+            Self::Nothing => Some(version.is_some_and(|facts| facts.above.is_none())),
+            Self::Version(seq) => Some(version.is_some_and(|facts| facts.above == Some(seq))),
+        }
+    }
 }
 
 /// What conditions look at.
@@ -233,7 +254,7 @@ impl DeleteCondition {
         must(self.modified.map(|at| object.is_some_and(|facts| facts.modified.seconds() == at.seconds())))?;
         must(self.seq.map(|seq| version.is_some_and(|facts| facts.seq == seq)))?;
         must(self.tags.as_ref().map(|tags| version.is_some_and(|facts| facts.tags.as_ref() == Some(tags))))?;
-        must(self.above.map(|above| version.is_some_and(|facts| facts.above == Some(above))))?;
+        must(self.above.holds(version))?;
         must(self.newer.map(|newer| version.is_some_and(|facts| facts.newer >= newer)))
     }
 }

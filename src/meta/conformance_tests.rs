@@ -5,7 +5,7 @@ use super::{
     Commit, Consumer, ListFrom, ListQuery, MemoryStore, NewBody, NewObject, NewPart, NewUpload, OpenMode,
     SqliteSettings, SqliteStore, VersionTarget, WriteCondition,
 };
-use crate::meta::DeleteCondition;
+use crate::meta::{Above, DeleteCondition};
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
     AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, ChunkId, CommitSeq,
@@ -208,8 +208,13 @@ fn position() -> impl Strategy<Value = Option<CommitSeq>> {
     prop_oneof![3 => Just(None), 1 => (0..60u64).prop_map(|seq| Some(CommitSeq::new(seq)))]
 }
 
+fn above() -> impl Strategy<Value = Above> {
+    let version = (0..60u64).prop_map(|seq| Above::Version(CommitSeq::new(seq)));
+    prop_oneof![3 => Just(Above::Anything), 1 => Just(Above::Nothing), 1 => version]
+}
+
 fn delete_condition() -> impl Strategy<Value = DeleteCondition> {
-    (condition(), 0..6u8, position(), position()).prop_map(|(etag, tagged, above, rules_as_of)| {
+    (condition(), 0..6u8, above(), position()).prop_map(|(etag, tagged, above, rules_as_of)| {
         let tags = match tagged {
             0 => Some(TagSet::default()),
             1 => Some(tags()),

@@ -23,7 +23,7 @@ mod times;
 
 pub use agenda::{AgendaChange, DueKey, HistoryEntry, HistoryObject, LifecycleReads, ScanPosition};
 pub use commit::{
-    Commit, Consumer, DeleteCondition, NewBody, NewObject, NewPart, NewUpload, Outcome, VersionTarget,
+    Above, Commit, Consumer, DeleteCondition, NewBody, NewObject, NewPart, NewUpload, Outcome, VersionTarget,
     WriteCondition,
 };
 pub use error::{CommitError, MetaError};
@@ -44,6 +44,8 @@ pub mod fuzzing {
     pub use super::sqlite::fuzzing::{columns, log_record};
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 #[path = "conformance_tests.rs"]
 mod tests;

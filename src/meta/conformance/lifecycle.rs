@@ -3,7 +3,8 @@
 use super::marks::{locked_bucket, until};
 use super::{Subject, delete, expects, inline, key};
 use crate::meta::{
-    Commit, CommitError, DeleteCondition, NewUpload, Outcome, ScanPosition, VersionTarget, WriteCondition,
+    Above, Commit, CommitError, DeleteCondition, NewUpload, Outcome, ScanPosition, VersionTarget,
+    WriteCondition,
 };
 use crate::types::{
     Attributes, BucketId, BucketSetting, CommitSeq, LifecycleRules, LockMode, ObjectLock, Tag, TagSet,
@@ -60,7 +61,7 @@ pub(super) async fn tags_at_the_commit(subject: &Subject) {
 pub(super) async fn what_stands_above(subject: &Subject) {
     let bucket = subject.bucket("bucket").await;
     subject.versioning(bucket, Versioning::Enabled).await;
-    let under = |above| DeleteCondition { above: Some(above), ..DeleteCondition::default() };
+    let under = |above| DeleteCondition { above: Above::Version(above), ..DeleteCondition::default() };
     let (oldest, first) = subject.put(bucket, "k", inline("1")).await;
     let (middle, second) = subject.put(bucket, "k", inline("2")).await;
     let (newest, third) = subject.put(bucket, "k", inline("3")).await;
@@ -75,6 +76,27 @@ pub(super) async fn what_stands_above(subject: &Subject) {
     expects!(subject.refuse(remove(bucket, oldest, under(second))).await, CommitError::ConditionFailed);
     expects!(subject.refuse(remove(bucket, oldest, under(first))).await, CommitError::ConditionFailed);
     subject.commit(remove(bucket, oldest, under(again))).await;
+}
+
+/// A version that was covered meanwhile is not current any more, be it a lone delete marker or an object.
+pub(super) async fn nothing_above(subject: &Subject) {
+    let bucket = subject.bucket("bucket").await;
+    let on_top = || DeleteCondition { above: Above::Nothing, ..DeleteCondition::default() };
+    expects!(subject.refuse(remove(bucket, VersionId::Null, on_top())).await, CommitError::NoSuchKey);
+    subject.put(bucket, "k2", inline("another key")).await;
+    for versioning in [Versioning::Enabled, Versioning::Suspended] {
+        subject.versioning(bucket, versioning).await;
+        let marked = subject.commit(delete(bucket, "k", VersionTarget::Current)).await;
+        let Outcome::Deleted { id: Some(marker), delete_marker: true } = marked else {
+            panic!("a delete marker, not {marked:?}")
+        };
+        subject.versioning(bucket, Versioning::Enabled).await;
+        let (object, _) = subject.put(bucket, "k", inline("on top")).await;
+        expects!(subject.refuse(remove(bucket, marker, on_top())).await, CommitError::ConditionFailed);
+        subject.commit(remove(bucket, object, on_top())).await;
+        let done = subject.commit(remove(bucket, marker, on_top())).await;
+        assert_eq!(done, Outcome::Deleted { id: Some(marker), delete_marker: true });
+    }
 }
 
 /// From the answer to a change of the rules on, nothing is deleted by the old ones.
@@ -127,14 +149,14 @@ pub(super) async fn conditions_of_transitions(subject: &Subject) {
     let all = DeleteCondition {
         seq: Some(seq),
         tags: Some(tags("a")),
-        above: Some(above),
+        above: Above::Version(above),
         rules_as_of: Some(subject.log.last_seq().await.unwrap()),
         ..DeleteCondition::default()
     };
     for wrong in [
         DeleteCondition { seq: Some(above), ..all.clone() },
         DeleteCondition { tags: Some(TagSet::default()), ..all.clone() },
-        DeleteCondition { above: Some(seq), ..all.clone() },
+        DeleteCondition { above: Above::Version(seq), ..all.clone() },
     ] {
         expects!(subject.refuse(transition(wrong)).await, CommitError::ConditionFailed);
     }

@@ -2,7 +2,7 @@
 
 use super::{Subject, at, delete, expects, inline, key, object};
 use crate::meta::{
-    Change, Commit, CommitError, DeleteCondition, ObjectData, Outcome, VersionKind, VersionTarget,
+    Above, Change, Commit, CommitError, DeleteCondition, ObjectData, Outcome, VersionKind, VersionTarget,
     WriteCondition,
 };
 use crate::sys::ManualClock;
@@ -244,7 +244,7 @@ pub(super) async fn delete_conditions(subject: &Subject) {
         DeleteCondition { size: Some(4), ..size.clone() },
         DeleteCondition { modified: Some(at(2_000)), ..size.clone() },
         DeleteCondition { seq: Some(seq.next()), ..size.clone() },
-        DeleteCondition { above: Some(seq), ..size.clone() },
+        DeleteCondition { above: Above::Version(seq), ..size.clone() },
         DeleteCondition { newer: Some(1), ..size.clone() },
         DeleteCondition { tags: Some(tags("v")), ..size.clone() },
         DeleteCondition { etag: WriteCondition::IfMatch(ETag::of_body([9; 16])), ..size.clone() },
@@ -259,7 +259,7 @@ pub(super) async fn delete_conditions(subject: &Subject) {
         modified: Some(at(1_000)),
         seq: Some(seq),
         tags: Some(TagSet::default()),
-        above: None,
+        above: Above::Nothing,
         newer: Some(0),
         rules_as_of: Some(seq),
     };

@@ -134,6 +134,7 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     agenda::trimming(&empty().await).await;
     lifecycle::tags_at_the_commit(&empty().await).await;
     lifecycle::what_stands_above(&empty().await).await;
+    lifecycle::nothing_above(&empty().await).await;
     lifecycle::rules_that_changed(&empty().await).await;
     lifecycle::conditions_of_transitions(&empty().await).await;
     lifecycle::versions_above(&empty().await).await;

@@ -11,7 +11,7 @@ use super::read::{first, null_row};
 use super::sql;
 use crate::meta::commit::{Facts, check_asked_lock, lock_of_new};
 use crate::meta::{
-    Change, CommitError, DeleteCondition, LoggedObject, LoggedVersion, MetaError, NewObject, Outcome,
+    Above, Change, CommitError, DeleteCondition, LoggedObject, LoggedVersion, MetaError, NewObject, Outcome,
     VersionTarget, WriteCondition,
 };
 use crate::types::{
@@ -161,8 +161,10 @@ impl Session<'_> {
             _ => None,
         };
         let above = match condition.above {
-            Some(_) => first(self.db, sql::ABOVE, &[&place.start, &held.row], |row| seq(row, 0))?,
-            None => None,
+            Above::Anything => None,
+            Above::Nothing | Above::Version(_) => {
+                first(self.db, sql::ABOVE, &[&place.start, &held.row], |row| seq(row, 0))?
+            }
         };
         let newer = match condition.newer {
             Some(most @ 1..) => {

@@ -5,7 +5,7 @@ use super::evaluate::{Act, Evaluation, Resumed};
 use super::follow::Ruled;
 use super::scan::bucket_name;
 use crate::meta::{
-    AgendaChange, Commit, CommitError, DeleteCondition, DueKey, HistoryEntry, ListQuery, MetaError,
+    Above, AgendaChange, Commit, CommitError, DeleteCondition, DueKey, HistoryEntry, ListQuery, MetaError,
     UploadEntry, VersionTarget,
 };
 use crate::types::{BucketId, CommitSeq, LifecycleRules, ObjectKey, UnixMillis};
@@ -125,7 +125,7 @@ impl Look<'_> {
         DeleteCondition {
             seq: Some(version.seq),
             tags: tags.filter(|_| self.evaluation.minds_tags()),
-            above: self.above,
+            above: self.above.map_or(Above::Nothing, Above::Version),
             newer: self.evaluation.stays().map(|stays| stays.saturating_add(1)),
             rules_as_of: Some(self.pass.rules_as_of),
             ..DeleteCondition::default()
@@ -148,7 +148,7 @@ impl Look<'_> {
             Act::RemoveNoncurrent { id } => {
                 ("remove-noncurrent", remove(key, VersionTarget::Version(id), condition))
             }
-            // By its commit: a null marker may be a null object by now.
+            // By its commit, since a null marker may be a null object by now. Still on top it is alone: nothing comes below.
             Act::RemoveMarker { id } => ("remove-marker", remove(key, VersionTarget::Version(id), condition)),
             Act::Transition { id, class } => {
                 let storage_class = class.to_owned();

@@ -2,14 +2,15 @@
 
 use super::lifecycle::{Ruled, rule, worker};
 use super::{World, key};
+use crate::meta::testing::object;
 use crate::meta::{
-    Bucket, Commit, CommitError, DueKey, HistoryEntry, LifecycleReads, MemoryStore, MetaError, MetaStore,
-    NewUpload, ScanPosition, VersionTarget,
+    Bucket, Commit, CommitError, DeleteCondition, DueKey, HistoryEntry, LifecycleReads, MemoryStore,
+    MetaError, MetaStore, NewBody, NewUpload, ScanPosition, VersionTarget, WriteCondition,
 };
 use crate::types::{
-    Attributes, BucketId, BucketSetting, CommitSeq, LifecycleFilter, LifecycleRule, NoncurrentExpiration,
-    NoncurrentTransition, ObjectKey, ObjectLock, Tag, TagSet, Transition, UnixMillis, UploadId, VersionId,
-    Versioning,
+    Attributes, BucketId, BucketSetting, CommitSeq, Expiration, LifecycleFilter, LifecycleRule,
+    NoncurrentExpiration, NoncurrentTransition, ObjectKey, ObjectLock, Tag, TagSet, Transition, UnixMillis,
+    UploadId, VersionId, Versioning,
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -112,30 +113,23 @@ impl Raced {
         self.ruled.world.meta.commit(commit).await.unwrap();
     }
 
+    /// A client writes the newest version.
+    fn covering(&self) -> Commit {
+        let object = object(NewBody::Inline("newest".into()), 6);
+        let condition = WriteCondition::None;
+        Commit::PutVersion { bucket: self.bucket, key: key("k"), object, condition }
+    }
+
     /// A client goes back to what is below `above`, and then writes again: it is noncurrent since then.
-    async fn back_and_on(&self, above: VersionId) -> Vec<Commit> {
-        let (bucket, key) = (self.bucket, key("k"));
-        let current = self.ruled.world.meta.version(bucket, &key, None).await.unwrap().unwrap();
-        let crate::meta::VersionKind::Object(data) = current.kind else { panic!("an object") };
-        let object = crate::meta::NewObject {
-            body: crate::meta::NewBody::Inline("newest".into()),
-            size: 6,
-            etag: data.etag,
-            checksum: None,
-            attributes: Attributes::default(),
-            parts: Vec::new(),
-            tags: TagSet::default(),
-            lock: ObjectLock::default(),
-        };
+    fn back_and_on(&self, above: VersionId) -> Vec<Commit> {
         let remove = Commit::DeleteVersion {
-            bucket,
-            key: key.clone(),
+            bucket: self.bucket,
+            key: key("k"),
             target: VersionTarget::Version(above),
-            condition: crate::meta::DeleteCondition::default(),
+            condition: DeleteCondition::default(),
             bypass_governance: false,
         };
-        let condition = crate::meta::WriteCondition::None;
-        vec![remove, Commit::PutVersion { bucket, key, object, condition }]
+        vec![remove, self.covering()]
     }
 
     async fn has(&self, version: VersionId) -> bool {
@@ -182,7 +176,7 @@ async fn i1_a_version_that_was_current_just_now_stays_its_days() {
     let mut raced = Raced::new(Vec::new()).await;
     let old = raced.put("old").await;
     let above = raced.put("above").await;
-    raced.a_day_with(raced.back_and_on(above).await).await;
+    raced.a_day_with(raced.back_and_on(above)).await;
     assert!(raced.has(old).await);
     raced.ruled.days(1).await;
     assert!(!raced.has(old).await);
@@ -195,13 +189,26 @@ async fn i1_the_newest_that_stay_are_those_at_the_commit() {
     let [oldest, ..] = [raced.put("1").await, raced.put("2").await, raced.put("3").await];
     let newest = raced.put("4").await;
     // Without the newest, the oldest is one of the two that stay.
-    let mut commits = raced.back_and_on(newest).await;
+    let mut commits = raced.back_and_on(newest);
     commits.truncate(1);
     raced.a_day_with(commits).await;
     assert!(raced.has(oldest).await);
     raced.put("5").await;
     raced.ruled.days(2).await;
     assert!(!raced.has(oldest).await);
+}
+
+#[tokio::test]
+async fn i1_a_marker_that_was_covered_just_now_stays_its_days() {
+    let noncurrent = Some(NoncurrentExpiration { days: 1, newer_versions: None });
+    let expiration = Some(Expiration::DeleteMarkers(true));
+    let mut raced = Raced::under(LifecycleRule { noncurrent, expiration, ..rule("markers") }).await;
+    raced.ruled.world.delete("k", None).await;
+    raced.a_day_with(vec![raced.covering()]).await;
+    assert_eq!(raced.ruled.world.text("k").await, "newest");
+    assert_eq!(raced.ruled.versions().await, 2, "the marker is noncurrent, since just now");
+    raced.ruled.days(1).await;
+    assert_eq!(raced.ruled.versions().await, 1);
 }
 
 #[tokio::test]
@@ -251,7 +258,7 @@ async fn a_version_that_was_current_just_now_is_not_moved_before_its_days() {
     let mut raced = Raced::under(LifecycleRule { noncurrent_transitions: vec![moves], ..rule("cold") }).await;
     raced.put("old").await;
     let above = raced.put("above").await;
-    raced.a_day_with(raced.back_and_on(above).await).await;
+    raced.a_day_with(raced.back_and_on(above)).await;
     assert_eq!(raced.ruled.classes("k").await, ["", ""]);
     raced.ruled.days(1).await;
     assert_eq!(raced.ruled.classes("k").await, ["", "GLACIER"]);
