@@ -1,7 +1,13 @@
 use super::super::tests::{World, manifest};
+use super::super::{ChunkIndex, IndexSettings};
 use crate::engine::EngineError;
-use crate::engine::pack::RecordKind;
-use crate::types::CommitSeq;
+use crate::engine::pack::testing::{Beside, TestPacks};
+use crate::engine::pack::{Codec, NewRecord, PackSet, PackSettings, RecordKind};
+use crate::storage::PackStore;
+use crate::sys::{ManualClock, SeededRandom};
+use crate::types::{ChunkId, CommitSeq, UnixMillis};
+use bytes::Bytes;
+use std::sync::Arc;
 
 #[test]
 fn i3_an_index_opened_anew_knows_all_and_collects_nothing_of_those_at_work() {
@@ -29,6 +35,53 @@ fn i3_an_index_opened_anew_knows_all_and_collects_nothing_of_those_at_work() {
     assert_eq!(world.references(&a.id), 1);
 }
 
+/// A pack cannot be read when the index is opened anew: what it knows then is not all, and would pass for all.
+#[test]
+fn i1_an_index_opened_anew_by_half_answers_nothing_until_it_is_whole() {
+    let world = World::new();
+    let a = world.chunk(b"a");
+    world.log(vec![manifest(vec![a])], vec![]);
+    let pack = world.store.list().unwrap()[0];
+    let bytes = world.store.read_at(pack.id, 0, usize::try_from(pack.len).unwrap()).unwrap();
+    world.store.remove(pack.id).unwrap();
+    world.index.fail("no space");
+    assert!(matches!(world.index.heal(), Err(EngineError::Io(_))));
+    assert!(matches!(world.index.get(&[a.id]), Err(EngineError::Busy(_))), "half of it is not read");
+    assert!(world.index.failure().borrow().is_some(), "it is tried again");
+    world.store.create(pack.id).unwrap();
+    world.store.write_at(pack.id, 0, &bytes).unwrap();
+    world.index.heal().unwrap();
+    assert!(world.index.get(&[a.id]).unwrap()[0].is_some());
+    assert_eq!(world.references(&a.id), 1);
+}
+
+/// What is appended behind the scan's end, and seals the pack meanwhile, the scan has not seen.
+#[test]
+fn i1_a_pack_sealed_while_it_is_scanned_is_scanned_again() {
+    let store = Arc::new(TestPacks::default());
+    let clock = Arc::new(ManualClock::at(UnixMillis::new(1_700_000_000_000)));
+    let random = Arc::new(SeededRandom::new(1));
+    let opened = PackSet::open(Arc::<TestPacks>::clone(&store), clock, random, &PackSettings::default());
+    let world = World::new();
+    let (packs, path) = (opened.unwrap().0, world.dir.path().join("other"));
+    let index = ChunkIndex::open(&path, packs.clone(), &IndexSettings::default()).unwrap();
+    let world = World { packs, index, ..world };
+    let first = world.put(RecordKind::Chunk, b"first");
+    let (late, meanwhile) = (ChunkId::new([7; 32]), world.packs.clone());
+    *store.beside_read.lock() = Some(Beside(Box::new(move || {
+        let payload = Bytes::from_static(b"late");
+        let record = NewRecord { id: late, kind: RecordKind::Chunk, codec: Codec::Raw, raw_len: 4, payload };
+        meanwhile.append(&[record]).unwrap();
+        meanwhile.seal().unwrap();
+    })));
+    for _ in 0..2 {
+        world.index.fail("no space");
+        world.index.heal().unwrap();
+    }
+    assert!(store.beside_read.lock().is_none(), "the pack was scanned");
+    assert!(world.index.get(&[first, late]).unwrap().iter().all(Option::is_some));
+}
+
 /// A device that holds next to nothing, where this user may mount one; `/dev/full` cannot stand for a directory.
 #[test]
 fn i5_an_index_whose_device_was_full_goes_on_when_it_has_space() {
@@ -48,8 +101,8 @@ fn i5_an_index_whose_device_was_full_goes_on_when_it_has_space() {
 
 fn fill_and_free(path: &std::path::Path) {
     let world = World::new();
-    let settings = super::super::IndexSettings::default();
-    let index = super::ChunkIndex::open(&path.join("index"), world.packs.clone(), &settings).unwrap();
+    let settings = IndexSettings::default();
+    let index = ChunkIndex::open(&path.join("index"), world.packs.clone(), &settings).unwrap();
     let insert = |n: u64| {
         let (id, location) = world.append(RecordKind::Chunk, &n.to_be_bytes());
         index

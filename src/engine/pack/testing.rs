@@ -27,6 +27,16 @@ pub(crate) struct TestPacks {
     pub(crate) reads: Mutex<usize>,
     /// A range that the device cannot read.
     pub(crate) bad: Mutex<Option<(PackId, Range<u64>)>>,
+    pub(crate) beside_read: Mutex<Option<Beside>>,
+}
+
+/// What somebody else does while the next read is under way.
+pub(crate) struct Beside(pub(crate) Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Beside")
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -185,6 +195,10 @@ impl PackStore for TestPacks {
 
     fn read_at(&self, id: PackId, offset: u64, len: usize) -> io::Result<Bytes> {
         *self.reads.lock() += 1;
+        let beside = self.beside_read.lock().take();
+        if let Some(Beside(act)) = beside {
+            act();
+        }
         let touches = |(bad, range): &(PackId, Range<u64>)| {
             *bad == id && range.start < offset + len as u64 && offset < range.end
         };
