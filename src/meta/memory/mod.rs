@@ -4,10 +4,16 @@
 //! not survive their process.
 
 mod agenda;
+mod bodies;
 mod buckets;
+mod lifecycle;
 mod marks;
 mod reads;
+mod rows;
 mod state;
+mod totals;
+mod uploads;
+mod versions;
 
 use super::times::LockClock;
 use super::{
@@ -92,7 +98,7 @@ impl MetaStore for MemoryStore {
 
     async fn upload(&self, id: UploadId) -> Result<Option<Upload>, MetaError> {
         let state = self.state.lock();
-        Ok(state.upload_row(id).and_then(|row| state.uploads.get(&row)).map(state::Upload::shown))
+        Ok(state.upload_row(id).and_then(|row| state.uploads.get(&row)).map(rows::Upload::shown))
     }
 
     async fn completed(

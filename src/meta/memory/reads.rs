@@ -1,6 +1,7 @@
 //! How the model's rows look to readers.
 
-use super::state::{Part, State, Upload, Version};
+use super::rows::{Counted, Part, Upload, Version};
+use super::state::State;
 use super::{MemoryStore, behind};
 use crate::meta::listing::{Positions, Seen, Source, Step, Visit};
 use crate::meta::{
@@ -228,8 +229,10 @@ impl Inspect for MemoryStore {
     async fn duplicates(&self, after: Option<ManifestId>, limit: usize) -> Result<Vec<Duplicate>, MetaError> {
         let state = self.state.lock();
         let rows = state.manifests.range(behind(after)).filter(|(_, counted)| counted.references > 1);
-        let duplicate = |(id, counted): (&ManifestId, &super::state::Counted<crate::types::Manifest>)| {
-            Duplicate { id: *id, references: counted.references, size: counted.value.size() }
+        let duplicate = |(id, counted): (&ManifestId, &Counted<crate::types::Manifest>)| Duplicate {
+            id: *id,
+            references: counted.references,
+            size: counted.value.size(),
         };
         Ok(rows.map(duplicate).take(limit).collect())
     }
