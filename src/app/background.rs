@@ -7,8 +7,9 @@ use super::{lock_clock, metrics, stamps, stats, warm};
 use crate::admin::Health;
 use crate::config::Settings;
 use crate::engine::gc::{Collector, Schedule};
+use crate::meta::{Commit, MetaStore};
 use crate::service::LifecycleWorker;
-use crate::sys::OsRandom;
+use crate::sys::{Clock, OsRandom};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -87,7 +88,8 @@ impl Background {
         });
         if settings.cache.memory_bytes > 0 {
             let (store, stop) = (Arc::clone(store), this.writers.clone());
-            this.working.spawn(async move { stop.run_until_cancelled(warm::warm(&store)).await });
+            this.working
+                .spawn(async move { stop.run_until_cancelled(warm::warm(store.parts(), &store.data)).await });
         }
         this
     }
@@ -138,7 +140,7 @@ impl Background {
             let store = Arc::clone(&store);
             async move {
                 stamps::publish(&store);
-                lock_clock::tend(&store).await;
+                keep_lock_clock(&store).await;
             }
         });
     }
@@ -184,5 +186,24 @@ impl Background {
         self.follower.cancel();
         self.following.close();
         self.following.wait().await;
+    }
+}
+
+/// Publishes the lag; and keeps how far the clock has got: in its file, and for a store to which nobody writes once a day
+/// in the metadata, so that the next start can tell a pause from a clock that was set forward.
+async fn keep_lock_clock(store: &Arc<Store>) {
+    let clock = &store.lock_clock;
+    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+    ::metrics::gauge!("sediment_lock_clock_lag_seconds").set(clock.lag_millis() as f64 / 1000.0);
+    let saved = Arc::clone(store);
+    let _ = tokio::task::spawn_blocking(move || {
+        lock_clock::save(&saved.data.join(lock_clock::NAME), &saved.lock_clock);
+    })
+    .await;
+    let Some(reached) = store.meta.reached() else { return };
+    if clock.now().get().saturating_sub(reached.get()) > lock_clock::DAY_MILLIS
+        && let Err(error) = store.meta.commit(Commit::Mark).await
+    {
+        tracing::debug!(%error, "cannot keep how far the clock of locks has got");
     }
 }

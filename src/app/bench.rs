@@ -1,7 +1,7 @@
 //! `sediment bench`: its arguments, Ctrl-C, and what is printed.
 
-use super::cli::print;
 use super::error::{AppError, Exit};
+use super::print::print_report;
 use super::progress::Shown;
 use crate::bench::{
     Content, Controls, Credentials, Endpoint, Limit, Operation, Payload, Plan, Report, Target, parse_bytes,
@@ -146,7 +146,9 @@ pub(super) fn bench(args: &BenchArgs, json: bool) -> Result<(), AppError> {
     let report = crate::bench::run(&plan, &targets, &clock, &controls);
     shown.finish();
     signals.shutdown_background();
-    print_report(&report.map_err(|error| AppError::failure("bench", error))?, json)
+    let report = report.map_err(|error| AppError::failure("bench", error))?;
+    print_report(&report, json)?;
+    judge(&report)
 }
 
 /// The first interruption ends the load, the second also ends removing what it stored.
@@ -164,12 +166,7 @@ fn listen(controls: &Controls) -> Result<tokio::runtime::Runtime, AppError> {
     Ok(runtime)
 }
 
-fn print_report(report: &Report, json: bool) -> Result<(), AppError> {
-    if json {
-        print(&serde_json::json!(report).to_string())?;
-    } else {
-        print(&report.to_string())?;
-    }
+fn judge(report: &Report) -> Result<(), AppError> {
     if report.errors() > 0 {
         let message = format!("bench: {} operations failed", report.errors());
         return Err(AppError::new(Exit::Failure, message));

@@ -1,6 +1,7 @@
 //! The command line.
 
 use super::error::{AppError, Exit};
+use super::print::print;
 use super::server::StartOptions;
 use super::{bench, logging, serve, verbs};
 use crate::config::{Overrides, Settings, load};
@@ -168,11 +169,4 @@ fn print_version(json: bool) -> Result<(), AppError> {
         return print(&serde_json::json!({ "version": version, "store_format": format }).to_string());
     }
     print(&format!("sediment {version} (store format {format})"))
-}
-
-/// A closed pipe is an error, not a panic.
-pub(super) fn print(text: &str) -> Result<(), AppError> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "{text}")
-        .map_err(|error| AppError::new(Exit::Failure, format!("cannot print: {error}")))
 }

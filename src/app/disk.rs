@@ -41,13 +41,9 @@ impl Disk {
         }
     }
 
-    pub(super) const fn min_free_bytes(&self) -> u64 {
-        self.min_free_bytes
-    }
-
     /// Blocks. Keeps some space back, or gives it when there is no other.
     pub(super) fn tend_reserve(&self) {
-        reserve::tend(self.fs.as_ref(), &self.dir, self);
+        reserve::tend(self.fs.as_ref(), &self.dir, self.free_bytes(), self.min_free_bytes);
     }
 
     pub(super) fn free_bytes(&self) -> u64 {
@@ -125,3 +121,7 @@ impl BodyWriter for GuardedWriter {
         self.inner.finish().await
     }
 }
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;

@@ -1,8 +1,7 @@
 //! The clock that locks and lifecycle go by: started, watched, and what it has reached kept.
 
 use super::private_file;
-use super::store::Store;
-use crate::meta::{Commit, MetaStore, SqliteStore};
+use crate::meta::SqliteStore;
 use crate::sys::{Clock, GuardedClock, KeptClock, LockClockSettings, Steady};
 use crate::types::UnixMillis;
 use std::io;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 
 /// Where the clock stands, for the next start. Without it that start goes on from what the metadata has recorded.
 pub(super) const NAME: &str = "lock-clock.json";
-const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// A system clock this far behind is worth a note.
 const BEHIND_MILLIS: i64 = 60 * 60 * 1000;
 /// The clock may be written this much ahead of where it stands.
@@ -60,22 +59,6 @@ pub(super) fn note(clock: &GuardedClock) -> Option<String> {
     })
 }
 
-/// Publishes the lag; and keeps how far the clock has got: in its file, and for a store to which nobody writes once a day
-/// in the metadata, so that the next start can tell a pause from a clock that was set forward.
-pub(super) async fn tend(store: &Arc<Store>) {
-    let clock = &store.lock_clock;
-    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-    metrics::gauge!("sediment_lock_clock_lag_seconds").set(clock.lag_millis() as f64 / 1000.0);
-    let saved = Arc::clone(store);
-    let _ = tokio::task::spawn_blocking(move || save(&saved.data.join(NAME), &saved.lock_clock)).await;
-    let Some(reached) = store.meta.reached() else { return };
-    if clock.now().get().saturating_sub(reached.get()) > DAY_MILLIS
-        && let Err(error) = store.meta.commit(Commit::Mark).await
-    {
-        tracing::debug!(%error, "cannot keep how far the clock of locks has got");
-    }
-}
-
 /// Blocks. Without it the next start is only more careful.
 pub(super) fn save(path: &Path, clock: &GuardedClock) {
     if let Err(error) = write(path, clock) {
@@ -109,8 +92,8 @@ impl Clock for LifecycleClock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, Commit, DAY_MILLIS, LifecycleClock, NAME, note, save, start};
-    use crate::meta::{MetaStore, OpenMode, SqliteSettings, SqliteStore};
+    use super::{Clock, DAY_MILLIS, LifecycleClock, NAME, note, save, start};
+    use crate::meta::{Commit, MetaStore, OpenMode, SqliteSettings, SqliteStore};
     use crate::sys::{GuardedClock, LockClockSettings, ManualClock, ManualSteady, NoBarrier, SeededRandom};
     use crate::types::UnixMillis;
     use std::path::PathBuf;

@@ -14,6 +14,7 @@ mod lock_clock;
 mod logging;
 mod metrics;
 mod operations;
+mod print;
 mod private_file;
 mod progress;
 mod reserve;

@@ -69,7 +69,7 @@ impl Store {
     /// Leaves everything tidy, so that the next start has nothing to recover. Blocks. Acknowledged data does not
     /// depend on it.
     pub(super) fn close(&self) -> Result<(), AppError> {
-        warm::save(self);
+        warm::save(self.parts(), &self.data);
         lock_clock::save(&self.data.join(lock_clock::NAME), &self.lock_clock);
         let parts = self.parts();
         let sealed = parts.packs.seal();

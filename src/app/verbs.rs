@@ -1,9 +1,9 @@
 //! The verbs that end by themselves. They take the data directory's lock; when a server holds it, those that can be
 //! done while it runs are done by it.
 
-use super::cli::print;
 use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
+use super::print::{print, print_report};
 use super::progress::Shown;
 use super::reserve;
 use super::running::Running;
@@ -14,9 +14,7 @@ use crate::config::Settings;
 use crate::engine::check::Checker;
 use crate::engine::gc::GcProgress;
 use crate::sys::{OsRandom, RealFileSystem};
-use serde::Serialize;
 use serde_json::Value;
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -154,8 +152,4 @@ fn interrupted() -> CancellationToken {
 async fn close(store: Store) -> Result<(), AppError> {
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| AppError::failure("cannot close the store", error))?
-}
-
-fn print_report(report: &(impl Serialize + Display), json: bool) -> Result<(), AppError> {
-    if json { print(&serde_json::json!(report).to_string()) } else { print(&report.to_string()) }
 }

@@ -1,6 +1,6 @@
 //! The chunks that were hot when the process last ended, back in memory.
 
-use super::store::Store;
+use super::data_dir::DataDir;
 use crate::engine::codec::decode_record;
 use crate::engine::{EngineParts, read_hot_list};
 use crate::types::ChunkId;
@@ -9,19 +9,19 @@ use bytes::Bytes;
 const NAME: &str = "hot-chunks";
 
 /// In the background, while requests are served.
-pub(super) async fn warm(store: &Store) {
-    let (fs, path) = (store.parts().fs.clone(), store.data.join(NAME));
+pub(super) async fn warm(parts: &EngineParts, data: &DataDir) {
+    let (fs, path) = (parts.fs.clone(), data.join(NAME));
     let list =
         tokio::task::spawn_blocking(move || read_hot_list(fs.as_ref(), &path)).await.unwrap_or_default();
     if list.is_empty() {
         return;
     }
-    let parts = store.parts().clone();
+    let loaded = parts.clone();
     let load = move |ids| {
-        let parts = parts.clone();
+        let parts = loaded.clone();
         async move { tokio::task::spawn_blocking(move || load(&parts, ids)).await.unwrap_or_default() }
     };
-    let warmed = store.parts().cache.warm(&list, load).await;
+    let warmed = parts.cache.warm(&list, load).await;
     tracing::info!(chunks = warmed, "the cache is warm");
 }
 
@@ -35,8 +35,8 @@ fn load(parts: &EngineParts, ids: Vec<ChunkId>) -> Vec<(ChunkId, Bytes)> {
 }
 
 /// Blocks. Nothing depends on it.
-pub(super) fn save(store: &Store) {
-    if let Err(error) = store.parts().cache.save_hot_list(store.parts().fs.as_ref(), &store.data.join(NAME)) {
+pub(super) fn save(parts: &EngineParts, data: &DataDir) {
+    if let Err(error) = parts.cache.save_hot_list(parts.fs.as_ref(), &data.join(NAME)) {
         tracing::warn!(%error, "the list of hot chunks could not be saved; the next start begins cold");
     }
 }

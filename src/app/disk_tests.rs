@@ -1,0 +1,65 @@
+use super::Disk;
+use crate::app::reserve::{NAME, RESERVE_BYTES, release_when_full};
+use crate::sys::{DirectoryEntry, DiskFile, FileSystem, RealFileSystem};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A device that says how much space it has.
+#[derive(Debug)]
+struct Device(AtomicU64);
+
+impl FileSystem for Device {
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        RealFileSystem.create_new(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        RealFileSystem.open(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove_file(path)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.create_dir_all(path)
+    }
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        RealFileSystem.read_dir(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.sync_dir(path)
+    }
+    fn available_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn i5_space_is_kept_back_and_given_when_there_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Arc::new(Device(AtomicU64::new(1 << 30)));
+    let disk = Disk::new(Arc::<Device>::clone(&device), dir.path().to_owned(), 256 << 20);
+    let size = || std::fs::metadata(dir.path().join(NAME)).ok().map(|file| file.len());
+    let steps = [
+        (1 << 30, Some(RESERVE_BYTES)),
+        // Refusing bodies comes first.
+        (100 << 20, Some(RESERVE_BYTES)),
+        (1 << 20, None),
+        (RESERVE_BYTES, None),
+        (1 << 30, Some(RESERVE_BYTES)),
+    ];
+    for (free, expected) in steps {
+        device.0.store(free, Ordering::SeqCst);
+        disk.look();
+        disk.tend_reserve();
+        assert_eq!(size(), expected, "with {free} bytes free");
+    }
+    release_when_full(device.as_ref(), dir.path());
+    assert_eq!(size(), Some(RESERVE_BYTES), "there is space");
+    device.0.store(0, Ordering::SeqCst);
+    release_when_full(device.as_ref(), dir.path());
+    assert_eq!(size(), None);
+}
