@@ -3,7 +3,7 @@
 use super::body::Outgoing;
 use super::buffers::Buffers;
 use super::connection;
-use super::crew::Context;
+use super::context::Context;
 use super::failure::{Failure, element};
 use super::requests::Call;
 use super::sign::Signer;

@@ -2,34 +2,10 @@
 //! handed from thread to thread.
 
 use super::client::Client;
-use super::content::Material;
-use super::plan::Plan;
-use super::rounds::Controls;
-use super::target::Target;
-use crate::sys::Clock;
+use super::context::Context;
 use futures::future::join_all;
 use std::io;
-use std::sync::Arc;
 use tokio::task::LocalSet;
-
-/// One run against one server.
-pub(super) struct Context<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) target: &'a Target,
-    pub(super) controls: &'a Controls,
-    pub(super) material: Arc<Material>,
-    pub(super) clock: Arc<dyn Clock>,
-    /// Of this run's keys.
-    pub(super) prefix: String,
-    /// Of what this run stores.
-    pub(super) seed: u64,
-}
-
-impl Context<'_> {
-    pub(super) fn report_progress(&self, doing: &str, done: u64, total: u64) {
-        (self.controls.progress)(&format!("{}: {doing}", self.target.name), done, total);
-    }
-}
 
 /// Runs `work` for each worker and returns what they made, in their order.
 ///

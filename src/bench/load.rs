@@ -1,7 +1,8 @@
 //! The measured part of a run, and the storing before it that reading needs.
 
 use super::client::Client;
-use super::crew::{self, Context};
+use super::context::Context;
+use super::crew;
 use super::failure::Failure;
 use super::lanes::Lane;
 use super::object_calls::{Prepared, Upload};

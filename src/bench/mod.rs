@@ -13,6 +13,7 @@ mod chunked;
 mod client;
 mod connection;
 mod content;
+mod context;
 mod crew;
 mod failure;
 mod lanes;
@@ -30,8 +31,9 @@ mod target;
 mod tidy;
 mod units;
 
+pub use context::Controls;
 pub use plan::{Content, Limit, Operation, Payload, Plan};
 pub use report::{Figures, Report, RunReport, ServerReport};
-pub use rounds::{BenchError, Controls, run};
+pub use rounds::{BenchError, run};
 pub use target::{Credentials, Endpoint, Target, parse_named, parse_pid};
 pub use units::{parse_bytes, parse_duration};

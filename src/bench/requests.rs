@@ -1,7 +1,11 @@
 //! A request before it is signed.
 
-use super::sign::EMPTY;
 use http::Method;
+
+pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+pub(super) const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+/// SHA-256 of nothing.
+pub(super) const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 #[derive(Debug, Clone)]
 pub(super) struct Call {

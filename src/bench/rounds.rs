@@ -2,7 +2,8 @@
 
 use super::client::Client;
 use super::content::{Material, Stream};
-use super::crew::{self, Context};
+use super::context::{Context, Controls};
+use super::crew;
 use super::load::{self, Loaded, Stored};
 use super::plan::{Operation, Plan};
 use super::report::{Report, RunReport};
@@ -10,25 +11,6 @@ use super::target::Target;
 use super::tidy;
 use crate::sys::Clock;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
-
-/// What is being done, how much of it is done, and of how much.
-type Progress = Box<dyn Fn(&str, u64, u64) + Send + Sync>;
-
-/// From outside.
-pub struct Controls {
-    /// Ends the load; what was measured is reported and what was stored removed.
-    pub stop: CancellationToken,
-    /// Ends removing too.
-    pub abandon: CancellationToken,
-    pub progress: Progress,
-}
-
-impl std::fmt::Debug for Controls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Controls").field("stop", &self.stop).finish_non_exhaustive()
-    }
-}
 
 /// Why nothing could be measured.
 #[derive(Debug, thiserror::Error)]

@@ -11,10 +11,6 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-pub(super) const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
-/// SHA-256 of nothing.
-pub(super) const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// The key is derived once a day, the stamp written once a second.
@@ -107,9 +103,9 @@ fn hmac(key: &[u8], text: &[u8]) -> Zeroizing<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::requests::Call;
+    use super::super::requests::{Call, EMPTY};
     use super::super::target::Credentials;
-    use super::{EMPTY, Signer};
+    use super::Signer;
     use crate::sys::ManualClock;
     use crate::types::UnixMillis;
     use http::Method;

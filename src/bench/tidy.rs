@@ -1,7 +1,8 @@
 //! After the clock has stopped: what was put is read back, what was stored is removed.
 
 use super::client::Client;
-use super::crew::{self, Context};
+use super::context::Context;
+use super::crew;
 use super::failure::Failure;
 use super::lanes::Lane;
 use super::load::{Left, Stored};
