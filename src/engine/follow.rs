@@ -1,6 +1,7 @@
 //! Keeps the chunk index up with the change log.
 
 use super::EngineError;
+use super::blocking::blocking;
 use super::index::{ChunkIndex, Progress};
 use crate::meta::{ChangeLog, Commit, CommitError, Consumer, LogRecord, ManifestRow, MetaError, MetaStore};
 use crate::types::{CommitSeq, ManifestId};
@@ -254,12 +255,6 @@ impl Iterator for Manifests {
             }
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The body path: streams to deduplicated chunks in packs, and back.
 
+mod blocking;
 mod body_store;
 mod budget;
 mod buffers;

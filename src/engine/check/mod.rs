@@ -17,6 +17,7 @@ mod tests;
 pub use report::{CheckPhase, CheckProgress, CheckReport, Finding, OnCheckProgress};
 
 use super::EngineError;
+use super::blocking::blocking;
 use super::index::{ChunkIndex, Progress};
 use super::pack::PackSet;
 use crate::meta::{ChangeLog, ManifestRow, MetaStore};
@@ -163,14 +164,5 @@ impl Iterator for Manifests {
             }
         }
         self.page.next().map(Ok)
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(EngineError::Io(std::io::Error::other(error))),
     }
 }

@@ -84,6 +84,7 @@ pub use schedule::Schedule;
 pub use settings::GcSettings;
 
 use super::EngineError;
+use super::blocking::blocking;
 use super::index::ChunkIndex;
 use super::pack::PackSet;
 use crate::meta::{ChangeLog, MetaStore};
@@ -246,15 +247,5 @@ impl Run {
             // Stopped early: the caller looks.
             let _ = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
-    }
-}
-
-/// Index and packs block: off the async threads with them.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(EngineError::Io(std::io::Error::other(error))),
     }
 }
