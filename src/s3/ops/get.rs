@@ -24,11 +24,7 @@ impl Operations {
         let caller = caller(&request);
         let input = request.input;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
-        let asked = GetRequest {
-            version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: read_conditions(&request.headers),
-            selection: selection(&request.headers, input.part_number)?,
-        };
+        let asked = asked(&request.headers, input.version_id.as_deref(), input.part_number)?;
         let with_checksum = checksum_mode(input.checksum_mode.as_ref())?;
         let got = match if_range(&request.headers, &asked) {
             None => self.service.get(&caller, &bucket, &key, &asked).await?,
@@ -84,11 +80,7 @@ impl Operations {
         let caller = caller(&request);
         let input = request.input;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
-        let asked = GetRequest {
-            version: input.version_id.as_deref().map(parse_version_id).transpose()?,
-            conditions: read_conditions(&request.headers),
-            selection: selection(&request.headers, input.part_number)?,
-        };
+        let asked = asked(&request.headers, input.version_id.as_deref(), input.part_number)?;
         let with_checksum = checksum_mode(input.checksum_mode.as_ref())?;
         let head = self.service.head(&caller, &bucket, &key, &asked).await?;
         let Shown { mut output, mut headers } = describe(&head, with_checksum);
@@ -122,6 +114,14 @@ fn if_range(headers: &HeaderMap, asked: &GetRequest) -> Option<GetRequest> {
         None => same.conditions.if_match = Some(ETagCondition::parse(value.to_str().unwrap_or_default())),
     }
     Some(same)
+}
+
+fn asked(headers: &HeaderMap, version: Option<&str>, part: Option<i32>) -> Result<GetRequest, ServiceError> {
+    Ok(GetRequest {
+        version: version.map(parse_version_id).transpose()?,
+        conditions: read_conditions(headers),
+        selection: selection(headers, part)?,
+    })
 }
 
 fn selection(headers: &HeaderMap, part: Option<i32>) -> Result<Selection, ServiceError> {
