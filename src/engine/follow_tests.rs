@@ -3,16 +3,11 @@
 use super::Follower;
 use crate::engine::index::{ChunkIndex, IndexSettings, Progress};
 use crate::engine::pack::{Codec, NewRecord, PackSet, PackSettings, RecordKind};
-use crate::meta::{
-    ChangeLog, Commit, Consumer, MemoryStore, MetaError, MetaStore, NewBody, NewObject, Outcome,
-    WriteCondition,
-};
+use crate::meta::testing::{create_bucket, object};
+use crate::meta::{ChangeLog, Commit, Consumer, MemoryStore, MetaError, MetaStore, NewBody, WriteCondition};
 use crate::storage::MemoryPackStore;
 use crate::sys::{ManualClock, SeededRandom};
-use crate::types::{
-    Attributes, BucketId, BucketName, BucketSettings, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest,
-    ObjectKey, ObjectLock, TagSet, UnixMillis,
-};
+use crate::types::{BucketId, ChunkId, CommitSeq, Entry, EntryKind, Manifest, ObjectKey, UnixMillis};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -37,18 +32,8 @@ impl World {
         let meta = Arc::new(MemoryStore::new(clock.clone(), random.clone()));
         let store = Arc::new(MemoryPackStore::new());
         let packs = PackSet::open(store, clock, random, &PackSettings::default()).unwrap().0;
-        let name = BucketName::parse("bucket").unwrap();
-        let made = meta
-            .commit(Commit::CreateBucket {
-                name,
-                owner: None,
-                lock: false,
-                settings: BucketSettings::default(),
-            })
-            .await
-            .unwrap();
-        let Outcome::Bucket(bucket) = made else { panic!("no bucket") };
-        Self { dir: tempfile::tempdir().unwrap(), packs, meta, bucket: bucket.id }
+        let bucket = create_bucket(meta.as_ref()).await;
+        Self { dir: tempfile::tempdir().unwrap(), packs, meta, bucket }
     }
 
     fn follower(&self, index: &ChunkIndex) -> Follower {
@@ -64,16 +49,8 @@ impl World {
         let location = self.packs.append(&[record]).unwrap()[0];
         index.insert(&hold, &[(id, RecordKind::Chunk, location)]).unwrap();
         let entry = Entry { kind: EntryKind::Chunk, id, len: u64::from(raw_len) };
-        let object = NewObject {
-            body: NewBody::Manifest(Manifest::new(vec![entry]).unwrap()),
-            size: u64::from(raw_len),
-            etag: ETag::of_body([0; 16]),
-            checksum: None,
-            attributes: Attributes::default(),
-            parts: Vec::new(),
-            tags: TagSet::default(),
-            lock: ObjectLock::default(),
-        };
+        let manifest = Manifest::new(vec![entry]).unwrap();
+        let object = object(NewBody::Manifest(manifest), u64::from(raw_len));
         let key = ObjectKey::parse(&id.to_string()).unwrap();
         let (bucket, condition) = (self.bucket, WriteCondition::None);
         self.meta.commit(Commit::PutVersion { bucket, key, object, condition }).await.unwrap();

@@ -2,14 +2,14 @@
 //! time is shown exactly once, nothing is shown twice, and nothing that never was.
 
 use super::conformance::Subject;
+use super::testing::{create_bucket, object};
 use super::tests::{memory, sqlite};
 use super::{
-    Commit, ListEntry, ListFrom, ListQuery, NewBody, NewObject, NewPart, NewUpload, Outcome, UploadEntry,
+    Commit, ListEntry, ListFrom, ListQuery, NewBody, NewObject, NewPart, NewUpload, UploadEntry,
     VersionEntry, VersionTarget, WriteCondition,
 };
 use crate::types::{
-    Attributes, BucketId, BucketName, BucketSettings, ETag, ObjectKey, ObjectLock, PartNumber, TagSet,
-    UploadId, VersionId, Versioning,
+    Attributes, BucketId, ObjectKey, ObjectLock, PartNumber, TagSet, UploadId, VersionId, Versioning,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -61,21 +61,8 @@ struct World {
 
 impl World {
     async fn new(subject: Subject) -> Self {
-        let name = BucketName::parse("bucket").unwrap();
-        let Outcome::Bucket(bucket) = subject
-            .meta
-            .commit(Commit::CreateBucket {
-                name,
-                owner: None,
-                lock: false,
-                settings: BucketSettings::default(),
-            })
-            .await
-            .unwrap()
-        else {
-            panic!("a bucket");
-        };
-        Self { subject, bucket: bucket.id, uploads: 0 }
+        let bucket = create_bucket(subject.meta.as_ref()).await;
+        Self { subject, bucket, uploads: 0 }
     }
 
     async fn commit(&self, commit: Commit) {
@@ -86,16 +73,7 @@ impl World {
     async fn take(&mut self, change: &Change) {
         let (bucket, condition) = (self.bucket, WriteCondition::None);
         let key = |n: &usize| ObjectKey::opaque(NAMES[n % NAMES.len()].as_bytes().to_vec());
-        let object = || NewObject {
-            body: NewBody::Inline("x".into()),
-            size: 1,
-            etag: ETag::of_body([1; 16]),
-            checksum: None,
-            attributes: Attributes::default(),
-            parts: Vec::new(),
-            tags: TagSet::default(),
-            lock: ObjectLock::default(),
-        };
+        let object = || object(NewBody::Inline("x".into()), 1);
         match change {
             Change::Put(n) => {
                 self.commit(Commit::PutVersion { bucket, key: key(n), object: object(), condition }).await;

@@ -1,14 +1,12 @@
 use super::{Checker, Finding};
 use crate::engine::gc::testing::{World, content};
+use crate::meta::testing::object;
 use crate::meta::{
-    Change, ChangeLog, Commit, LogRecord, ManifestRow, MetaStore, NewBody, NewObject, OpenMode,
-    SqliteSettings, SqliteStore, WriteCondition,
+    Change, ChangeLog, Commit, LogRecord, ManifestRow, MetaStore, NewBody, OpenMode, SqliteSettings,
+    SqliteStore, WriteCondition,
 };
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
-use crate::types::{
-    Attributes, BucketId, ChunkId, ETag, Entry, EntryKind, Manifest, ObjectKey, ObjectLock, TagSet,
-    UnixMillis,
-};
+use crate::types::{BucketId, ChunkId, Entry, EntryKind, Manifest, ObjectKey, UnixMillis};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -141,16 +139,7 @@ async fn i4_a_damaged_row_is_named() {
     let commit = |key: &str, bytes: &'static [u8]| Commit::PutVersion {
         bucket: BucketId::KEY_VALUE,
         key: ObjectKey::parse(key).unwrap(),
-        object: NewObject {
-            body: NewBody::Inline(bytes.into()),
-            size: bytes.len() as u64,
-            etag: ETag::of_body([0; 16]),
-            checksum: None,
-            attributes: Attributes::default(),
-            parts: Vec::new(),
-            tags: TagSet::default(),
-            lock: ObjectLock::default(),
-        },
+        object: object(NewBody::Inline(bytes.into()), bytes.len() as u64),
         condition: WriteCondition::None,
     };
     {

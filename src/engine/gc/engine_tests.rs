@@ -8,15 +8,15 @@ use crate::engine::{
     BodySpec, BodyStore, CacheSettings, ChunkCache, Engine, EngineParts, EngineSettings, Follower,
     PlainStore, StagedBody,
 };
+use crate::meta::testing::{create_bucket, object};
 use crate::meta::{
-    ChangeLog, Commit, MetaStore, NewBody, NewObject, NewPart, NewUpload, OpenMode, Outcome, SqliteSettings,
-    SqliteStore, StoredBody, VersionKind, VersionTarget, WriteCondition,
+    ChangeLog, Commit, MetaStore, NewBody, NewPart, NewUpload, OpenMode, SqliteSettings, SqliteStore,
+    StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::storage::DiskPackStore;
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
 use crate::types::{
-    Attributes, BucketId, BucketName, BucketSettings, ETag, ObjectKey, ObjectLock, PartNumber, ResolvedRange,
-    TagSet, UploadId,
+    Attributes, BucketId, ETag, ObjectKey, ObjectLock, PartNumber, ResolvedRange, TagSet, UploadId,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -79,17 +79,7 @@ impl Store {
         let barrier = Arc::new(packs.clone());
         let meta = SqliteStore::open(&path, OpenMode::Create, barrier, clock, random, &settings).unwrap();
         let meta = Arc::new(meta);
-        let name = BucketName::parse("bucket").unwrap();
-        let made = meta
-            .commit(Commit::CreateBucket {
-                name,
-                owner: None,
-                lock: false,
-                settings: BucketSettings::default(),
-            })
-            .await
-            .unwrap();
-        let Outcome::Bucket(bucket) = made else { panic!("no bucket") };
+        let bucket = create_bucket(meta.as_ref()).await;
         let parts = parts(dir, &meta, packs);
         let settings = EngineSettings { plain_bodies: true, ..(*parts.settings).clone() };
         let plain = EngineParts { settings: Arc::new(settings), ..parts.clone() };
@@ -99,7 +89,7 @@ impl Store {
         let (packs, index) = (parts.packs.clone(), parts.index.clone());
         let collector = Collector::new(packs, index, meta.clone(), meta.clone(), Some(files), settings);
         let (engine, plain) = (Engine::new(parts).unwrap(), Engine::new(plain).unwrap());
-        Self { engine, plain, collector, meta, bucket: bucket.id }
+        Self { engine, plain, collector, meta, bucket }
     }
 
     async fn stage(&self, bytes: &[u8], is_plain: bool) -> StagedBody {
@@ -112,7 +102,7 @@ impl Store {
     }
 
     async fn put_version(&self, key: &str, body: NewBody, size: u64) {
-        let object = new_object(body, size);
+        let object = object(body, size);
         let (bucket, condition) = (self.bucket, WriteCondition::None);
         self.meta.commit(Commit::PutVersion { bucket, key: named(key), object, condition }).await.unwrap();
     }
@@ -188,7 +178,7 @@ impl Store {
         let parts = rows.iter().map(|part| (part.number, part.seq)).collect();
         let bodies = rows.into_iter().map(|part| (part.body, part.size)).collect();
         let StagedBody { body, size, hold, .. } = self.engine.join(bodies).await.unwrap();
-        let object = new_object(body, size);
+        let object = object(body, size);
         self.meta.commit(Commit::CompleteUpload { upload: id, parts, object, condition }).await.unwrap();
         drop(hold);
     }
@@ -196,20 +186,6 @@ impl Store {
 
 fn named(key: &str) -> ObjectKey {
     ObjectKey::parse(key).unwrap()
-}
-
-fn new_object(body: NewBody, size: u64) -> NewObject {
-    let (etag, attributes) = (ETag::of_body([0; 16]), Attributes::default());
-    NewObject {
-        body,
-        size,
-        etag,
-        checksum: None,
-        attributes,
-        parts: Vec::new(),
-        tags: TagSet::default(),
-        lock: ObjectLock::default(),
-    }
 }
 
 /// One client: its keys are its own, its bytes are everybody's.

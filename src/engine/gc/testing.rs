@@ -7,6 +7,7 @@ use crate::engine::index::{ChunkIndex, Hold, IndexSettings};
 use crate::engine::pack::testing::TestPacks;
 use crate::engine::pack::{Codec, NewRecord, PackSet, PackSettings, RecordKind};
 use crate::engine::{EngineError, PlainStore};
+use crate::meta::testing::{create_bucket, object};
 use crate::meta::{
     ChangeLog, Commit, CommitError, MemoryStore, MetaStore, NewBody, NewObject, NewPart, NewUpload,
     ObjectVersion, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
@@ -14,8 +15,8 @@ use crate::meta::{
 use crate::storage::{DiskPackStore, PackFile, PackId, PackStore};
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
 use crate::types::{
-    Attributes, BucketId, BucketName, BucketSettings, ChunkId, ETag, Entry, EntryKind, Manifest, Node,
-    ObjectKey, ObjectLock, PartNumber, TagSet, UploadId,
+    Attributes, BucketId, ChunkId, ETag, Entry, EntryKind, Manifest, Node, ObjectKey, ObjectLock, PartNumber,
+    TagSet, UploadId,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -179,15 +180,12 @@ impl World {
 
     pub(crate) async fn with(on_disk: bool, settings: GcSettings) -> Self {
         let meta = Arc::new(MemoryStore::new(Arc::new(SystemClock), Arc::new(SeededRandom::new(7))));
-        let name = BucketName::parse("bucket").unwrap();
-        let create =
-            Commit::CreateBucket { name, owner: None, lock: false, settings: BucketSettings::default() };
-        let Outcome::Bucket(bucket) = meta.commit(create).await.unwrap() else { panic!("no bucket") };
+        let bucket = create_bucket(meta.as_ref()).await;
         let dir = TempDir::new().unwrap();
         let memory = Arc::new(TestPacks::default());
         let disk = || DiskPackStore::open(Arc::new(RealFileSystem), dir.path().join("packs")).unwrap();
         let store: Arc<dyn PackStore> = if on_disk { Arc::new(disk()) } else { memory.clone() };
-        Self::open(store, memory, meta, bucket.id, settings, dir, 0)
+        Self::open(store, memory, meta, bucket, settings, dir, 0)
     }
 
     fn open(
@@ -483,14 +481,5 @@ pub(crate) fn body_size(seeds: &[u64]) -> u64 {
 }
 
 fn new_object(body: NewBody, seeds: &[u64]) -> NewObject {
-    NewObject {
-        body,
-        size: body_size(seeds),
-        etag: ETag::of_body([0; 16]),
-        checksum: None,
-        attributes: Attributes::default(),
-        parts: Vec::new(),
-        tags: TagSet::default(),
-        lock: ObjectLock::default(),
-    }
+    object(body, body_size(seeds))
 }
