@@ -1,17 +1,8 @@
 //! GetObjectAttributes on the wire.
 
-use super::support::sediment::Sediment;
-use super::support::wire::{Answer, Wire, request};
+use super::support::wire::{Answer, Wire, request, start_with_bucket};
 
 const ALL: &str = "ETag,Checksum,ObjectParts,StorageClass,ObjectSize";
-
-fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    (dir, server, wire)
-}
 
 fn attributes(wire: &Wire, target: &str, names: &str) -> Answer {
     wire.send(&request("GET", target).header("x-amz-object-attributes", names))
@@ -19,7 +10,7 @@ fn attributes(wire: &Wire, target: &str, names: &str) -> Answer {
 
 #[test]
 fn attributes_are_those_that_are_named() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let put = request("PUT", "/bucket/k").header("x-amz-checksum-sha1", "qvTGHdzF6KLavt4PO0gs2a6pQ00=");
     assert_eq!(wire.send(&put.body(*b"hello")).status, 200);
     let found = attributes(&wire, "/bucket/k?attributes=", ALL);
@@ -47,7 +38,7 @@ fn attributes_are_those_that_are_named() {
 
 #[test]
 fn parts_are_listed_page_by_page() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let created = wire.send(&request("POST", "/bucket/big?uploads="));
     let id = created.element("UploadId");
     let mut listed = String::new();

@@ -1,22 +1,13 @@
 //! Bodies on the wire: framing, signatures inside, hashes. What is not whole and right is never stored (I2, I6).
 
-use super::support::sediment::Sediment;
 use super::support::wire::{
-    CHUNKED, CHUNKED_TRAILER, Request, UNSIGNED_TRAILER, Wire, plain_chunks, request,
+    CHUNKED, CHUNKED_TRAILER, Request, UNSIGNED_TRAILER, Wire, plain_chunks, request, start_with_bucket,
 };
 use base64::Engine as _;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
 const BODY: &[u8] = b"nineteen bytes here";
-
-fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    (dir, server, wire)
-}
 
 fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
@@ -37,7 +28,7 @@ fn trailing(key: &str, algorithm: &str) -> Request {
 
 #[test]
 fn i6_unsigned_chunks_with_a_trailer_are_what_the_trailer_says() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let sha256 = base64(&Sha256::digest(BODY));
     let crc32c = base64(&crc32c::crc32c(BODY).to_be_bytes());
     for (algorithm, value) in [("sha256", &sha256), ("crc32c", &crc32c)] {
@@ -68,7 +59,7 @@ fn i6_unsigned_chunks_with_a_trailer_are_what_the_trailer_says() {
 
 #[test]
 fn i2_a_body_that_is_cut_short_or_has_another_length_is_not_stored() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let whole = plain_chunks(&[&BODY[..10], &BODY[10..]], "");
     let without_trailer = |body: &[u8], length: &str| {
         let put = request("PUT", "/bucket/cut").payload(UNSIGNED_TRAILER);
@@ -95,7 +86,7 @@ fn i2_a_body_that_is_cut_short_or_has_another_length_is_not_stored() {
 
 #[test]
 fn i6_signed_chunks_are_checked_to_the_last_and_so_is_the_trailer() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let plain = request("PUT", "/bucket/signed")
         .payload(CHUNKED)
         .header("content-encoding", "aws-chunked,gzip")
@@ -136,7 +127,7 @@ fn i6_signed_chunks_are_checked_to_the_last_and_so_is_the_trailer() {
 
 #[test]
 fn i6_bodies_are_what_was_signed_and_hashed() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let hash = hex::encode(Sha256::digest(BODY));
     let put = |body: &[u8]| request("PUT", "/bucket/hashed").payload(&hash).body(body);
     assert_eq!(wire.send(&put(b"nineteen bytes her!")).refusal(), (400, "XAmzContentSHA256Mismatch"));
@@ -153,7 +144,7 @@ fn i6_bodies_are_what_was_signed_and_hashed() {
 
 #[test]
 fn i6_documents_are_what_was_signed_and_hashed() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     assert_eq!(wire.send(&request("PUT", "/bucket/kept").body(BODY)).status, 200);
     let xml = "<Delete><Object><Key>kept</Key></Object></Delete>";
     let delete = || request("POST", "/bucket?delete=").body(xml);
@@ -193,7 +184,7 @@ fn i6_documents_are_what_was_signed_and_hashed() {
 
 #[test]
 fn an_upload_without_any_length_is_refused() {
-    let (_dir, server, wire) = start();
+    let (_dir, server, wire) = start_with_bucket();
     let put = request("PUT", "/bucket/none");
     let signed = wire.sign(&put);
     let mut text = format!("PUT {} HTTP/1.1\r\nconnection: close\r\n", signed.target);

@@ -1,7 +1,6 @@
 //! Checksums of uploads, of their parts and of what they make, on the wire.
 
-use super::support::sediment::Sediment;
-use super::support::wire::{Answer, Wire, request};
+use super::support::wire::{Answer, Wire, request, start_with_bucket};
 
 /// Each algorithm with its digest of `123456789`, and what an upload of that one part has.
 const SUMS: [(&str, &str, &str, &str); 6] = [
@@ -18,14 +17,6 @@ const SUMS: [(&str, &str, &str, &str); 6] = [
     ("CRC64NVME", "FULL_OBJECT", "rosUhgp5mIg=", "rosUhgp5mIg="),
 ];
 
-fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    (dir, server, wire)
-}
-
 fn header(algorithm: &str) -> String {
     format!("x-amz-checksum-{}", algorithm.to_ascii_lowercase())
 }
@@ -40,7 +31,7 @@ fn complete(wire: &Wire, id: &str, etag: &str, sums: &str, headers: &[(&str, &st
 
 #[test]
 fn parts_have_the_checksums_that_the_upload_announced() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     for (algorithm, kind, sum, whole) in SUMS {
         let header = header(algorithm);
         let create = request("POST", "/bucket/k?uploads=").header("x-amz-checksum-algorithm", algorithm);
@@ -90,7 +81,7 @@ fn parts_have_the_checksums_that_the_upload_announced() {
 
 #[test]
 fn checksums_are_shown_for_exactly_the_bytes_that_are_sent() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     assert_eq!(wire.send(&request("PUT", "/bucket/k").body(*b"123456789")).status, 200);
     let get = |range: &str, mode: &str| {
         wire.send(&request("GET", "/bucket/k").header("range", range).header("x-amz-checksum-mode", mode))
@@ -109,7 +100,7 @@ fn checksums_are_shown_for_exactly_the_bytes_that_are_sent() {
 
 #[test]
 fn what_the_head_says_of_checksums_has_to_fit() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let put = |lines: &[(&str, &str)]| {
         let put = request("PUT", "/bucket/k").body(*b"123456789");
         wire.send(&lines.iter().fold(put, |put, (name, value)| put.header(name, value)))

@@ -1,7 +1,7 @@
 //! Conditions on the wire: what is refused and how, and who wins a race.
 
 use super::support::sediment::Sediment;
-use super::support::wire::{Wire, request};
+use super::support::wire::{request, start_with_bucket};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -110,17 +110,9 @@ async fn of_64_racing_completions_one_wins() {
     races(complete).await;
 }
 
-fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    (dir, server, wire)
-}
-
 #[test]
 fn a_delete_names_the_condition_that_does_not_hold() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let delete = |headers: &[(&str, &str)]| {
         let delete = request("DELETE", "/bucket/k");
         wire.send(&headers.iter().fold(delete, |delete, (name, value)| delete.header(name, value)))
@@ -145,7 +137,7 @@ fn a_delete_names_the_condition_that_does_not_hold() {
 /// As a client may write it, and what nobody can read.
 #[test]
 fn i1_a_write_that_must_not_replace_never_does() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     assert_eq!(wire.send(&request("PUT", "/bucket/k").body(*b"precious")).status, 200);
     assert_eq!(wire.send(&request("PUT", "/bucket/other").body(*b"new")).status, 200);
     let valid = "\"900150983cd24fb0d6963f7d28e17f72\"";
@@ -196,7 +188,7 @@ fn i1_a_write_that_must_not_replace_never_does() {
 
 #[test]
 fn i1_no_condition_on_a_source_goes_for_nothing() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     for key in ["k", "source"] {
         assert_eq!(wire.send(&request("PUT", &format!("/bucket/{key}")).body(key)).status, 200);
     }
@@ -221,7 +213,7 @@ fn i1_no_condition_on_a_source_goes_for_nothing() {
 
 #[test]
 fn each_key_of_a_batch_has_conditions_of_its_own() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     for key in ["any", "tag", "size", "date", "all"] {
         assert_eq!(wire.send(&request("PUT", &format!("/bucket/{key}")).body(*b"abc")).status, 200);
     }

@@ -1,8 +1,7 @@
 //! Reads that go around s3s: their answers are those that s3s gives. A header that means nothing and is not known sends
 //! the same request through s3s, so that both ways can be compared on one server.
 
-use super::support::sediment::Sediment;
-use super::support::wire::{Answer, Request, Wire, request};
+use super::support::wire::{Answer, Request, Wire, request, start_with_bucket};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::collections::BTreeMap;
@@ -10,14 +9,6 @@ use std::collections::BTreeMap;
 /// Of the request, not of the object.
 const OF_THE_REQUEST: [&str; 2] = ["x-amz-request-id", "date"];
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    (dir, server, wire)
-}
 
 /// What a client can tell one answer from another by.
 fn told(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
@@ -40,7 +31,7 @@ fn same_both_ways(wire: &Wire, request: &Request) -> Answer {
 
 #[test]
 fn a_part_of_an_object_is_told_partial() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     assert_eq!(wire.send(&request("PUT", "/bucket/k").body(*b"0123456789")).status, 200);
     for method in ["GET", "HEAD"] {
         let range = request(method, "/bucket/k").header("range", "bytes=2-5");
@@ -87,7 +78,7 @@ fn put_all(wire: &Wire) {
 
 #[test]
 fn i6_a_read_around_s3s_is_answered_and_refused_as_by_s3s() {
-    let (_dir, server, wire) = start();
+    let (_dir, server, wire) = start_with_bucket();
     put_all(&wire);
     let stranger = Wire::signing(&server, "stranger", "secret");
     let wrong = Wire::signing(&server, super::support::sediment::USER, "wrong");
@@ -190,7 +181,7 @@ fn i6_a_read_around_s3s_is_answered_and_refused_as_by_s3s() {
 
 #[test]
 fn what_goes_around_s3s_is_counted_as_everything_is() {
-    let (_dir, server, wire) = start();
+    let (_dir, server, wire) = start_with_bucket();
     put_all(&wire);
     assert_eq!(same_both_ways(&wire, &request("GET", "/bucket/plain")).body, "foo");
     assert_eq!(same_both_ways(&wire, &request("HEAD", "/bucket/plain")).headers["content-length"], "3");

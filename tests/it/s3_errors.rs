@@ -1,15 +1,12 @@
 //! What errors say, on the wire: status, code, and the elements beside them.
 
 use super::support::sediment::{Sediment, exchange};
-use super::support::wire::{Request, Wire, request};
+use super::support::wire::{Request, Wire, request, start_with_bucket};
 
 fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    assert_eq!(wire.send(&request("PUT", "/bucket/k").body(*b"0123456789")).status, 200);
-    (dir, server, wire)
+    let started = start_with_bucket();
+    assert_eq!(started.2.send(&request("PUT", "/bucket/k").body(*b"0123456789")).status, 200);
+    started
 }
 
 /// A request, and what its refusal is made of.

@@ -1,15 +1,6 @@
 //! Listings on the wire: which fields an answer has, which of them are encoded, and keys of every kind.
 
-use super::support::sediment::Sediment;
-use super::support::wire::{Answer, Wire, request};
-
-fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    (dir, server, wire)
-}
+use super::support::wire::{Answer, Wire, request, start_with_bucket};
 
 fn encode(text: &str) -> String {
     let safe = |b: u8| b.is_ascii_alphanumeric() || b"-_.*/".contains(&b);
@@ -67,7 +58,7 @@ fn unescape(text: &str) -> String {
 
 #[test]
 fn i1_every_character_of_a_key_comes_back() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let special = " +%&<>\"'`~!#$()*,:;=?@[]\\^{|}\u{7f}\u{85}\u{2028}é\u{1F600}\u{10FFFF}";
     let mut keys: Vec<String> = (1..0x20).filter_map(char::from_u32).map(|c| format!("k{c}k")).collect();
     keys.extend(special.chars().map(|c| format!("k{c}k")));
@@ -87,7 +78,7 @@ fn i1_every_character_of_a_key_comes_back() {
 
 #[test]
 fn an_answer_repeats_what_was_asked_as_aws_does() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let v1 = list(&wire, "delimiter=&encoding-type=url");
     for (name, text) in [("Prefix", ""), ("Marker", ""), ("MaxKeys", "1000"), ("EncodingType", "url")] {
         assert_eq!(field(&v1, name), Some(text), "{name}");
@@ -111,7 +102,7 @@ fn an_answer_repeats_what_was_asked_as_aws_does() {
 
 #[test]
 fn exactly_the_names_are_encoded() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     ["p +a é1", "p +a é2", "p +b é1", "p +c"].iter().for_each(|key| put(&wire, key));
     let asked = "prefix=p%20%2B&delimiter=%20%C3%A9&max-keys=1&encoding-type=url";
     let common = |answer: &Answer| {
@@ -153,7 +144,7 @@ fn exactly_the_names_are_encoded() {
 
 #[test]
 fn times_are_whole_seconds() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     put(&wire, "k");
     for kind in ["list-type=2", "versions="] {
         let answer = list(&wire, kind);
@@ -163,7 +154,7 @@ fn times_are_whole_seconds() {
 
 #[test]
 fn numbers_and_markers_that_are_none_are_named() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     put(&wire, "k");
     for (query, argument) in [
         ("max-keys=blah", "max-keys"),
@@ -194,7 +185,7 @@ fn numbers_and_markers_that_are_none_are_named() {
 
 #[test]
 fn uploads_and_parts_say_where_they_end() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let create = |key: &str| {
         let created = wire.send(&request("POST", &format!("/bucket/{key}?uploads=")));
         created.element("UploadId").to_owned()

@@ -1,15 +1,6 @@
 //! Tags on the wire.
 
-use super::support::sediment::Sediment;
-use super::support::wire::{Answer, Wire, request};
-
-fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    (dir, server, wire)
-}
+use super::support::wire::{Answer, Wire, request, start_with_bucket};
 
 fn document(tags: &str) -> String {
     format!("<Tagging><TagSet>{tags}</TagSet></Tagging>")
@@ -25,7 +16,7 @@ fn tags(wire: &Wire, target: &str) -> Answer {
 
 #[test]
 fn tags_of_a_head_are_the_objects() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let put = |method, target: &str, tags: &str| {
         wire.send(&request(method, target).header("x-amz-tagging", tags).body(*b"x"))
     };
@@ -52,7 +43,7 @@ fn tags_of_a_head_are_the_objects() {
 
 #[test]
 fn copies_take_tags_along_or_get_their_own() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let put = request("PUT", "/bucket/source").header("x-amz-tagging", "a=1").body(*b"x");
     assert_eq!(wire.send(&put).status, 200);
     let copy = |directive: Option<&str>| {
@@ -77,7 +68,7 @@ fn copies_take_tags_along_or_get_their_own() {
 
 #[test]
 fn versions_are_tagged_and_answered_by_name() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let enable =
         "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>".as_bytes().to_vec();
     assert_eq!(wire.send(&request("PUT", "/bucket?versioning=").body(enable)).status, 200);
@@ -104,7 +95,7 @@ fn versions_are_tagged_and_answered_by_name() {
 
 #[test]
 fn documents_of_tags_are_taken_whole_or_refused() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     assert_eq!(wire.send(&request("PUT", "/bucket/k").body(*b"x")).status, 200);
     let set = |target: &str, body: String| wire.send(&request("PUT", target).body(body));
     let many = |n: usize| document(&(0..n).map(|n| tag(&format!("k{n:02}"), "v")).collect::<String>());

@@ -1,15 +1,6 @@
 //! Objects that are XML: their bytes are nobody's document but the client's (I1).
 
-use super::support::sediment::Sediment;
-use super::support::wire::{Wire, request};
-
-fn start() -> (tempfile::TempDir, Sediment, Wire) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
-    let wire = Wire::new(&server);
-    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
-    (dir, server, wire)
-}
+use super::support::wire::{request, start_with_bucket};
 
 /// With what the server's own documents would have referenced, not written.
 fn xml(len: usize) -> String {
@@ -19,7 +10,7 @@ fn xml(len: usize) -> String {
 
 #[test]
 fn i1_an_object_of_any_type_is_read_as_it_was_stored() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     for kind in ["application/xml", "text/plain"] {
         for len in [1, 100, 5_000, 300_000] {
             let bytes = xml(len);
@@ -43,7 +34,7 @@ fn i1_an_object_of_any_type_is_read_as_it_was_stored() {
 
 #[test]
 fn i1_a_part_of_an_xml_object_is_read_as_it_was_stored() {
-    let (_dir, _server, wire) = start();
+    let (_dir, _server, wire) = start_with_bucket();
     let create = request("POST", "/bucket/k?uploads=").header("content-type", "application/xml");
     let created = wire.send(&create);
     let id = created.element("UploadId");

@@ -54,6 +54,15 @@ pub struct Request {
     pub presign_seconds: Option<u64>,
 }
 
+/// A server with an empty bucket, `bucket`.
+pub fn start_with_bucket() -> (tempfile::TempDir, Sediment, Wire) {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Sediment::serve(dir.path(), &[]);
+    let wire = Wire::new(&server);
+    assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
+    (dir, server, wire)
+}
+
 pub fn request(method: &'static str, target: &str) -> Request {
     Request {
         method,
