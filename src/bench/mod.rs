@@ -18,6 +18,7 @@ mod failure;
 mod lanes;
 mod load;
 mod object_calls;
+mod pace;
 mod plan;
 mod process;
 mod report;
