@@ -181,6 +181,8 @@ impl PackStore for DiskPackStore {
     }
 
     fn remove(&self, id: PackId) -> io::Result<()> {
+        // The last one to close a removed file gives its blocks back, which takes milliseconds: not under the lock.
+        let last = self.to_read(id);
         {
             let mut handles = self.handles.lock();
             handles.open.remove(&id);
@@ -189,6 +191,7 @@ impl PackStore for DiskPackStore {
                 _ => {}
             }
         }
+        drop(last);
         self.fs.sync_dir(&self.dir)
     }
 }
