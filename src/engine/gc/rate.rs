@@ -1,8 +1,14 @@
-//! A token bucket: how long to wait so that work stays below a rate.
+//! How long to wait so that work stays below a rate, and below a share of the time.
 
 use std::time::{Duration, Instant};
 
-/// Lets a second's worth through at once, then holds the rate. Work larger than that is let through and paid
+/// The rest after a step that took so long. A step that hung, on a device or a lock, is no reason to stand still.
+pub(super) fn rest(worked: Duration) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(1);
+    worked.min(LONGEST)
+}
+
+/// A token bucket: lets a twentieth of a second's worth through at once, then holds the rate. Work larger than that is let through and paid
 /// for afterwards.
 #[derive(Debug)]
 pub(super) struct Rate {
@@ -18,7 +24,7 @@ impl Rate {
 
     /// Takes `bytes` and says how long to wait before the next.
     pub(super) fn take(&mut self, bytes: u64, now: Instant) -> Duration {
-        const BURST: Duration = Duration::from_secs(1);
+        const BURST: Duration = Duration::from_millis(50);
         if self.bytes_per_second == 0 {
             return Duration::ZERO;
         }
@@ -31,7 +37,7 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use super::Rate;
+    use super::{Rate, rest};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -43,7 +49,7 @@ mod tests {
             now += rate.take(500, now);
         }
         let took = now - begin;
-        assert!(took >= Duration::from_secs(48) && took <= Duration::from_secs(50), "{took:?}");
+        assert!(took >= Duration::from_millis(49_900) && took <= Duration::from_secs(50), "{took:?}");
     }
 
     #[test]
@@ -51,8 +57,14 @@ mod tests {
         let begin = Instant::now();
         let mut rate = Rate::new(1000, begin);
         let later = begin + Duration::from_secs(60);
-        assert_eq!(rate.take(1000, later), Duration::ZERO);
+        assert_eq!(rate.take(50, later), Duration::ZERO);
         assert_eq!(rate.take(1000, later), Duration::from_secs(1));
         assert_eq!(Rate::new(0, begin).take(u64::MAX, begin), Duration::ZERO);
+    }
+
+    #[test]
+    fn half_of_the_time_is_rest_unless_a_step_hung() {
+        assert_eq!(rest(Duration::from_millis(7)), Duration::from_millis(7));
+        assert_eq!(rest(Duration::from_secs(3600)), Duration::from_secs(1));
     }
 }
