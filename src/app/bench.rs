@@ -10,6 +10,7 @@ use crate::bench::{
 use crate::sys::{Clock, OsRandom, Random, SystemClock};
 use crate::types::BucketName;
 use clap::Args;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,10 @@ pub(super) struct BenchArgs {
     /// How many operations, instead of how long.
     #[arg(long, value_name = "COUNT", conflicts_with = "duration")]
     operations: Option<u64>,
+    /// Operations that fall due in a second, on all connections together. One that no connection is free for is measured
+    /// from when it fell due: a stall counts for all that it held up. Without, each connection is always at work.
+    #[arg(long, value_name = "COUNT")]
+    rate: Option<NonZeroU64>,
     /// What bodies are made of.
     #[arg(long, value_enum, default_value_t = Content::Unique)]
     content: Content,
@@ -90,6 +95,7 @@ impl BenchArgs {
             objects: self.objects.unwrap_or(default_objects),
             concurrency: self.concurrency,
             limit: self.operations.map_or(Limit::Duration(self.duration), Limit::Operations),
+            rate: self.rate,
             content: self.content,
             payload: self.payload,
             verify: self.verify,

@@ -5,10 +5,12 @@ use crate::engine::codec::decode_record;
 use crate::engine::{EngineParts, read_hot_list};
 use crate::types::ChunkId;
 use bytes::Bytes;
+use std::time::{Duration, Instant};
 
 const NAME: &str = "hot-chunks";
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// In the background, while requests are served.
+/// In the background, while requests are served: after each step it rests for as long as that took.
 pub(super) async fn warm(parts: &EngineParts, data: &DataDir) {
     let (fs, path) = (parts.fs.clone(), data.join(NAME));
     let list =
@@ -19,7 +21,12 @@ pub(super) async fn warm(parts: &EngineParts, data: &DataDir) {
     let loaded = parts.clone();
     let load = move |ids| {
         let parts = loaded.clone();
-        async move { tokio::task::spawn_blocking(move || load(&parts, ids)).await.unwrap_or_default() }
+        async move {
+            let began = Instant::now();
+            let loaded = tokio::task::spawn_blocking(move || load(&parts, ids)).await.unwrap_or_default();
+            tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
+            loaded
+        }
     };
     let warmed = parts.cache.warm(&list, load).await;
     tracing::info!(chunks = warmed, "the cache is warm");

@@ -172,6 +172,7 @@ pub(super) mod testing {
             objects: 1,
             concurrency: 1,
             limit: Limit::Operations(1),
+            rate: None,
             content,
             payload: Payload::Unsigned,
             verify: false,

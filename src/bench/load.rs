@@ -6,6 +6,7 @@ use super::crew;
 use super::failure::Failure;
 use super::lanes::Lane;
 use super::object_calls::{Prepared, Upload};
+use super::pace::Pace;
 use super::plan::{Limit, Operation};
 use super::process::{ServerProcess, own_cpu_seconds, server};
 use super::tally::{Kind, Tally};
@@ -92,13 +93,23 @@ struct Shared<'a> {
     over: AtomicBool,
     /// Operations that were begun.
     begun: AtomicU64,
+    pace: Option<Pace>,
 }
 
 impl Shared<'_> {
-    fn admit(&self, limit: Limit) -> bool {
+    /// The number of the next operation.
+    fn admit(&self, limit: Limit) -> Option<u64> {
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
         let is_beyond = matches!(limit, Limit::Operations(most) if number >= most);
-        !is_beyond && !self.over.load(Ordering::Relaxed)
+        (!is_beyond && !self.over.load(Ordering::Relaxed)).then_some(number)
+    }
+
+    /// From when on the operation is measured, once it may begin.
+    async fn begin(&self, number: u64) -> Option<Instant> {
+        match &self.pace {
+            Some(pace) => pace.begin(number).await,
+            None => Some(Instant::now()),
+        }
     }
 }
 
@@ -117,6 +128,8 @@ pub(super) struct Loaded {
     /// Before and after.
     pub(super) server: Option<(ServerProcess, ServerProcess)>,
     pub(super) left: Vec<Left>,
+    /// Operations that fell due and for which no connection came free; `None` where none falls due.
+    pub(super) not_begun: Option<u64>,
 }
 
 /// When the load began, and what had been spent by then.
@@ -137,7 +150,8 @@ impl Begun {
 /// When threads cannot be started.
 pub(super) fn load(context: &Context, stored: &Stored) -> io::Result<Loaded> {
     let ready = Barrier::new(context.plan.concurrency + 1);
-    let shared = Shared { stored, ready, over: AtomicBool::new(false), begun: AtomicU64::new(0) };
+    let (over, begun) = (AtomicBool::new(false), AtomicU64::new(0));
+    let shared = Shared { stored, ready, over, begun, pace: Pace::of(context.plan) };
     let ended = CancellationToken::new();
     let (begun, workers) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| watch(context, &shared, &ended));
@@ -151,7 +165,9 @@ pub(super) fn load(context: &Context, stored: &Stored) -> io::Result<Loaded> {
     let last = workers.iter().map(|worker| worker.ended).max().unwrap_or(begun.at);
     let mut tally = Tally::default();
     workers.iter().for_each(|worker| tally.add(&worker.tally));
+    let ended = tally.operations() + tally.errors.values().sum::<u64>();
     Ok(Loaded {
+        not_begun: shared.pace.as_ref().map(|pace| pace.not_begun(ended)),
         tally,
         seconds: last.saturating_duration_since(begun.at).as_secs_f64(),
         client_cpu_seconds: own_cpu_seconds() - begun.client_cpu_seconds,
@@ -229,14 +245,17 @@ impl<'a> Worker<'a> {
         // A failure comes again with the first operation, and is counted there.
         let _ = self.client.connect().await;
         self.shared.ready.wait().await;
-        while self.shared.admit(context.plan.limit) {
+        while let Some(number) = self.shared.admit(context.plan.limit) {
             let kind = self.choose();
             self.prepare(kind).await;
-            let begun = Instant::now();
-            let done = tokio::select! {
+            let stopped = context.controls.stop.cancelled();
+            let operation = async { Some((self.shared.begin(number).await?, self.perform(kind).await)) };
+            let Some((begun, done)) = (tokio::select! {
                 biased;
-                done = self.perform(kind) => done,
-                () = context.controls.stop.cancelled() => break,
+                done = operation => done,
+                () = stopped => None,
+            }) else {
+                break;
             };
             match done {
                 Ok(bytes) => self.tally.done(kind, begun.elapsed(), bytes),

@@ -19,6 +19,7 @@ mod failure;
 mod lanes;
 mod load;
 mod object_calls;
+mod pace;
 mod plan;
 mod process;
 mod report;

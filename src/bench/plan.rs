@@ -3,6 +3,7 @@
 use crate::types::BucketName;
 use clap::ValueEnum;
 use serde::Serialize;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -65,6 +66,8 @@ pub struct Plan {
     /// Connections, each with one operation at a time.
     pub concurrency: usize,
     pub limit: Limit,
+    /// Operations that fall due in a second, on all connections together; `None`: each begins when the one before has ended.
+    pub rate: Option<NonZeroU64>,
     pub content: Content,
     pub payload: Payload,
     pub verify: bool,

@@ -6,6 +6,7 @@ use super::tally::{Kind, Tally};
 use super::target::{Endpoint, Target};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 /// Each under its name, which says its unit. MB and GB are powers of ten.
 pub type Figures = BTreeMap<&'static str, f64>;
@@ -18,6 +19,8 @@ pub struct Report {
     pub part_size: u64,
     pub objects: u64,
     pub concurrency: usize,
+    /// Operations that fell due in a second.
+    pub rate: Option<NonZeroU64>,
     pub content: Content,
     pub payload: Payload,
     /// The same seed stores the same bytes under the same keys.
@@ -68,6 +71,9 @@ impl RunReport {
         figures.insert("megabytes_per_second", per(tally.bytes as f64 / 1e6, seconds));
         figures.insert("client_cpu_seconds", loaded.client_cpu_seconds);
         figures.insert("client_cpu_us_per_op", per(loaded.client_cpu_seconds * 1e6, operations as f64));
+        if let Some(not_begun) = loaded.not_begun {
+            figures.insert("not_begun", not_begun as f64);
+        }
         if let Some((before, after)) = &loaded.server {
             let cpu = after.cpu_seconds - before.cpu_seconds;
             figures.insert("server_cpu_seconds", cpu);
@@ -136,6 +142,7 @@ impl Report {
             part_size: plan.part_size,
             objects: plan.objects,
             concurrency: plan.concurrency,
+            rate: plan.rate,
             content: plan.content,
             payload: plan.payload,
             seed: plan.seed,

@@ -126,6 +126,11 @@ fn measure(context: &Context, warnings: &mut Vec<String>) -> Result<Option<RunRe
     let mut stored = Stored::planned(context);
     let mut loaded = None;
     let measured = store_and_load(context, &mut stored, &mut loaded);
+    let is_whole = !context.controls.stop.is_cancelled();
+    let not_begun = loaded.as_ref().filter(|_| is_whole).and_then(|loaded| loaded.not_begun);
+    warnings.extend(not_begun.filter(|count| *count > 0).map(|count| {
+        format!("{}: {count} operations fell due that no connection came free for", target.name)
+    }));
     if !context.plan.keep {
         let left = loaded.as_ref().map(|loaded| &loaded.left[..]);
         let failed = tidy::clean(context, &stored, left);

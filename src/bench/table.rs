@@ -6,12 +6,13 @@ use super::units::bytes;
 use std::fmt::{self, Display, Formatter};
 
 /// Figure, heading, digits behind the point.
-const COLUMNS: [(&str, &str, usize); 10] = [
+const COLUMNS: [(&str, &str, usize); 11] = [
     ("ops_per_second", "ops/s", 1),
     ("megabytes_per_second", "MB/s", 1),
     ("p50_ms", "p50 ms", 2),
     ("p90_ms", "p90 ms", 2),
     ("p99_ms", "p99 ms", 2),
+    ("not_begun", "not begun", 0),
     ("client_cpu_us_per_op", "client µs/op", 1),
     ("client_cpu_seconds", "client CPU s", 2),
     ("server_cpu_us_per_op", "server µs/op", 1),
@@ -63,7 +64,11 @@ impl Report {
             write!(f, ", {} objects", self.objects)?;
         }
         let rounds = self.servers.iter().map(|server| server.runs.len()).max().unwrap_or(0);
-        writeln!(f, ", connections: {}, runs: {rounds}, seed: {}", self.concurrency, self.seed)
+        write!(f, ", connections: {}", self.concurrency)?;
+        if let Some(rate) = self.rate {
+            write!(f, ", due a second: {rate}")?;
+        }
+        writeln!(f, ", runs: {rounds}, seed: {}", self.seed)
     }
 
     /// One line for each kind of a mixed load, from its last run.

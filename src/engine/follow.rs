@@ -16,6 +16,8 @@ const BATCH_RECORDS: usize = 512;
 const MANIFESTS_PER_READ: usize = 256;
 /// A checkpoint after so many records, or so long after the first one that has none.
 const CHECKPOINT_RECORDS: u64 = 10_000;
+/// Records that go from the log in one transaction: clients' commits wait for it.
+const TRIM_RECORDS: u64 = 500;
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
@@ -189,23 +191,32 @@ impl Follower {
         }
         let index = self.index.clone();
         let through = blocking(move || index.checkpoint()).await?;
-        for commit in
-            [Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through }, Commit::TrimLog { through }]
-        {
+        let advance = Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through };
+        let trims = trims(unsaved.trimmed, through).map(|through| Commit::TrimLog { through });
+        for commit in std::iter::once(advance).chain(trims) {
             self.meta.commit(commit).await.map_err(|error| match error {
                 CommitError::Store(error) => EngineError::Meta(error),
                 other => EngineError::Index(other.to_string()),
             })?;
         }
-        *unsaved = Unsaved::default();
+        *unsaved = Unsaved { trimmed: Some(through), ..Unsaved::default() };
         Ok(())
     }
+}
+
+/// How far the log is trimmed in one go after the other. Where nothing is known of the last time it is one.
+fn trims(before: Option<CommitSeq>, through: CommitSeq) -> impl Iterator<Item = CommitSeq> {
+    let from = before.map_or(through.get(), |before| before.get().saturating_add(TRIM_RECORDS));
+    let steps = (from..through.get()).step_by(TRIM_RECORDS as usize).map(CommitSeq::new);
+    steps.chain(std::iter::once(through))
 }
 
 /// Records applied since the last checkpoint.
 #[derive(Debug, Default)]
 struct Unsaved {
     records: u64,
+    /// Up to where the log was trimmed then, as far as its other readers let it.
+    trimmed: Option<CommitSeq>,
     since: Option<Instant>,
 }
 

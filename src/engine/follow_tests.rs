@@ -151,3 +151,15 @@ async fn i5_a_follower_that_cannot_follow_says_so() {
     stop.cancel();
     running.await.unwrap().unwrap();
 }
+
+#[test]
+fn the_log_is_trimmed_in_steps_that_end_where_it_is_saved() {
+    let steps = |before: Option<u64>, through| {
+        let before = before.map(CommitSeq::new);
+        super::trims(before, CommitSeq::new(through)).map(CommitSeq::get).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(Some(10), 1_200), [510, 1_010, 1_200]);
+    assert_eq!(steps(Some(10), 510), [510]);
+    assert_eq!(steps(Some(10), 10), [10]);
+    assert_eq!(steps(None, 90_000), [90_000]);
+}

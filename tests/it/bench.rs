@@ -72,6 +72,22 @@ fn every_operation_runs_with_every_payload_and_compares_what_it_reads() {
     server.stop();
 }
 
+#[test]
+fn as_much_is_asked_as_falls_due_and_what_was_not_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Sediment::serve(dir.path(), &[]);
+    let args = ["mixed", "--size", "2000", "--objects", "5", "--rate", "200", "--duration", "500ms"];
+    let report = run(&server, &args);
+    let run = &report["servers"][0]["runs"][0];
+    let not_begun = run["figures"]["not_begun"].as_f64().unwrap();
+    assert_eq!(run["operations"].as_f64().unwrap() + not_begun, 100.0);
+    assert_eq!((report["rate"].as_u64(), &run["errors"]), (Some(200), &serde_json::json!({})));
+    assert_eq!(report["warnings"].as_array().unwrap().is_empty(), not_begun == 0.0);
+    let refused = bench(&server, &["put", "--rate", "0"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    server.stop();
+}
+
 fn unique_bytes(data: &std::path::Path) -> f64 {
     let stats = command(data, &["stats", "--json"]).output().unwrap();
     let stats: Value = serde_json::from_slice(&stats.stdout).unwrap();

@@ -1,15 +1,19 @@
 //! Taking unused entries out of the index, durably, before their records are marked dead.
 
-use super::plan::BATCH_RECORDS;
+use super::rate::rest;
 use super::report::{GcPhase, GcReport};
 use super::{Collector, Run, blocking};
 use crate::engine::EngineError;
 use crate::engine::index::ChunkIndex;
 use crate::engine::pack::{Location, PackSet};
 use crate::storage::PackId;
+use crate::sys::pause;
 use crate::types::CommitSeq;
 use std::collections::HashMap;
+use std::time::Instant;
 
+/// Entries collected and marked dead before the next rest: each mark dirties a page of its own, which is synced.
+const BATCH_RECORDS: usize = 512;
 /// An open pack of which this share is dead is sealed, so that its space can come back.
 const SEAL_WHEN_DEAD_ONE_IN: u64 = 4;
 
@@ -30,10 +34,11 @@ impl Collector {
             after = Some((*zero_since, *id));
             let ids: Vec<_> = page.iter().map(|(_, id, _)| *id).collect();
             let (index, packs) = (self.0.index.clone(), self.0.packs.clone());
+            let began = Instant::now();
             let removed = blocking(move || {
                 let _steady = index.steady();
-                let removed: Vec<_> =
-                    index.collect(&ids, bound)?.into_iter().map(|(_, location)| location).collect();
+                let removed = index.collect_in_steps(&ids, bound, &mut |took| pause(rest(took)))?;
+                let removed: Vec<_> = removed.into_iter().map(|(_, location)| location).collect();
                 bury(&index, &packs, &removed)?;
                 Ok(removed)
             })
@@ -41,6 +46,7 @@ impl Collector {
             report.collected += removed.len() as u64;
             report.collected_bytes += removed.iter().map(Location::record_len).sum::<u64>();
             run.progress(GcPhase::Collecting, report.collected, 0);
+            run.rest(began.elapsed()).await;
         }
         Ok(())
     }

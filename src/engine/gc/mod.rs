@@ -18,6 +18,10 @@
 //! when it was sealed before a mark and no hold is older than that mark: then all its appenders are done. Only
 //! settled packs are removed or written anew, and only in them unnamed records count as garbage.
 //!
+//! # What clients feel of it
+//! A run holds the index's lock for 256 entries at a time, writes to packs of its own and syncs them and its marks by
+//! itself, so that no commit waits for that, and rests after each step for as long as the step took.
+//!
 //! # What may meet what
 //! | | put | plain put | complete | abort | part copy | delete | copy | read | gc | compact | fsck | rebuild | restart |
 //! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
@@ -92,7 +96,7 @@ use fence::Notes;
 use parking_lot::Mutex;
 use rate::Rate;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Why a run collects nothing.
@@ -239,6 +243,13 @@ impl Run {
         if let Some(progress) = &self.progress {
             progress(GcProgress { phase, done, total });
         }
+    }
+
+    /// As long as a step took, so that half of one core and of the disk is the most that a run takes: where steps take
+    /// longer because clients are at work, so do the rests.
+    async fn rest(&self, worked: Duration) {
+        let pause = rate::rest(worked);
+        let _ = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 
     async fn throttle(&mut self, bytes: u64, now: Instant) {

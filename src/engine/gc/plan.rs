@@ -8,7 +8,7 @@ use crate::engine::pack::{FOOTER_ENTRY_BYTES, PACK_HEADER_BYTES, PackInfo, PackS
 use crate::storage::PackId;
 use std::collections::{BTreeMap, HashMap};
 
-pub(super) const BATCH_RECORDS: usize = 4096;
+const BATCH_RECORDS: usize = 4096;
 /// Holes give whole blocks of 4 KiB: below this nothing worth a scan comes back.
 const MIN_PUNCH_BYTES: u64 = 16 << 10;
 

@@ -2,18 +2,20 @@
 
 use super::adopt::adopt_strays;
 use super::plan::{Sizes, sealed_sizes};
+use super::rate::{FREED_AT_ONCE, FREEING_PAUSE, pieces};
 use super::report::{GcAction, GcPhase, GcReport};
 use super::{Collector, Run, blocking};
 use crate::engine::EngineError;
 use crate::engine::index::ChunkIndex;
 use crate::engine::pack::{Location, NewRecord, PackSet, RECORD_HEADER_BYTES, Record, ScannedRecord};
 use crate::storage::PackId;
+use crate::sys::pause;
 use crate::types::ChunkId;
 use std::ops::Range;
 use std::time::Instant;
 
-/// How much is read, appended and synced at a time.
-const MOVE_BYTES: u64 = 4 << 20;
+/// How much is read, appended and synced at a time: a client's sync waits for the device no longer than that takes.
+const MOVE_BYTES: u64 = 1 << 20;
 
 /// Whether a pack was moved away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,12 @@ impl Collector {
                 break;
             }
             run.progress(GcPhase::Reclaiming, done as u64, total);
+            let began = Instant::now();
+            let is_paced = work.action == GcAction::Rewrite;
             self.reclaim_one(work, run, report).await?;
+            if !is_paced {
+                run.rest(began.elapsed()).await;
+            }
         }
         Ok(())
     }
@@ -136,7 +143,7 @@ impl Collector {
                 return Ok(Moved::Stopped);
             }
             let bytes: u64 = batch.iter().map(|(_, location)| location.record_len()).sum();
-            let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
+            let (packs, index, began) = (self.0.packs.clone(), self.0.index.clone(), Instant::now());
             match blocking(move || move_records(&packs, &index, &batch)).await {
                 Ok(moved) => report.moved_records += moved as u64,
                 Err(error @ (EngineError::Corrupt { .. } | EngineError::Missing(_))) => {
@@ -149,6 +156,7 @@ impl Collector {
                 Err(error) => return Err(error),
             }
             report.moved_bytes += bytes;
+            run.rest(began.elapsed()).await;
             run.throttle(bytes * 2, Instant::now()).await;
         }
         let gone = self.remove_if_unused(pack).await?;
@@ -245,7 +253,7 @@ fn batches(records: Vec<(ChunkId, Location)>) -> Vec<Vec<(ChunkId, Location)>> {
     batches
 }
 
-/// Copies verified records to the open pack, durably, and only then tells the index. Returns how many entries
+/// Copies verified records to a pack of collection's own, durably, and only then tells the index. Returns how many entries
 /// moved; a copy whose entry went elsewhere meanwhile is garbage.
 pub(super) fn move_records(
     packs: &PackSet,
@@ -256,8 +264,7 @@ pub(super) fn move_records(
     let _hold = index.hold();
     let copies =
         packs.read(records).into_iter().map(|read| read.map(copy_of)).collect::<Result<Vec<_>, _>>()?;
-    let places = packs.append(&copies)?;
-    packs.sync()?;
+    let places = packs.append_aside(&copies)?;
     let moves: Vec<_> = records.iter().zip(places).map(|((id, from), to)| (*id, *from, to)).collect();
     index.relocate(&moves)
 }
@@ -289,9 +296,14 @@ fn punch(
         // Never a record that the index names, whatever its mark says.
         record.dead = !named && (record.dead || settled);
     }
-    let mut holes = 0;
-    for hole in dead_runs(&records) {
+    let (mut holes, mut freed) = (0, 0);
+    for hole in dead_runs(&records).into_iter().flat_map(pieces) {
+        freed += hole.end - hole.start;
         holes += usize::from(packs.punch(pack, hole)?);
+        if freed >= FREED_AT_ONCE {
+            pause(FREEING_PAUSE);
+            freed = 0;
+        }
     }
     Ok((holes, strays.len() as u64))
 }

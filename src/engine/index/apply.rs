@@ -22,7 +22,7 @@ use crate::types::{ChunkId, CommitSeq, Entry, EntryKind};
 use std::sync::atomic::Ordering;
 
 /// Entries changed in one batch, roughly: a few milliseconds under the lock.
-const BATCH_ENTRIES: usize = 2048;
+const BATCH_ENTRIES: usize = 512;
 /// Nodes tried again at a time.
 const RETRY_NODES: usize = 64;
 

@@ -9,6 +9,10 @@ use crate::engine::pack::Location;
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
 use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+/// Entries removed in one batch: a few milliseconds under the lock.
+const BATCH_ENTRIES: usize = 256;
 
 impl ChunkIndex {
     /// Entries without references since before `bound`, longest first, behind `after`.
@@ -37,6 +41,26 @@ impl ChunkIndex {
             }
         }
         Ok(found)
+    }
+
+    /// As many times [`Self::collect`] as it takes with few entries each. In between, with no lock held, `rest` is told
+    /// how long the last step took. After an error some may be gone, of which only a scan of their packs tells.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn collect_in_steps(
+        &self,
+        ids: &[ChunkId],
+        bound: CommitSeq,
+        rest: &mut dyn FnMut(Duration),
+    ) -> Result<Vec<(ChunkId, Location)>, EngineError> {
+        let mut removed = Vec::new();
+        for some in ids.chunks(BATCH_ENTRIES) {
+            let began = Instant::now();
+            removed.extend(self.collect(some, bound)?);
+            rest(began.elapsed());
+        }
+        Ok(removed)
     }
 
     /// Removes those that still have no references since before `bound`. Returns the removed ones whose records

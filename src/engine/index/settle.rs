@@ -6,7 +6,7 @@ use super::types::IndexEntry;
 use crate::engine::EngineError;
 
 /// Entries settled in one batch: a few milliseconds under the lock.
-const BATCH_ENTRIES: usize = 1024;
+const BATCH_ENTRIES: usize = 256;
 
 impl Shared {
     /// When it returns, no entry is beside the tree that was when it was called, and of this kind.

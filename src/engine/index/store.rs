@@ -388,7 +388,11 @@ impl Store {
 
     /// Makes everything written so far durable.
     pub(super) fn persist(&self) -> Result<(), EngineError> {
-        self.written(self.handles()?.db.persist(PersistMode::SyncAll))
+        let handles = self.handles()?;
+        // While the tree syncs its journal, every change waits. So most of it is brought to the device before.
+        self.written(handles.db.persist(PersistMode::Buffer))?;
+        write_back(&self.dir);
+        self.written(handles.db.persist(PersistMode::SyncAll))
     }
 }
 
@@ -405,6 +409,16 @@ fn probe(dir: &Path, bytes: usize) -> Result<(), EngineError> {
         std::fs::write(&path, vec![0x5A; bytes]).and_then(|()| std::fs::File::open(&path)?.sync_all());
     let removed = std::fs::remove_file(&path);
     written.and(removed).map_err(|error| fjall_error(fjall::Error::Io(error)))
+}
+
+/// Brings what stands in journals to the device. Promises nothing: an error is told again to whoever syncs for good.
+fn write_back(dir: &Path) {
+    let journals = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for journal in
+        journals.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "jnl"))
+    {
+        let _ = std::fs::File::open(journal).and_then(|journal| journal.sync_data());
+    }
 }
 
 fn adds(value: &[u8]) -> bool {

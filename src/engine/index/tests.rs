@@ -135,6 +135,23 @@ fn i3_what_somebody_hit_or_inserted_stays_until_they_are_done() {
 }
 
 #[test]
+fn writers_get_in_between_the_steps_of_a_collection_and_what_they_hit_stays() {
+    let world = World::new();
+    let ids: Vec<_> = (0..1000).map(|n: u32| world.chunk(&n.to_le_bytes()).id).collect();
+    let bound = world.log(vec![], vec![]);
+    let (mut steps, mut writer) = (0, None);
+    let removed = world.index.collect_in_steps(&ids, bound, &mut |_| {
+        steps += 1;
+        // Would hang if the lock were held.
+        world.chunk(b"new");
+        let hold = writer.get_or_insert_with(|| world.index.hold());
+        assert!(world.index.hit(hold, &ids[999..]).unwrap()[0].is_some() || steps >= 4);
+    });
+    assert_eq!((removed.unwrap().len(), steps), (999, 4), "256 at a time");
+    assert!(world.index.get(&ids[999..]).unwrap()[0].is_some());
+}
+
+#[test]
 fn i3_a_hit_after_the_bound_was_set_keeps_the_chunk() {
     let world = World::new();
     let id = world.chunk(b"chunk").id;

@@ -1,6 +1,6 @@
 //! Group sync: one leader makes everything appended so far durable while the others wait for it.
 //!
-//! Only the leader ever syncs a pack. The kernel reports a failed write-back once; with two threads syncing one
+//! Only the leader ever syncs a pack that clients append to. The kernel reports a failed write-back once; with two threads syncing one
 //! file the wrong one could see it. After a failure nothing may count as durable: the set is poisoned for good.
 
 use crate::engine::EngineError;
@@ -35,6 +35,13 @@ impl Flush {
         self.poison.get().map_or(Ok(()), |why| Err(EngineError::Poisoned(why.clone())))
     }
 
+    /// # Errors
+    /// Always: from now on nothing may count as durable.
+    pub(super) fn poison(&self, why: String) -> Result<(), EngineError> {
+        let _ = self.poison.set(why);
+        self.check()
+    }
+
     /// Notes bytes that were written to a pack.
     pub(super) fn wrote(&self, pack: PackId) {
         self.dirty.lock().insert(pack);
@@ -62,8 +69,7 @@ impl Flush {
         let dirty = std::mem::take(&mut *self.dirty.lock());
         for pack in dirty {
             if let Err(error) = sync(pack) {
-                let _ = self.poison.set(format!("pack {pack}: {error}"));
-                return self.check();
+                return self.poison(format!("pack {pack}: {error}"));
             }
         }
         leader.through = Some(through);

@@ -5,6 +5,7 @@
 //! what does not match its checksums is never returned (I4); recovery never cuts off a record that is valid.
 //! All calls block: they belong on the engine's own threads.
 
+mod aside;
 mod content;
 mod flush;
 mod format;

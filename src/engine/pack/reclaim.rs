@@ -30,19 +30,24 @@ impl PackSet {
                 if !self.is_valid(location) {
                     continue;
                 }
-                self.overwrite(pack, u64::from(location.offset) + STATE_OFFSET as u64, &[STATE_DEAD])?;
+                self.mark(pack, u64::from(location.offset) + STATE_OFFSET as u64)?;
                 let position = entries.as_ref().and_then(|entries| {
                     entries.binary_search_by_key(&location.offset, |(offset, _)| *offset).ok()
                 });
                 if let Some(position) = position {
                     let entry = u64::from(known.end) + (position * FOOTER_ENTRY_BYTES) as u64;
-                    self.overwrite(pack, entry + 4 + STATE_OFFSET as u64, &[STATE_DEAD])?;
+                    self.mark(pack, entry + 4 + STATE_OFFSET as u64)?;
                 }
                 marked += 1;
             }
+            self.sync_aside(pack)?;
         }
-        self.sync()?;
         Ok(marked)
+    }
+
+    fn mark(&self, pack: PackId, offset: u64) -> Result<(), EngineError> {
+        self.check()?;
+        self.store().write_at(pack, offset, &[STATE_DEAD]).map_err(from_io)
     }
 
     /// Marks a damaged record as dead, whatever it takes: nobody may come upon it by its neighbours. Where that fails,

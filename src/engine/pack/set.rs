@@ -31,6 +31,8 @@ struct Shared {
     target: u64,
     packs: RwLock<HashMap<PackId, Pack>>,
     writer: Mutex<Writer>,
+    /// For what collection moves.
+    aside: Mutex<Writer>,
     /// Full, or found at the start, and not sealed for want of room.
     waiting: Mutex<Vec<Unsealed>>,
     flush: Flush,
@@ -60,10 +62,12 @@ impl Pack {
     }
 }
 
-#[derive(Debug, Default)]
-struct Writer {
+#[derive(Debug)]
+pub(super) struct Writer {
     open: Option<Unsealed>,
     last_id: u64,
+    /// Whether the next sync of everything is for what it writes, too.
+    is_noted: bool,
 }
 
 impl PackSet {
@@ -85,7 +89,8 @@ impl PackSet {
             random,
             target: settings.target_bytes.clamp(MIN_TARGET_BYTES, MAX_TARGET_BYTES),
             packs: RwLock::new(packs),
-            writer: Mutex::new(Writer { open: None, last_id }),
+            writer: Mutex::new(Writer { open: None, last_id, is_noted: true }),
+            aside: Mutex::new(Writer { open: None, last_id, is_noted: false }),
             waiting: Mutex::new(waiting),
             flush: Flush::default(),
             buffers: Buffers::default(),
@@ -118,13 +123,17 @@ impl PackSet {
         self.0.flush.sync(|pack| self.sync_one(pack))
     }
 
-    /// Seals the open pack, so that the next start has nothing to recover.
+    /// Seals the open packs, so that the next start has nothing to recover.
     ///
     /// # Errors
     /// As [`Self::sync`].
     pub fn seal(&self) -> Result<(), EngineError> {
         let open = self.0.writer.lock().open.take();
-        self.seal_packs(open.into_iter().collect())?;
+        let aside = self.0.aside.lock().open.take();
+        if let Some(aside) = &aside {
+            self.sync_aside(aside.id)?;
+        }
+        self.seal_packs(open.into_iter().chain(aside).collect())?;
         self.seal_waiting()
     }
 
@@ -201,6 +210,14 @@ impl PackSet {
         self.0.flush.wrote(pack);
     }
 
+    pub(super) fn poison(&self, why: String) -> Result<(), EngineError> {
+        self.0.flush.poison(why)
+    }
+
+    pub(super) fn aside(&self) -> &Mutex<Writer> {
+        &self.0.aside
+    }
+
     pub(super) fn mark_sealed(&self, pack: PackId, records: u32) {
         if let Some(pack) = self.0.packs.write().get_mut(&pack) {
             pack.sealed = Some(records);
@@ -223,7 +240,7 @@ impl PackSet {
         Ok(())
     }
 
-    fn sync_one(&self, pack: PackId) -> io::Result<()> {
+    pub(super) fn sync_one(&self, pack: PackId) -> io::Result<()> {
         let began = std::time::Instant::now();
         let synced = self.0.store.sync(pack);
         metrics::histogram!("sediment_fsync_seconds", "file" => "pack").record(began.elapsed());
@@ -234,7 +251,7 @@ impl PackSet {
         }
     }
 
-    fn append_runs(
+    pub(super) fn append_runs(
         &self,
         writer: &mut Writer,
         records: &[NewRecord],
@@ -246,7 +263,7 @@ impl PackSet {
             self.0.flush.check()?;
             let mut open = match writer.open.take() {
                 Some(open) => open,
-                None => self.create(&mut writer.last_id)?,
+                None => self.create(writer)?,
             };
             let done = locations.len();
             let run = self.fitting(&open, &headers[done..]);
@@ -255,6 +272,9 @@ impl PackSet {
                 continue;
             }
             let written = self.write_run(&mut open, &records[done..done + run], &headers[done..done + run]);
+            if writer.is_noted {
+                self.wrote(open.id);
+            }
             match written {
                 Ok(run) => locations.extend(run),
                 Err(error) => {
@@ -311,11 +331,11 @@ impl PackSet {
         if let Some(pack) = self.0.packs.write().get_mut(&open.id) {
             pack.end = open.end;
         }
-        self.0.flush.wrote(open.id);
         Ok(locations)
     }
 
-    fn create(&self, last_id: &mut u64) -> Result<Unsealed, EngineError> {
+    fn create(&self, writer: &mut Writer) -> Result<Unsealed, EngineError> {
+        let Writer { last_id, is_noted, .. } = writer;
         const ATTEMPTS: usize = 16;
         let mut refused = None;
         for _ in 0..ATTEMPTS {
@@ -339,7 +359,9 @@ impl PackSet {
             const END: u32 = PACK_HEADER_BYTES as u32;
             let pack = Pack { end: END, gaps: Arc::new([]), sealed: None };
             self.0.packs.write().insert(id, pack);
-            self.0.flush.wrote(id);
+            if *is_noted {
+                self.wrote(id);
+            }
             return Ok(Unsealed::new(id, END));
         }
         Err(refused.map_or(EngineError::Busy("no free pack id"), from_io))
@@ -362,7 +384,7 @@ pub(super) fn from_io(error: io::Error) -> EngineError {
     }
 }
 
-fn header_of(record: &NewRecord) -> Result<RecordHeader, EngineError> {
+pub(super) fn header_of(record: &NewRecord) -> Result<RecordHeader, EngineError> {
     let stored_len = u32::try_from(record.payload.len()).ok().filter(|len| *len <= MAX_PAYLOAD_BYTES);
     let Some(stored_len) = stored_len else {
         return Err(EngineError::Io(io::Error::new(io::ErrorKind::InvalidInput, "a record is too large")));

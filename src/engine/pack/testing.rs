@@ -6,10 +6,11 @@
 use crate::storage::{PackFile, PackId, PackStore};
 use crate::sys::{Random, SeededRandom};
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::mpsc;
 
 const PAGE: usize = 4096;
 
@@ -240,5 +241,66 @@ impl PackStore for TestPacks {
     fn remove(&self, id: PackId) -> io::Result<()> {
         self.files.lock().remove(&id);
         Ok(())
+    }
+}
+
+/// Packs of which one's syncs can be held up.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) inner: TestPacks,
+    held: Mutex<Option<(PackId, mpsc::Sender<()>)>>,
+    released: Condvar,
+}
+
+impl Held {
+    pub(crate) fn new(inner: TestPacks) -> Self {
+        Self { inner, ..Self::default() }
+    }
+
+    /// Until [`Self::release`]. Whoever waits is told of here.
+    pub(crate) fn hold(&self, pack: PackId) -> mpsc::Receiver<()> {
+        let (waits, told) = mpsc::channel();
+        *self.held.lock() = Some((pack, waits));
+        told
+    }
+
+    pub(crate) fn release(&self) {
+        *self.held.lock() = None;
+        self.released.notify_all();
+    }
+}
+
+impl PackStore for Held {
+    fn list(&self) -> io::Result<Vec<PackFile>> {
+        self.inner.list()
+    }
+    fn create(&self, id: PackId) -> io::Result<()> {
+        self.inner.create(id)
+    }
+    fn write_at(&self, id: PackId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.inner.write_at(id, offset, bytes)
+    }
+    fn sync(&self, id: PackId) -> io::Result<()> {
+        let mut held = self.held.lock();
+        while let Some((pack, waits)) = held.as_ref()
+            && *pack == id
+        {
+            waits.send(()).map_err(io::Error::other)?;
+            self.released.wait(&mut held);
+        }
+        drop(held);
+        self.inner.sync(id)
+    }
+    fn read_at(&self, id: PackId, offset: u64, len: usize) -> io::Result<Bytes> {
+        self.inner.read_at(id, offset, len)
+    }
+    fn truncate(&self, id: PackId, len: u64) -> io::Result<()> {
+        self.inner.truncate(id, len)
+    }
+    fn punch(&self, id: PackId, offset: u64, len: u64) -> io::Result<bool> {
+        self.inner.punch(id, offset, len)
+    }
+    fn remove(&self, id: PackId) -> io::Result<()> {
+        self.inner.remove(id)
     }
 }

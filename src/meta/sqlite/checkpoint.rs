@@ -1,54 +1,214 @@
-//! Keeps the write-ahead log small, however many readers there are.
+//! Keeps the write-ahead log small, and commits out of the way of that.
 //!
-//! SQLite's own checkpoints never wait, so the log begins anew only in a moment without a reader; under readers that
-//! overlap there is none, and it would grow for ever. A log that has grown too large is therefore copied and cut
-//! off while the writer waits for the readers that still use it.
+//! SQLite's own checkpoints are made by whoever commits: every 16 MiB of log, one commit and all that wait behind it
+//! would wait for 16 MiB to be copied into the database and synced. Here another thread copies, from a connection of its
+//! own, while commits go on. Because they go on, it never quite gets to the end: when little is missing it says so, and the
+//! writer copies the rest between two transactions. After that the next commit begins the log anew.
+//!
+//! It can do so only in a moment without a reader that uses the log; under readers that overlap there is none, and it would
+//! grow for ever. A log that has grown too large is therefore copied and cut off while the writer waits for the readers.
 
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The longest that one attempt keeps writes waiting. A read takes milliseconds.
+/// The longest that one attempt to cut keeps writes waiting. A read takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// A page in the log, with its header.
+const FRAME_BYTES: u64 = super::open::PAGE_BYTES as u64 + 24;
+/// What is left to the writer is synced in less than a millisecond.
+const LEFT_PAGES: u64 = 32;
+/// A writer that is as fast as copying is not waited for.
+const ROUNDS: usize = 8;
+
+/// Of the log, in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pages {
+    logged: u64,
+    copied: u64,
+    is_busy: bool,
+}
+
+impl Pages {
+    /// Without waiting for anybody. `NOOP` only looks, `PASSIVE` copies what it can.
+    fn after(db: &Connection, mode: &'static str) -> rusqlite::Result<Self> {
+        let mut checkpoint = db.prepare_cached(match mode {
+            "PASSIVE" => "PRAGMA wal_checkpoint(PASSIVE)",
+            "TRUNCATE" => "PRAGMA wal_checkpoint(TRUNCATE)",
+            _ => "PRAGMA wal_checkpoint(NOOP)",
+        })?;
+        checkpoint.query_row([], |row| {
+            let pages = |at: usize| row.get(at).map(|pages: i64| u64::try_from(pages).unwrap_or(0));
+            Ok(Self { is_busy: row.get::<_, i64>(0)? != 0, logged: pages(1)?, copied: pages(2)? })
+        })
+    }
+
+    const fn left(self) -> u64 {
+        self.logged.saturating_sub(self.copied)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     log: PathBuf,
-    /// The size that the log may have, in bytes.
+    copier: Copier,
+    /// The size that the log may have, in pages.
     limit: u64,
-    /// The size at which the next attempt is due.
-    due: u64,
+    /// Its size when it was last looked at.
+    seen: u64,
+    /// The sizes at which the next copy, and the next cut, are due.
+    copy_at: u64,
+    cut_at: u64,
 }
 
 impl Checkpoints {
-    pub(super) fn new(database: &Path, limit: u64) -> Self {
-        Self { log: super::open::beside(database, "-wal"), limit, due: limit }
+    /// `limit`: the size that the log may have, in bytes.
+    ///
+    /// # Errors
+    /// When the database cannot be opened once more.
+    pub(super) fn new(database: &Path, limit: u64) -> rusqlite::Result<Self> {
+        let db = super::open::open_copier(database)?;
+        Ok(Self::with(database, limit, Copier::start(move || copy(&db))))
+    }
+
+    fn with(database: &Path, limit: u64, copier: Copier) -> Self {
+        let limit = limit / FRAME_BYTES;
+        let log = super::open::beside(database, "-wal");
+        Self { log, copier, limit, seen: 0, copy_at: limit / 4, cut_at: limit }
     }
 
     /// Called by the writer between transactions.
     pub(super) fn keep_small(&mut self, db: &Connection) {
-        let size = std::fs::metadata(&self.log).map_or(0, |log| log.len());
-        metrics::gauge!("sediment_meta_wal_bytes").set(size as f64);
-        if size < self.due {
-            return;
+        metrics::gauge!("sediment_meta_wal_bytes")
+            .set(std::fs::metadata(&self.log).map_or(0, |log| log.len()) as f64);
+        if let Err(error) = self.tend(db) {
+            // Nothing is lost: the log still holds what could not be copied.
+            tracing::warn!(%error, "the metadata log could not be copied into the database");
+            self.put_off();
         }
-        self.due = match cut(db) {
-            Ok(true) => self.limit,
-            // Readers were in the way: not again at once, or every write would wait.
-            Ok(false) => size + self.limit / 4,
-            Err(error) => {
-                // Nothing is lost: the log still holds what could not be copied.
-                tracing::warn!(%error, "the metadata log could not be copied into the database");
-                size + self.limit / 4
-            }
-        };
     }
+
+    /// Not again at once, or every write would wait.
+    const fn put_off(&mut self) {
+        self.copy_at = self.seen + self.limit / 8;
+        self.cut_at = self.seen + self.limit / 4;
+    }
+
+    fn tend(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let pages = Pages::after(db, "NOOP")?;
+        if pages.logged < self.seen {
+            (self.copy_at, self.cut_at) = (self.limit / 4, self.limit);
+        }
+        self.seen = pages.logged;
+        if let Some(copied) = self.copier.done() {
+            self.copy_at = self.seen + self.limit / 32;
+            if copied? {
+                Pages::after(db, "PASSIVE")?;
+            }
+        } else if !self.copier.is_at_work() {
+            self.cut_or_copy(db)?;
+        }
+        Ok(())
+    }
+
+    fn cut_or_copy(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        if self.seen >= self.cut_at {
+            let is_empty = cut(db)?;
+            self.put_off();
+            if is_empty {
+                (self.seen, self.copy_at, self.cut_at) = (0, self.limit / 4, self.limit);
+            }
+        } else if self.seen >= self.copy_at {
+            self.copier.begin();
+        }
+        Ok(())
+    }
+}
+
+/// Copies until little is left that came meanwhile. Returns whether it is little.
+fn copy(db: &Connection) -> rusqlite::Result<bool> {
+    for _ in 0..ROUNDS {
+        let pages = Pages::after(db, "PASSIVE")?;
+        let now = Pages::after(db, "NOOP")?;
+        if now.left() <= LEFT_PAGES {
+            return Ok(true);
+        }
+        // A reader holds up what is behind its snapshot.
+        if pages.is_busy {
+            break;
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the log is empty now.
 fn cut(db: &Connection) -> rusqlite::Result<bool> {
     db.busy_timeout(PATIENCE)?;
-    let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    let pages = Pages::after(db, "TRUNCATE");
     db.busy_timeout(super::open::BUSY_TIMEOUT)?;
-    Ok(busy? == 0)
+    Ok(!pages?.is_busy)
+}
+
+/// A thread that copies when it is told to. Dropping it waits for the copy under way.
+#[derive(Debug)]
+struct Copier {
+    begin: Option<SyncSender<()>>,
+    done: Receiver<rusqlite::Result<bool>>,
+    is_at_work: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Copier {
+    fn start(mut copy: impl FnMut() -> rusqlite::Result<bool> + Send + 'static) -> Self {
+        let (begin, told) = sync_channel(1);
+        let (tell, done) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("meta-copy".into())
+            .spawn(move || while told.recv().is_ok() && tell.send(copy()).is_ok() {});
+        // Without a thread nothing is ever done, and the log is cut off when it is too large.
+        Self { begin: Some(begin), done, is_at_work: false, thread: thread.ok() }
+    }
+
+    const fn is_at_work(&self) -> bool {
+        self.is_at_work
+    }
+
+    fn begin(&mut self) {
+        self.is_at_work = self.begin.as_ref().is_some_and(|begin| begin.try_send(()).is_ok());
+    }
+
+    /// What became of the copy that was begun, once.
+    fn done(&mut self) -> Option<rusqlite::Result<bool>> {
+        let done = self.done.try_recv().ok()?;
+        self.is_at_work = false;
+        Some(done)
+    }
+}
+
+impl Drop for Copier {
+    fn drop(&mut self) {
+        drop(self.begin.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::{Checkpoints, Copier, copy};
+    use std::path::Path;
+    use std::sync::mpsc::Receiver;
+
+    /// Copies only when it is let.
+    pub(in crate::meta::sqlite) fn held(database: &Path, limit: u64, let_it: Receiver<()>) -> Checkpoints {
+        let db = super::super::open::open_copier(database).unwrap();
+        let copier = Copier::start(move || {
+            let _ = let_it.recv();
+            copy(&db)
+        });
+        Checkpoints::with(database, limit, copier)
+    }
 }

@@ -17,10 +17,9 @@ pub(super) const APPLICATION_ID: i32 = 0x5364_6D74;
 /// WAL code before this one can corrupt a database with several connections.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// Larger than SQLite's default, so that a row with an inline body stays in one page.
-const PAGE_BYTES: u32 = 8192;
-/// The log is copied into the database when it has this many pages: 16 MiB.
-const CHECKPOINT_PAGES: u32 = 2048;
-/// The size that the log may have before the writer waits for readers to cut it off.
+pub(super) const PAGE_BYTES: u32 = 8192;
+/// The size that the log may have before the writer waits for readers to cut it off. At a fourth it is copied into the
+/// database.
 pub(super) const LOG_BYTES: u64 = 64 << 20;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,7 +62,7 @@ pub(super) fn open(
         )));
     }
     db.execute_batch(&format!(
-        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
     migrate(&db, path, now)?;
@@ -75,6 +74,14 @@ pub(super) fn open_reader(path: &Path, cache_bytes: u64) -> Result<Connection, M
     let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
     configure(&db, cache_bytes)?;
     db.execute_batch("PRAGMA query_only = ON")?;
+    Ok(db)
+}
+
+/// A connection that copies the log into the database, and does nothing else.
+pub(super) fn open_copier(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    // The log is synced before it is copied, the database before the log is begun anew.
+    db.execute_batch("PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA wal_autocheckpoint = 0;")?;
     Ok(db)
 }
 

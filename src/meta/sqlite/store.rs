@@ -74,7 +74,7 @@ impl SqliteStore {
             state,
             rules: RulesSet::default(),
             published: sender,
-            checkpoints: Checkpoints::new(path, open::LOG_BYTES),
+            checkpoints: Checkpoints::new(path, open::LOG_BYTES)?,
             batch_commands: settings.batch_commands,
             poisoned: Arc::clone(&poisoned),
         };

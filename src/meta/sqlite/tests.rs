@@ -224,7 +224,7 @@ fn writer(path: &Path, log_bytes: u64) -> Writer {
         state,
         rules: RulesSet::default(),
         published: tokio::sync::watch::channel(state).0,
-        checkpoints: Checkpoints::new(path, log_bytes),
+        checkpoints: Checkpoints::new(path, log_bytes).unwrap(),
         batch_commands: 1,
         poisoned: Arc::default(),
     }
@@ -468,7 +468,35 @@ fn no_statement_scans_a_table() {
     }
 }
 
-/// SQLite's own checkpoints never find a moment without a reader here.
+#[test]
+fn i5_commits_go_on_while_the_log_is_copied_and_it_begins_anew_after_that() {
+    const LOG_BYTES: u64 = 1 << 20;
+    let (_dir, path) = database();
+    drop(create(&path));
+    let mut writer = writer(&path, LOG_BYTES);
+    let (let_it, held) = std::sync::mpsc::channel();
+    writer.checkpoints = super::checkpoint::testing::held(&path, LOG_BYTES, held);
+    let log = || std::fs::metadata(open::beside(&path, "-wal")).unwrap().len();
+    let mut n = 0;
+    while log() < 3 * LOG_BYTES {
+        write(&mut writer, n).unwrap();
+        n += 1;
+    }
+    let grown = log();
+    for _ in 0..100 {
+        let_it.send(()).unwrap();
+    }
+    for more in n..n + 400 {
+        write(&mut writer, more).unwrap();
+    }
+    assert!(log() < grown + 2 * LOG_BYTES, "{} bytes, {grown} of which before anything was copied", log());
+    drop(writer);
+    let db = Connection::open(&path).unwrap();
+    let rows: i64 = db.query_row("SELECT count(*) FROM versions", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, n as i64 + 400);
+}
+
+/// A log is never begun anew here: there is no moment without a reader.
 #[test]
 fn i5_the_log_stays_small_under_readers_that_never_pause() {
     const LOG_BYTES: u64 = 1 << 20;
