@@ -193,7 +193,9 @@ impl PackStore for DiskPackStore {
             }
         }
         self.fs.sync_dir(&self.dir)?;
-        last.map_or((), give_back);
+        if let Ok(last) = last {
+            give_back(last);
+        }
         Ok(())
     }
 }

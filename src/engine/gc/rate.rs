@@ -83,9 +83,9 @@ mod tests {
     fn a_hole_is_given_back_in_pieces_that_are_the_hole() {
         let step = FREED_AT_ONCE;
         let all = |hole| pieces(hole).collect::<Vec<_>>();
-        assert_eq!(all(100..200), [100..200]);
+        assert!(all(100..200).into_iter().eq(std::iter::once(100..200)));
         assert_eq!(all(5..2 * step + 7), [5..step, step..2 * step, 2 * step..2 * step + 7]);
-        assert_eq!(all(step..2 * step), [step..2 * step]);
+        assert!(all(step..2 * step).into_iter().eq(std::iter::once(step..2 * step)));
         assert!(all(9..9).is_empty());
     }
 
