@@ -3,6 +3,7 @@
 use super::error::{AppError, Exit};
 use super::server::{Server, StartOptions};
 use crate::config::Settings;
+use crate::sys::memory_limit;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::time::Duration;
@@ -13,6 +14,7 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 
 pub(super) fn run(settings: Settings, options: StartOptions, json: bool) -> Result<(), AppError> {
     raise_file_limit();
+    compare_memory_limits(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sediment").build();
     let runtime = runtime.map_err(|error| AppError::failure("cannot start threads", error))?;
     let served = runtime.block_on(serve(settings, options, json));
@@ -30,6 +32,19 @@ fn raise_file_limit() {
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, current = limit.current, "the limit on open files could not be raised");
+    }
+}
+
+/// A process that uses more than its container may is killed by the system, whatever its own settings say.
+fn compare_memory_limits(settings: &Settings) {
+    let wanted = settings.limits.memory_bytes.unwrap_or_else(|| settings.memory_bytes());
+    if let Some(limit_bytes) = memory_limit().filter(|limit| *limit < wanted) {
+        tracing::warn!(
+            limit_bytes,
+            wanted_bytes = wanted,
+            "the control group of this process may use less memory than the settings allow: set limits.memory_bytes to no \
+             more than nine tenths of that"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::{explain, nearest};
 use super::settings::SECRETS;
-use super::{ConfigError, Settings};
+use super::{ConfigError, Settings, limits};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -60,6 +60,7 @@ pub fn load(overrides: &Overrides) -> Result<Settings, ConfigError> {
         };
         set(&mut table, &origin, section.trim(), key.trim(), value)?;
     }
+    limits::derive(&mut table).map_err(|why| ConfigError::invalid("settings", why))?;
     let settings: Settings = table
         .try_into()
         .map_err(|e: toml::de::Error| ConfigError::invalid("settings", explain(e.message())))?;

@@ -8,10 +8,12 @@ mod accounts;
 mod credentials;
 mod error;
 mod layers;
+mod limits;
 mod settings;
 
 pub use accounts::account_keys;
 pub use credentials::{RootCredentials, root_credentials};
 pub use error::ConfigError;
 pub use layers::{Overrides, load};
+pub use limits::LimitsSettings;
 pub use settings::{LogFormat, LogSettings, ServerSettings, Settings, StorageSettings};

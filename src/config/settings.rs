@@ -1,6 +1,6 @@
 //! All sections, and the ones that belong to no room of their own.
 
-use super::accounts;
+use super::{LimitsSettings, accounts};
 use crate::admin::AdminSettings;
 use crate::engine::gc::GcSettings;
 use crate::engine::index::IndexSettings;
@@ -23,6 +23,7 @@ pub(super) const SECRETS: [(&str, &str); 1] = [("cache", "redis_url")];
 pub struct Settings {
     pub server: ServerSettings,
     pub storage: StorageSettings,
+    pub limits: LimitsSettings,
     pub log: LogSettings,
     pub admin: AdminSettings,
     pub http: HttpSettings,
@@ -119,6 +120,8 @@ impl Settings {
         self.gc.validate().map_err(|error| error.to_string())?;
         self.lock.validate().map_err(|why| format!("lock.{why}"))?;
         self.meta.validate().map_err(|why| format!("meta.{why}"))?;
+        self.index.validate().map_err(|why| format!("index.{why}"))?;
+        self.check_limits()?;
         accounts::validate(&self.s3.accounts, &self.service.owner_id)?;
         for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]
         {
@@ -141,6 +144,7 @@ impl Settings {
                 self.cache.redis_timeout_milliseconds == 0,
                 "cache.redis_timeout_milliseconds must be at least 1",
             ),
+            (self.s3.document_bytes < 8 << 20, "s3.document_bytes must be at least 8388608"),
             (self.cache.redis_max_in_flight == 0, "cache.redis_max_in_flight must be at least 1"),
         ];
         wrong.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err((*why).to_owned()))

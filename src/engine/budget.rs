@@ -1,20 +1,26 @@
 //! The memory that all bodies on their way in share, so that neither their number nor their size uses up the
 //! process's. Those on their way out have a budget of their own (`read`).
 //!
-//! It is cut in three, so that nobody waits behind what may take for ever:
+//! It is cut in four, so that nobody waits behind what may take for ever:
 //! - **first**: the first bytes of every upload. A client that sends none, or a few, takes no more than these.
-//! - **small**: uploads of up to a block, once more than the first bytes have come.
-//! - **long**: all other uploads, then. The largest share.
+//! - **small**: uploads of up to a block, once more than the first bytes have come; and joins.
+//! - **seat**: all other uploads, then, to their end: a short block, what is carried over to the next, open nodes. With no
+//!   more than that an upload goes on, however slow others are: its blocks are only shorter. The largest share.
+//! - **large**: long blocks, two at a time. An upload whose client filled a short block takes this if it is there, and gives it
+//!   back after some blocks if somebody else asked in vain meanwhile.
 //!
-//! Who needs little and finds his own share used up may have it of *long*, while half of that, and room for one long
-//! upload, stay free; that is tried and never waited for.
+//! Who needs little and finds his own share used up may have it of *seat*, while half of that, and room for some uploads,
+//! stay free; that is tried and never waited for.
 //!
-//! No two wait for each other, because shares are waited for in one order, *first*, then *small* or *long*,
-//! and a copy's memory to read with last; nobody waits for more of the share that he holds.
+//! No two wait for each other, because shares are waited for in one order, *first*, then *small* or *seat*,
+//! and a copy's memory to read with last; *large* is only ever tried, and nobody waits for more of the share that he holds. What is
+//! held while a client is waited for is never what another upload must have to go on: so one that has its seat waits for
+//! threads and the disk alone, and those end.
 
 use super::EngineError;
 use crate::sys::Queued;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,18 +31,30 @@ pub(super) type Memory = OwnedSemaphorePermit;
 pub(super) enum Share {
     First,
     Small,
-    Long,
+    Seat,
+    Large,
 }
 
 /// Clones share everything.
 #[derive(Debug, Clone)]
 pub struct UploadBudget {
-    pools: Arc<[Pool; 3]>,
+    pools: Arc<[Pool; 4]>,
+    /// How often *large* was asked for in vain.
+    in_vain: Arc<AtomicU64>,
     wait: Duration,
 }
 
-/// More than a long upload takes, whatever its chunks.
-const LENT_ABOVE_KIB: usize = 8 << 10;
+/// Long blocks, and whether somebody has wanted them since.
+#[derive(Debug)]
+pub(super) struct LargeMemory {
+    _memory: Memory,
+    in_vain: u64,
+}
+
+/// Seats enough to go on with.
+const LENT_ABOVE_KIB: usize = 4 << 10;
+/// Seats for 256 uploads, and some, before more than half goes to them.
+const ENOUGH_SEATS_KIB: u64 = 28 << 10;
 
 /// One permit is a KiB.
 #[derive(Debug)]
@@ -51,7 +69,7 @@ impl Pool {
         Self { free: Arc::new(Semaphore::new(kib as usize)), kib }
     }
 
-    /// Takes memory that is there, if half of the pool and enough for a long upload are left.
+    /// Takes memory that is there, if half of the pool and enough for some uploads are left.
     fn spare(&self, kib: u32) -> Option<Memory> {
         let left = self.free.available_permits().checked_sub(kib as usize)?;
         let is_plenty = left >= (self.kib as usize / 2).max(LENT_ABOVE_KIB);
@@ -63,8 +81,10 @@ impl UploadBudget {
     #[must_use]
     pub fn new(memory_bytes: u64, wait: Duration) -> Self {
         let kib = memory_bytes >> 10;
-        let (first, small) = (kib / 16, kib / 8);
-        Self { pools: Arc::new([first, small, kib - first - small].map(Pool::new)), wait }
+        let (first, small) = (kib / 16, kib / 16);
+        let seat = (kib * 3 / 4).min(ENOUGH_SEATS_KIB.max(kib / 2));
+        let pools = [first, small, seat, kib - first - small - seat].map(Pool::new);
+        Self { pools: Arc::new(pools), in_vain: Arc::default(), wait }
     }
 
     fn pool(&self, share: Share) -> &Pool {
@@ -79,7 +99,7 @@ impl UploadBudget {
         let kib = kib_of(bytes);
         let pool = self.pool(share);
         let own = Arc::clone(&pool.free).try_acquire_many_owned(kib.min(pool.kib)).ok();
-        let lent = || (share != Share::Long).then(|| self.pool(Share::Long).spare(kib)).flatten();
+        let lent = || (share != Share::Seat).then(|| self.pool(Share::Seat).spare(kib)).flatten();
         if let Some(memory) = own.or_else(lent) {
             return Ok(memory);
         }
@@ -95,6 +115,23 @@ impl UploadBudget {
                 Err(EngineError::Busy("the memory for bodies is used up"))
             }
         }
+    }
+}
+
+impl UploadBudget {
+    /// Memory for long blocks, if it is there.
+    pub(super) fn try_large(&self, bytes: u64) -> Option<LargeMemory> {
+        let memory = Arc::clone(&self.pool(Share::Large).free).try_acquire_many_owned(kib_of(bytes)).ok();
+        if memory.is_none() {
+            self.in_vain.fetch_add(1, Ordering::Relaxed);
+        }
+        let in_vain = self.in_vain.load(Ordering::Relaxed);
+        memory.map(|memory| LargeMemory { _memory: memory, in_vain })
+    }
+
+    /// Whether somebody has asked in vain since this was given.
+    pub(super) fn is_wanted(&self, memory: &LargeMemory) -> bool {
+        self.in_vain.load(Ordering::Relaxed) != memory.in_vain
     }
 }
 

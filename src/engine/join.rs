@@ -28,7 +28,7 @@ pub(super) async fn join(
     let is_plain = |(body, _): &(StoredBody, u64)| matches!(body, StoredBody::Plain(_));
     // All at once: whoever has some of a share must not wait for more of it.
     let lease = match bodies.iter().any(is_plain) {
-        true => ingest.lease(Share::Long, MEMORY_BYTES + ingest.long_bytes()).await?,
+        true => ingest.lease(Share::Seat, MEMORY_BYTES + ingest.seat_bytes()).await?,
         false => ingest.lease(Share::Small, MEMORY_BYTES).await?,
     };
     let staged = |body| {

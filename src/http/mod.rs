@@ -7,6 +7,7 @@ mod activity;
 mod body;
 mod framing;
 mod pace;
+mod reading;
 mod server;
 mod settings;
 mod stream;

@@ -2,6 +2,7 @@
 
 use super::activity::{Activity, Verdict};
 use super::body::{OpenRequest, RequestBody, ResponseBody, WatchedBody};
+use super::reading::{ReadShare, Reading};
 use super::settings::HttpSettings;
 use super::stream::GuardedStream;
 use super::unreadable::{Refuser, Unreadable, plain};
@@ -49,6 +50,7 @@ struct Shared {
     name: &'static str,
     connections: Arc<Semaphore>,
     http2_connections: Arc<Semaphore>,
+    reading: Arc<Reading>,
     /// Tells idle connections to make room.
     pressure: Notify,
     stop: CancellationToken,
@@ -94,6 +96,7 @@ impl HttpServer {
             http2_connections: Arc::new(Semaphore::new(
                 settings.max_http2_connections.min(Semaphore::MAX_PERMITS),
             )),
+            reading: Arc::new(Reading::new(settings.read_buffer_bytes)),
             settings,
             handler,
             refuser,
@@ -170,7 +173,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 let max_head = shared.settings.max_header_bytes;
                 let refuser = Arc::clone(&shared.refuser);
                 let activity_of_stream = Arc::clone(&activity);
-                let stream = GuardedStream::new(tcp, activity_of_stream, permit, http2, max_head, refuser);
+                let share = ReadShare::new(Arc::clone(&shared.reading));
+                let stream =
+                    GuardedStream::new(tcp, activity_of_stream, (permit, http2), max_head, refuser, share);
                 shared.tasks.spawn(serve(stream, peer, activity, Arc::clone(&shared)));
             }
             Err(error) => {

@@ -18,6 +18,9 @@ pub struct HttpSettings {
     pub max_headers: usize,
     /// Bytes of the request line and header fields together.
     pub max_header_bytes: u32,
+    /// Memory for what connections read of bodies at once, in bytes, shared out to those that receive one; each has 32 KiB
+    /// at least.
+    pub read_buffer_bytes: usize,
     /// From the first byte of a request's head to its last.
     pub header_timeout_seconds: u64,
     /// A connection without a request.
@@ -41,6 +44,7 @@ impl Default for HttpSettings {
             max_http2_streams: 64,
             max_headers: 100,
             max_header_bytes: 32 << 10,
+            read_buffer_bytes: 32 << 20,
             header_timeout_seconds: 15,
             idle_timeout_seconds: 90,
             body_timeout_seconds: 60,

@@ -2,6 +2,7 @@
 
 use super::activity::Activity;
 use super::framing::{Framing, Phase};
+use super::reading::ReadShare;
 use super::unreadable::{Refuser, Unreadable, refusal_to};
 use bytes::Bytes;
 use std::io::{self, IoSlice};
@@ -39,6 +40,7 @@ pub(super) struct GuardedStream {
     refuser: Refuser,
     /// Why the rules were broken, once they were.
     violated: Option<Unreadable>,
+    share: ReadShare,
     /// What is written in place of hyper's answer to what it cannot read. Empty once it has left.
     own: Option<Bytes>,
 }
@@ -47,10 +49,10 @@ impl GuardedStream {
     pub(super) fn new(
         tcp: TcpStream,
         activity: Arc<Activity>,
-        permit: OwnedSemaphorePermit,
-        http2_permits: Arc<Semaphore>,
+        (permit, http2_permits): (OwnedSemaphorePermit, Arc<Semaphore>),
         max_head_bytes: u32,
         refuser: Refuser,
+        share: ReadShare,
     ) -> Self {
         Self {
             tcp: Some(tcp),
@@ -66,6 +68,7 @@ impl GuardedStream {
             refuser,
             violated: None,
             own: None,
+            share,
         }
     }
 
@@ -79,6 +82,7 @@ impl GuardedStream {
         let checked = self.framing.advance(read);
         let phase = self.framing.phase();
         self.activity.phase(phase);
+        self.share.set(phase == Phase::Body);
         if phase == Phase::Http2 && self.http2.is_none() {
             self.http2 = Arc::clone(&self.http2_permits).try_acquire_owned().ok();
             if self.http2.is_none() {
@@ -97,6 +101,19 @@ impl GuardedStream {
                 violation.at
             }
         }
+    }
+
+    /// Reads no more at once than this connection's share.
+    fn poll_share(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let share = self.share.bytes();
+        if share >= buffer.remaining() {
+            return self.tcp()?.poll_read(cx, buffer);
+        }
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(share));
+        ready!(self.tcp()?.poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
     }
 
     fn put_refused(&mut self, buffer: &mut ReadBuf<'_>) {
@@ -153,7 +170,7 @@ impl AsyncRead for GuardedStream {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(self.tcp()?.poll_read(cx, buffer))?;
+        ready!(self.poll_share(cx, buffer))?;
         let read = &buffer.filled()[before..];
         if read.is_empty() {
             self.ended = true;

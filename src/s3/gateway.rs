@@ -88,7 +88,7 @@ impl S3Gateway {
         let mut config = S3Config::default();
         config.xml_max_body_size = MAX_XML_BYTES;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        let (documents, meters) = (Documents::default(), Arc::new(Meters::default()));
+        let (documents, meters) = (Documents::new(settings.document_bytes), Arc::new(Meters::default()));
         let ids = Arc::new(RequestIds::new(random));
         Ok(Self { s3s: builder.build(), service, authenticator, domains, documents, meters, ids, clock })
     }

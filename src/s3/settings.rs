@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// Settings of the S3 protocol. The region is the service's.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct S3Settings {
     /// Host names below which buckets are addressed as `bucket.host`, without ports. Path-style addresses work
@@ -14,6 +14,14 @@ pub struct S3Settings {
     /// Accounts beside the root user: each owns the buckets that it creates, and sees no others.
     #[serde(deserialize_with = "accounts")]
     pub accounts: Vec<AccountSettings>,
+    /// Memory for the XML documents of requests, in bytes; at least 8 MiB. Who finds it used up waits.
+    pub document_bytes: usize,
+}
+
+impl Default for S3Settings {
+    fn default() -> Self {
+        Self { domains: Vec::new(), accounts: Vec::new(), document_bytes: 32 << 20 }
+    }
 }
 
 /// One entry of `s3.accounts`. Its secret stands in one of the last two.

@@ -5,6 +5,7 @@ mod clock;
 mod durability;
 mod fs;
 mod guarded;
+mod memory;
 mod pause;
 mod queued;
 mod random;
@@ -20,6 +21,7 @@ pub use fs::{
 #[cfg(test)]
 pub(crate) use guarded::ManualSteady;
 pub use guarded::{GuardedClock, KeptClock, LockClockSettings, RecordedClock, Steady, SystemSteady};
+pub use memory::memory_limit;
 pub use pause::pause;
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};

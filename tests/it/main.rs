@@ -10,6 +10,7 @@ mod bench;
 mod cache_redis;
 mod fuzz;
 mod kill;
+mod memory;
 mod noise;
 mod s3_accounts;
 mod s3_answers;

@@ -7,25 +7,27 @@ use crate::storage::PackId;
 use crate::types::ChunkId;
 use std::collections::HashMap;
 
-/// The most that are kept: 1.6 GB of bodies on their way in. What comes on top goes to the tree at once. They fit in a
-/// table of 2^17 places of 81 bytes: 11 MiB.
-const MOST: usize = 100_000;
-
 /// Lives in memory alone; nothing here is referenced, and nothing here is in the tree.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
+    /// The most that are kept. What comes on top goes to the tree at once.
+    most: usize,
     entries: HashMap<ChunkId, IndexEntry, IdHash>,
     counts: IndexCounts,
     usage: HashMap<PackId, (u64, u64)>,
 }
 
 impl Recent {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, entries: HashMap::default(), counts: IndexCounts::default(), usage: HashMap::new() }
+    }
+
     pub(super) fn get(&self, id: &ChunkId) -> Option<&IndexEntry> {
         self.entries.get(id)
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= MOST
+        self.entries.len() >= self.most
     }
 
     pub(super) const fn counts(&self) -> &IndexCounts {

@@ -87,11 +87,11 @@ impl Handles {
             .worker_threads(1)
             .max_journaling_size(64 << 20)
             .open()?;
-        let small = || KeyspaceCreateOptions::default().max_memtable_size(4 << 20);
+        let small = || KeyspaceCreateOptions::default().max_memtable_size(settings.small_buffer_bytes());
         let entries = || {
             let bloom = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0));
             KeyspaceCreateOptions::default()
-                .max_memtable_size(16 << 20)
+                .max_memtable_size(settings.entries_buffer_bytes())
                 .filter_policy(FilterPolicy::all(bloom))
         };
         Ok(Self {
@@ -136,10 +136,14 @@ impl Store {
             dir: dir.to_owned(),
             settings: settings.clone(),
             handles: RwLock::new(Some(handles)),
-            recent: RwLock::default(),
+            recent: RwLock::new(Recent::new(settings.most_recent())),
             failure: watch::Sender::new(None),
             uncounted: AtomicU64::new(0),
         })
+    }
+
+    fn forget_recent(&self) {
+        *self.recent.write() = Recent::new(self.settings.most_recent());
     }
 
     /// For one operation: see [`Self::reopen`].
@@ -192,7 +196,7 @@ impl Store {
         drop(handles.take());
         *handles = Some(Handles::open(&self.dir, &self.settings).map_err(fjall_error)?);
         // Their packs are not known, so a scan finds them.
-        *self.recent.write() = Recent::default();
+        self.forget_recent();
         Ok(())
     }
 
@@ -255,7 +259,7 @@ impl Store {
         for key in [KEY_APPLIED, KEY_COUNTS, KEY_CURSOR] {
             self.written(meta.remove(key))?;
         }
-        *self.recent.write() = Recent::default();
+        self.forget_recent();
         self.uncounted.store(0, Ordering::Release);
         Ok(())
     }

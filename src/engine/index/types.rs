@@ -9,14 +9,41 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexSettings {
-    /// Memory for blocks read from disk, in bytes. Write buffers come on top: up to 48 MiB, and what is not
-    /// referenced yet: up to 11 MiB.
+    /// Memory for blocks read from disk, in bytes.
     pub cache_bytes: u64,
+    /// Memory for what is not written yet and for what is not referenced yet, in bytes; at least 4 MiB.
+    pub write_bytes: u64,
 }
 
 impl Default for IndexSettings {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, write_bytes: 64 << 20 }
+    }
+}
+
+impl IndexSettings {
+    /// # Errors
+    /// With the setting that is out of bounds, and what they are.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.write_bytes < 4 << 20 {
+            Err("write_bytes must be at least 4194304".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the tree may keep of its largest keyspace before it writes it: a quarter. The others have a sixteenth each.
+    pub(super) const fn entries_buffer_bytes(&self) -> u64 {
+        self.write_bytes / 4
+    }
+
+    pub(super) const fn small_buffer_bytes(&self) -> u64 {
+        self.write_bytes / 16
+    }
+
+    /// Entries that nothing references yet. They fit in tables of 2^n places of 81 bytes; seven eighths of them are used.
+    pub(super) fn most_recent(&self) -> usize {
+        usize::try_from(self.write_bytes / 640).unwrap_or(usize::MAX)
     }
 }
 

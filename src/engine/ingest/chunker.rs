@@ -35,40 +35,36 @@ impl Chunker {
         Ok(Self { table, min, average, max, strict, loose })
     }
 
-    /// The chunks of some bytes that begin where a chunk begins, and what is left for the next block. A cut looks at
-    /// no more than the largest chunk's bytes, so with that many at hand it is where it would be in the whole body.
+    /// The chunks of some bytes that begin where a chunk begins, and what is left for the next block: less than the largest
+    /// chunk. A cut looks at no byte behind it, so what is found here is found in the whole body.
     pub(super) fn cut(&self, bytes: &Bytes, is_last: bool) -> (Vec<Bytes>, Bytes) {
         let mut chunks = Vec::with_capacity(bytes.len() / self.average + 1);
         let mut start = 0;
         while start < bytes.len() {
             let left = &bytes[start..];
-            if !is_last && left.len() < self.max {
+            let is_whole = is_last || left.len() >= self.max;
+            let Some(len) = self.match_in(left).or_else(|| is_whole.then(|| left.len().min(self.max))) else {
                 break;
-            }
-            let end = start + self.first_len(left);
-            chunks.push(bytes.slice(start..end));
-            start = end;
+            };
+            chunks.push(bytes.slice(start..start + len));
+            start += len;
         }
         (chunks, bytes.slice(start..))
     }
 
-    /// The length of the first chunk. The byte that matches begins the next one.
-    fn first_len(&self, bytes: &[u8]) -> usize {
+    /// The length of the first chunk, if a byte ends it before it is as long as it may be. That byte begins the next one.
+    fn match_in(&self, bytes: &[u8]) -> Option<usize> {
         if bytes.len() <= self.min {
-            return bytes.len();
+            return None;
         }
-        let end = bytes.len().min(self.max);
         // FastCDC tests pairs: the last byte of an odd number is not tested.
-        let tested = end & !1;
+        let tested = bytes.len().min(self.max) & !1;
         let centre = self.average.min(tested);
         let mut hasher = Hasher::new(&self.table);
         if let Some(read) = hasher.next_match(&bytes[self.min..centre], self.strict) {
-            return self.min + read - 1;
+            return Some(self.min + read - 1);
         }
-        match hasher.next_match(&bytes[centre..tested], self.loose) {
-            Some(read) => centre + read - 1,
-            None => end,
-        }
+        hasher.next_match(&bytes[centre..tested], self.loose).map(|read| centre + read - 1)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Rules: no work on the async threads but gathering bytes (and hashing what is small enough to be inline); at
 //! most two blocks of a body are in memory, the one being gathered and the one being worked on, under a budget that
-//! all bodies share and wait for in turn; a client that sends nothing, or little, takes little memory and keeps
+//! all bodies share; where many do, each has one short block; a client that sends nothing, or little, takes little memory and keeps
 //! nothing from collection; one index call and one append for a whole block; where a body is cut
 //! depends on its bytes alone, never on how they arrived. A body that is dropped leaves only garbage.
 
@@ -33,20 +33,26 @@ pub(super) use writer::{Fallback, Writer};
 
 use self::chunker::Chunker;
 use self::lanes::Lanes;
-use super::budget::{Memory, Share, UploadBudget};
+use super::budget::{LargeMemory, Memory, Share, UploadBudget};
 use super::pack::PackSet;
 use super::{BodySpec, EngineError, EngineSettings, PlainStore};
 use crate::sys::Random;
 use std::sync::Arc;
 
 /// So much of a body is gathered before its share of the memory is taken, in bytes.
-const FIRST_BYTES: usize = 16 << 10;
-/// What is gathered before it is worked on, in bytes.
+const FIRST_BYTES: usize = 8 << 10;
+/// What is gathered before it is worked on, in bytes, if there is memory for that.
 const BLOCK_BYTES: usize = 1 << 20;
+/// So many long blocks are a turn, once others want the memory.
+const TURN_BLOCKS: u32 = 16;
+/// What is gathered at least: a short block is what is carried over from the one before, less than a chunk, and this.
+const LEAST_BYTES: usize = 16 << 10;
+/// Bodies up to so many bytes are one short block.
+const SMALL_BYTES: u64 = 64 << 10;
+/// The open nodes of a manifest.
+const NODES_BYTES: usize = 16 << 10;
 /// A last block up to so many bytes is one job: another thread costs more than it takes off. In bytes.
 const ONE_JOB_BYTES: usize = 128 << 10;
-/// A long body's blocks, their compressed records and the write that appends them, and the manifest's open nodes.
-const LONG_BODY_BYTES: usize = 4 * BLOCK_BYTES + (512 << 10);
 
 /// What the way in is made of.
 #[derive(Debug)]
@@ -75,6 +81,8 @@ pub(super) struct Ingest {
 pub(super) struct Lease {
     pub(super) session: Arc<dyn CatalogSession>,
     pub(super) memory: Arc<Memory>,
+    /// What long blocks take, for those who work on one.
+    pub(super) _large: Option<Arc<LargeMemory>>,
 }
 
 impl Ingest {
@@ -107,7 +115,7 @@ impl Ingest {
     }
 
     fn lease_with(&self, memory: Arc<Memory>) -> Lease {
-        Lease { session: Arc::from(self.parts.catalog.session()), memory }
+        Lease { session: Arc::from(self.parts.catalog.session()), memory, _large: None }
     }
 
     /// What a body takes before its first byte: all, if it is announced to be no longer than that.
@@ -121,15 +129,30 @@ impl Ingest {
 
     /// What a body takes once its first bytes have come.
     fn share_of(&self, size: Option<u64>) -> (Share, u64) {
-        match size.filter(|size| *size <= BLOCK_BYTES as u64) {
-            Some(size) => (Share::Small, small_bytes(size)),
-            None => (Share::Long, self.long_bytes()),
+        match size {
+            Some(size) if size <= SMALL_BYTES => (Share::Small, small_bytes(size)),
+            Some(size) if size <= BLOCK_BYTES as u64 => (Share::Small, self.seat_bytes()),
+            _ => (Share::Seat, self.seat_bytes()),
         }
     }
 
-    /// The most memory that a body takes.
-    pub(super) fn long_bytes(&self) -> u64 {
-        2 * u64::from(self.parts.settings.chunk_max_bytes) + LONG_BODY_BYTES as u64
+    /// The room of a short block: any chunk's bytes, and some.
+    fn short_bytes(&self) -> usize {
+        self.parts.settings.chunk_max_bytes as usize + LEAST_BYTES
+    }
+
+    /// What a body needs to go on.
+    pub(super) fn seat_bytes(&self) -> u64 {
+        (self.short_bytes() + NODES_BYTES) as u64
+    }
+
+    /// What a body takes for long blocks: one that is gathered, one that is worked on, each with what is carried over, and the
+    /// records of that. A single block is all that a body of known length may need.
+    fn large_bytes(&self, size: Option<u64>) -> u64 {
+        match size.filter(|size| *size <= BLOCK_BYTES as u64) {
+            Some(size) => 2 * size,
+            None => 2 * u64::from(self.parts.settings.chunk_max_bytes) + 3 * BLOCK_BYTES as u64,
+        }
     }
 }
 

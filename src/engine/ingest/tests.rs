@@ -1,7 +1,7 @@
+use super::Fallback;
 use super::testing::{TestStore, noise};
-use super::{Fallback, LONG_BODY_BYTES};
 use crate::engine::pack::{Codec, RecordKind};
-use crate::engine::{BodySpec, BodyWriter, EngineError, EngineSettings};
+use crate::engine::{BodySpec, BodyWriter, EngineError, EngineSettings, StagedBody};
 use crate::meta::NewBody;
 use crate::types::{ChecksumAlgorithm, EntryKind};
 use bytes::{Bytes, BytesMut};
@@ -208,7 +208,8 @@ async fn i5_bodies_wait_their_turn_for_memory_and_are_refused_in_time() {
         }
     };
     assert!(matches!(refused, EngineError::Busy(_)), "{refused}");
-    assert_eq!(writers.len(), (11 << 20) / LONG_BODY_BYTES, "eleven of the sixteen are for long bodies");
+    let seats = (12 << 20) / store.ingest.seat_bytes();
+    assert_eq!(writers.len() as u64, seats, "twelve of the sixteen are for long bodies");
     let small = BodySpec { size: Some(100), checksums: vec![] };
     drop(store.ingest.writer(small, Fallback::Plain).await.unwrap());
     let mut waiting = store.ingest.writer(BodySpec::default(), Fallback::Plain).await.unwrap();
@@ -251,6 +252,29 @@ async fn i5_many_bodies_at_once_share_a_small_budget() {
     for (staged, body) in staged.iter().zip(bodies.iter()) {
         assert!(store.get(&staged.body) == *body);
     }
+}
+
+/// With the least memory there is no room for long blocks.
+#[tokio::test]
+async fn i1_bodies_in_short_blocks_are_the_same_bodies() {
+    let little = TestStore::new(EngineSettings { memory_bytes: 16 << 20, ..settings() });
+    let plenty = TestStore::new(EngineSettings { memory_bytes: 128 << 20, ..settings() });
+    let edges = [16_384, 16_385, 65_535, 65_536, 65_537, 81_919, 81_920, 81_921, MIB - 1, MIB, MIB + 1];
+    for len in edges.into_iter().chain([200_001, 3 * MIB + 5]) {
+        let body = noise(len, len as u64);
+        for spec in [BodySpec { size: Some(len as u64), checksums: vec![] }, BodySpec::default()] {
+            let short = little.put_spec(&body, &[1, 70_000, 3], spec.clone()).await.unwrap();
+            let long = plenty.put_spec(&body, &[65_536], spec).await.unwrap();
+            let id = |staged: &StagedBody| match &staged.body {
+                NewBody::Manifest(root) => root.id(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(id(&short), id(&long), "{len} bytes");
+            assert_eq!(short.digests.md5, <[u8; 16]>::from(Md5::digest(&body)));
+            assert!(little.get(&short.body) == body, "{len} bytes");
+        }
+    }
+    assert_eq!(little.memory.used_kib() + plenty.memory.used_kib(), 0, "memory leaked");
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use super::lanes::Block;
 use super::sink::ChunkSink;
 use super::stages::Stage;
 use super::workers::{Job, Workers, promise};
-use super::{BLOCK_BYTES, FIRST_BYTES, Ingest, Lease, ONE_JOB_BYTES};
-use crate::engine::budget::Memory;
+use super::{BLOCK_BYTES, FIRST_BYTES, Ingest, Lease, ONE_JOB_BYTES, TURN_BLOCKS};
+use crate::engine::budget::{LargeMemory, Memory};
 use crate::engine::{BodySpec, BodyWriter, EngineError, PlainWriter, StagedBody};
 use crate::meta::NewBody;
 use crate::types::ChunkId;
@@ -28,18 +28,26 @@ pub(crate) struct Writer {
     ingest: Arc<Ingest>,
     spec: BodySpec,
     memory: Arc<Memory>,
-    /// Has all the memory that it can need.
+    /// Has all the memory that it needs to go on.
     is_admitted: bool,
+    /// What makes blocks long.
+    large: Option<Arc<LargeMemory>>,
+    /// Long blocks handed over since that was taken.
+    large_blocks: u32,
     /// From the first look at the index on.
     lease: Option<Lease>,
     fallback: Fallback,
     received: u64,
     /// A call failed, or was not waited for: bytes are missing.
     has_failed: bool,
-    /// Room for the tail of the block before, then the bytes gathered.
+    /// The tail of the block before or room for it, then the bytes gathered.
     buffer: BytesMut,
-    /// The length of that room.
+    /// Where the bytes gathered begin.
     head: usize,
+    /// How much of the tail stands in front of them already.
+    tail: usize,
+    /// The bytes that may be gathered. 0 between two blocks.
+    room: usize,
     flight: Option<Flight>,
     idle: Option<Idle>,
     /// The buffer of the block before: the next one gathers into it.
@@ -51,6 +59,8 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct Flight {
     block: Bytes,
+    /// Where the bytes begin that the block before did not have.
+    head: usize,
     digester: Job<Digester>,
     sink: Job<(Sink, Result<(), EngineError>)>,
 }
@@ -75,17 +85,26 @@ struct Absorb {
     /// With the tail of the block before.
     bytes: Bytes,
     is_last: bool,
+    large: Option<Arc<LargeMemory>>,
 }
 
 impl Absorb {
     fn run(self) -> (Sink, Result<(), EngineError>) {
-        let Self { mut chunks, bytes, is_last } = self;
+        let Self { mut chunks, bytes, is_last, large: _large } = self;
         let done = chunks.absorb(&bytes, is_last);
         (Sink::Chunks(chunks), done)
     }
 }
 
 impl Sink {
+    /// The bytes that the next block must begin with.
+    fn take_tail(&mut self) -> Bytes {
+        match self {
+            Self::Chunks(chunks) => chunks.take_tail(),
+            Self::Plain(_) => Bytes::new(),
+        }
+    }
+
     /// The SHA-256 of a body of so many bytes, where its chunks tell it.
     fn hash_of_all(&self, len: usize) -> Option<ChunkId> {
         match self {
@@ -103,12 +122,16 @@ impl Writer {
             spec,
             memory,
             is_admitted: false,
+            large: None,
+            large_blocks: 0,
             lease: None,
             fallback,
             received: 0,
             has_failed: false,
             buffer: BytesMut::with_capacity(announced.min(FIRST_BYTES)),
             head: 0,
+            tail: 0,
+            room: FIRST_BYTES,
             flight: None,
             idle: None,
             spare: None,
@@ -120,20 +143,19 @@ impl Writer {
     pub(crate) fn within(ingest: Arc<Ingest>, spec: BodySpec, lease: Lease, fallback: Fallback) -> Self {
         let mut writer = Self::new(ingest, spec, Arc::clone(&lease.memory), fallback);
         writer.lease = Some(lease);
-        writer.make_room();
+        writer.take_seat();
         writer
     }
 
-    /// Makes room for a block. It has no tail to begin with when it is the only one.
-    fn make_room(&mut self) {
-        let announced = self.spec.size.and_then(|size| usize::try_from(size).ok());
-        let alone = announced.filter(|size| *size <= BLOCK_BYTES);
-        self.head = if alone.is_some() { 0 } else { self.ingest.parts.settings.chunk_max_bytes as usize };
-        let mut buffer = BytesMut::with_capacity(self.head + alone.unwrap_or(BLOCK_BYTES));
-        buffer.resize(self.head, 0);
-        buffer.extend_from_slice(&self.buffer);
-        self.buffer = buffer;
+    /// Goes on in a short block.
+    fn take_seat(&mut self) {
         self.is_admitted = true;
+        self.room = self.announced().unwrap_or(usize::MAX).min(self.ingest.short_bytes());
+        self.buffer.reserve(self.room - self.buffer.len());
+    }
+
+    fn announced(&self) -> Option<usize> {
+        self.spec.size.and_then(|size| usize::try_from(size).ok())
     }
 
     /// What works for the body, and what protects it.
@@ -142,22 +164,89 @@ impl Writer {
         self.lease.get_or_insert_with(begin).clone()
     }
 
+    /// The same for the block at hand.
+    fn lease_of_block(&mut self) -> Lease {
+        Lease { _large: self.large.clone(), ..self.lease() }
+    }
+
     async fn gather(&mut self, mut bytes: Bytes) -> Result<(), EngineError> {
         while !bytes.is_empty() {
-            let room = if self.is_admitted { BLOCK_BYTES } else { FIRST_BYTES };
+            if self.room == 0 {
+                self.next_block().await?;
+            }
             // A full block waits for the next byte: without one it is the last.
-            if self.gathered() == room {
-                if self.is_admitted {
-                    self.submit(false).await?;
-                } else {
-                    self.admit().await?;
-                }
+            if self.gathered() == self.room {
+                self.go_on().await?;
                 continue;
             }
-            let taken = bytes.split_to(bytes.len().min(room - self.gathered()));
+            let taken = bytes.split_to(bytes.len().min(self.room - self.gathered()));
             self.buffer.extend_from_slice(&taken);
         }
         Ok(())
+    }
+
+    /// Makes way for another byte: takes what memory the body needs, makes the block longer, or hands it over.
+    async fn go_on(&mut self) -> Result<(), EngineError> {
+        if !self.is_admitted {
+            return self.admit().await;
+        }
+        if self.large.is_none() && self.take_large() {
+            let whole = self.announced().map_or(BLOCK_BYTES, |size| size.min(BLOCK_BYTES));
+            self.room = self.room.max(whole);
+            self.buffer.reserve(self.room - self.gathered());
+            return Ok(());
+        }
+        self.submit(false).await
+    }
+
+    /// Whether there was memory for long blocks.
+    fn take_large(&mut self) -> bool {
+        let memory = self.ingest.parts.memory.try_large(self.ingest.large_bytes(self.spec.size));
+        (self.large, self.large_blocks) = (memory.map(Arc::new), 0);
+        self.large.is_some()
+    }
+
+    /// Gives long blocks up, once the one under way is done, if others want them and it was given some.
+    async fn give_way(&mut self) -> Result<(), EngineError> {
+        let is_over = |memory: &Arc<LargeMemory>| {
+            self.large_blocks >= TURN_BLOCKS && self.ingest.parts.memory.is_wanted(memory)
+        };
+        if self.large.as_ref().is_some_and(is_over) {
+            self.idle = Some(self.settle().await?);
+            self.spare = None;
+            self.large = None;
+        }
+        Ok(())
+    }
+
+    /// Begins a block: a long one beside the one that is worked on, a short one in its place.
+    async fn next_block(&mut self) -> Result<(), EngineError> {
+        self.give_way().await?;
+        if self.large.is_some() {
+            self.large_blocks += 1;
+            let head = self.ingest.parts.settings.chunk_max_bytes as usize;
+            (self.head, self.tail, self.room) = (head, 0, BLOCK_BYTES);
+            self.buffer = self.next_buffer(head + BLOCK_BYTES);
+            self.buffer.resize(head, 0);
+            return Ok(());
+        }
+        let mut idle = self.settle().await?;
+        let tail = idle.sink.take_tail().to_vec();
+        self.idle = Some(idle);
+        let short = self.ingest.short_bytes();
+        (self.head, self.tail, self.room) = (tail.len(), tail.len(), short - tail.len());
+        self.buffer = self.next_buffer(short);
+        self.buffer.extend_from_slice(&tail);
+        Ok(())
+    }
+
+    /// An empty one.
+    fn next_buffer(&mut self, capacity: usize) -> BytesMut {
+        let spare = self.spare.take().and_then(|spare| spare.try_into_mut().ok());
+        let mut buffer = spare.unwrap_or_default();
+        buffer.clear();
+        buffer.reserve(capacity);
+        buffer
     }
 
     fn gathered(&self) -> usize {
@@ -167,25 +256,24 @@ impl Writer {
     /// Hands the gathered block over, once the one before is done.
     async fn submit(&mut self, is_last: bool) -> Result<(), EngineError> {
         let Idle { digester, mut sink } = self.settle().await?;
-        let tail = match &mut sink {
-            Sink::Chunks(chunks) => chunks.take_tail(),
-            Sink::Plain(_) => Bytes::new(),
-        };
-        let start = self.head - tail.len();
-        self.buffer[start..self.head].copy_from_slice(&tail);
+        let tail = sink.take_tail();
+        let start = self.head - self.tail - tail.len();
+        self.buffer[start..start + tail.len()].copy_from_slice(&tail);
         drop(tail);
-        let next = if is_last { BytesMut::new() } else { self.next_buffer() };
-        let block = std::mem::replace(&mut self.buffer, next).freeze();
+        self.room = 0;
+        let block = std::mem::take(&mut self.buffer).freeze();
 
         self.flight = Some(match sink {
             Sink::Chunks(chunks) => {
-                let absorb = Absorb { chunks, bytes: block.slice(start..), is_last };
+                let large = self.large.clone();
+                let absorb = Absorb { chunks, bytes: block.slice(start..), is_last, large };
                 self.start_chunks(block, digester, absorb)
             }
             Sink::Plain(plain) => {
                 let bytes = block.slice(self.head..);
                 let digester = self.start_digest(digester, bytes.clone());
-                Flight { block, digester, sink: start_plain(plain, bytes, self.lease()) }
+                let sink = start_plain(plain, bytes, self.lease_of_block());
+                Flight { block, head: self.head, digester, sink }
             }
         });
         Ok(())
@@ -193,14 +281,15 @@ impl Writer {
 
     /// Digests and absorbs a block beside each other, or a short last one in one go.
     fn start_chunks(&mut self, block: Bytes, mut digester: Digester, absorb: Absorb) -> Flight {
-        let bytes = block.slice(self.head..);
+        let head = self.head;
+        let bytes = block.slice(head..);
         if !absorb.is_last || bytes.len() > ONE_JOB_BYTES {
             let digester = self.start_digest(digester, bytes);
-            return Flight { block, digester, sink: self.ingest.workers.start(|| absorb.run()) };
+            return Flight { block, head, digester, sink: self.ingest.workers.start(|| absorb.run()) };
         }
         let (digested, digester_job) = promise();
         let (absorbed, sink_job) = promise();
-        let (ingest, lease) = (Arc::clone(&self.ingest), self.lease());
+        let (ingest, lease) = (Arc::clone(&self.ingest), self.lease_of_block());
         self.ingest.workers.spawn(move || {
             let done = absorb.run();
             let sha256 = done.0.hash_of_all(bytes.len());
@@ -209,12 +298,12 @@ impl Writer {
             drop((bytes, ingest, lease));
             drop((absorbed.send(done), digested.send(digester)));
         });
-        Flight { block, digester: digester_job, sink: sink_job }
+        Flight { block, head, digester: digester_job, sink: sink_job }
     }
 
     fn start_digest(&mut self, mut digester: Digester, bytes: Bytes) -> Job<Digester> {
         let (done, job) = promise();
-        let (ingest, lease) = (Arc::clone(&self.ingest), self.lease());
+        let (ingest, lease) = (Arc::clone(&self.ingest), self.lease_of_block());
         self.ingest.workers.spawn(move || {
             ingest.stages.time(Stage::Digest, || {
                 digester.update_checksums(&bytes);
@@ -224,17 +313,9 @@ impl Writer {
         job
     }
 
-    fn next_buffer(&mut self) -> BytesMut {
-        let spare = self.spare.take().and_then(|spare| spare.try_into_mut().ok());
-        let mut buffer = spare.unwrap_or_else(|| BytesMut::with_capacity(self.head + BLOCK_BYTES));
-        buffer.clear();
-        buffer.resize(self.head, 0);
-        buffer
-    }
-
     /// Waits for the block under way.
     async fn settle(&mut self) -> Result<Idle, EngineError> {
-        let Some(Flight { block, digester, sink }) = self.flight.take() else {
+        let Some(Flight { block, head, digester, sink }) = self.flight.take() else {
             return match self.idle.take() {
                 Some(idle) => Ok(idle),
                 None => self.begin().await,
@@ -255,7 +336,8 @@ impl Writer {
                 tracing::warn!(%why, "the chunk index failed: a body is stored without deduplication");
                 metrics::counter!("sediment_ingest_fallbacks_total").increment(1);
                 let plain = self.create_plain().await?;
-                let (plain, done) = start_plain(plain, block.slice(self.head..), self.lease()).wait().await?;
+                let (plain, done) =
+                    start_plain(plain, block.slice(head..), self.lease_of_block()).wait().await?;
                 done?;
                 sink = plain;
             }
@@ -324,7 +406,7 @@ impl BodyWriter for Writer {
         if !self.is_admitted && self.spec.size.is_none_or(|size| size > FIRST_BYTES as u64) {
             let (share, bytes) = self.ingest.share_of(self.spec.size);
             self.memory = Arc::new(self.ingest.parts.memory.take(share, bytes).await?);
-            self.make_room();
+            self.take_seat();
         }
         Ok(())
     }
@@ -342,7 +424,7 @@ impl BodyWriter for Writer {
     async fn finish(mut self: Box<Self>) -> Result<StagedBody, EngineError> {
         self.check_failed()?;
         self.check_announced(true)?;
-        let is_first = self.flight.is_none() && self.spare.is_none();
+        let is_first = self.flight.is_none() && self.idle.is_none();
         if is_first && self.received <= self.ingest.parts.settings.inline_max_bytes {
             return self.finish_inline();
         }

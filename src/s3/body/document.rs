@@ -33,9 +33,8 @@ const MAX_ELEMENTS: usize = 12 * MAX_PARTS;
 const MAX_DEPTH: usize = 32;
 /// Shorter ones have memory of their own, so that they never wait behind long ones.
 const SHORT_BYTES: usize = 64 << 10;
-/// All short and all long documents that are held at once, in bytes.
-const SHORT_POOL_BYTES: usize = 16 << 20;
-const LONG_POOL_BYTES: usize = 64 << 20;
+/// What parsing takes beside the bytes: as much again.
+const PARSED: usize = 2;
 /// What one permit stands for.
 const PERMIT_BYTES: usize = 1 << 10;
 /// How long a document waits for memory, and may take to come.
@@ -47,19 +46,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(in crate::s3) struct Documents {
     short: Arc<Semaphore>,
     long: Arc<Semaphore>,
-}
-
-impl Default for Documents {
-    fn default() -> Self {
-        let pool = |bytes: usize| Arc::new(Semaphore::new(bytes / PERMIT_BYTES));
-        Self { short: pool(SHORT_POOL_BYTES), long: pool(LONG_POOL_BYTES) }
-    }
+    long_permits: usize,
 }
 
 impl Documents {
+    /// One part in four is for short ones.
+    pub(in crate::s3) fn new(bytes: usize) -> Self {
+        let pool =
+            |bytes: usize| Arc::new(Semaphore::new((bytes / PERMIT_BYTES).min(Semaphore::MAX_PERMITS)));
+        Self {
+            short: pool(bytes / 4),
+            long: pool(bytes - bytes / 4),
+            long_permits: (bytes - bytes / 4) / PERMIT_BYTES,
+        }
+    }
+
     async fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let pool = if bytes <= SHORT_BYTES { &self.short } else { &self.long };
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        // The longest there may be takes all of a small pool.
+        let permits = (PARSED * bytes).div_ceil(PERMIT_BYTES).min(self.long_permits);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let turn = tokio::time::timeout(WAIT, Arc::clone(pool).acquire_many_owned(permits)).await;
         let memory = turn.ok().and_then(Result::ok);
         memory.ok_or_else(|| refusal_of(ServiceError::Busy("the memory for documents is used up")))
