@@ -16,6 +16,8 @@ const MANIFESTS_PER_READ: usize = 256;
 /// A checkpoint after so many records, or so long after the first one that has none.
 const CHECKPOINT_RECORDS: u64 = 10_000;
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
+/// Rests so long when it has caught up: reading and applying a few records costs as much as a few hundred.
+const REST: Duration = Duration::from_millis(20);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
@@ -149,6 +151,9 @@ impl Follower {
             let count = records.len() as u64;
             self.apply(records).await?;
             unsaved.add(count);
+            if count < BATCH_RECORDS as u64 {
+                let _ = tokio::time::timeout(REST, stop.cancelled()).await;
+            }
         }
         self.report().await?;
         if unsaved.is_due() {
