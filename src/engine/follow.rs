@@ -19,6 +19,8 @@ const CHECKPOINT_RECORDS: u64 = 10_000;
 /// Records that go from the log in one transaction: clients' commits wait for it.
 const TRIM_RECORDS: u64 = 500;
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
+/// Rests so long when it has caught up: reading and applying a few records costs as much as a few hundred.
+const REST: Duration = Duration::from_millis(20);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
@@ -152,6 +154,9 @@ impl Follower {
             let count = records.len() as u64;
             self.apply(records).await?;
             unsaved.add(count);
+            if count < BATCH_RECORDS as u64 {
+                let _ = tokio::time::timeout(REST, stop.cancelled()).await;
+            }
         }
         self.report().await?;
         if unsaved.is_due() {

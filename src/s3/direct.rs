@@ -29,8 +29,8 @@ const EMPTY: [u8; 32] = [
     0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];
 
-/// Headers that are read here, and those that mean nothing to S3 on a read without a body.
-fn is_known(name: &str) -> bool {
+/// Headers that are the request's and not the operation's, or mean nothing to S3.
+pub(super) fn is_of_any_request(name: &str) -> bool {
     matches!(
         name,
         "accept"
@@ -44,15 +44,9 @@ fn is_known(name: &str) -> bool {
             | "content-length"
             | "date"
             | "host"
-            | "if-match"
-            | "if-modified-since"
-            | "if-none-match"
-            | "if-unmodified-since"
             | "origin"
-            | "range"
             | "referer"
             | "user-agent"
-            | "x-amz-checksum-mode"
             | "x-amz-content-sha256"
             | "x-amz-date"
             | "x-amz-expected-bucket-owner"
@@ -62,6 +56,20 @@ fn is_known(name: &str) -> bool {
             | "x-forwarded-proto"
             | "x-real-ip"
     )
+}
+
+/// Headers that are read here, and those that mean nothing to S3 on a read without a body.
+fn is_known(name: &str) -> bool {
+    is_of_any_request(name)
+        || matches!(
+            name,
+            "if-match"
+                | "if-modified-since"
+                | "if-none-match"
+                | "if-unmodified-since"
+                | "range"
+                | "x-amz-checksum-mode"
+        )
 }
 
 /// A GET or HEAD of an object as it is now.
@@ -210,7 +218,7 @@ fn add_rest(headers: &mut HeaderMap, head: &HeadOutcome, with_checksum: bool) ->
 }
 
 /// A value that needs no encoding.
-fn plain(value: &str) -> Option<HeaderValue> {
+pub(super) fn plain(value: &str) -> Option<HeaderValue> {
     value.bytes().all(|byte| matches!(byte, b' '..=b'~')).then(|| HeaderValue::from_str(value).ok())?
 }
 

@@ -8,6 +8,7 @@ use super::cors;
 use super::dates::http_date;
 use super::digest::require_digest;
 use super::direct::DirectRead;
+use super::direct_put::DirectPut;
 use super::error::refusal_of;
 use super::finish::{Noted, finish, refused};
 use super::meters::Meters;
@@ -173,6 +174,10 @@ impl S3Gateway {
         {
             traffic.names(read.operation());
             return Ok(response);
+        }
+        if let Some(put) = DirectPut::of(&head, &address, &query) {
+            let put = put.answer(&self.service, (&head, &query), (principal, payload), body, traffic);
+            return Box::pin(put).await;
         }
         let admitted = Admitted { head, address, query, principal, payload };
         Box::pin(self.by_s3s(admitted, body, traffic, noted)).await

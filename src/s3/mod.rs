@@ -14,6 +14,7 @@ mod credentials;
 mod dates;
 mod digest;
 mod direct;
+mod direct_put;
 mod error;
 mod finish;
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 /// Makes everything appended so far durable. The metadata store calls it once before each group commit, so
 /// that no row ever names bytes that a power cut could take (I1).
 pub trait Barrier: Send + Sync + std::fmt::Debug {
-    /// Blocking; called on the writer's own thread. After an error nothing may be acknowledged.
+    /// Blocking; called on a thread of the metadata writer's. After an error nothing may be acknowledged.
     ///
     /// # Errors
     /// When the bytes could not be made durable.

@@ -21,6 +21,7 @@ mod s3_conditions;
 mod s3_continue;
 mod s3_cors;
 mod s3_direct;
+mod s3_direct_put;
 mod s3_documents;
 mod s3_errors;
 mod s3_lifecycle;

@@ -11,7 +11,7 @@ const OF_THE_REQUEST: [&str; 2] = ["x-amz-request-id", "date"];
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// What a client can tell one answer from another by.
-fn told(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
+pub(super) fn told(answer: &Answer) -> (u16, BTreeMap<String, String>, String) {
     let mut headers = answer.headers.clone();
     OF_THE_REQUEST.iter().for_each(|name| drop(headers.remove(*name)));
     let mut body = answer.body.clone();

@@ -10,7 +10,18 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+/// Short jobs that may wait for a thread that is at another one. Few: that one may wait for the disk.
+const FEW: usize = 2;
+
 type Job = Box<dyn FnOnce() + Send>;
+
+/// How long a job takes, roughly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// No longer than waking a thread and going to sleep again: some microseconds.
+    Short,
+    Any,
+}
 
 /// Dropping it ends the threads once the queue is empty.
 #[derive(Debug)]
@@ -24,8 +35,10 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<(Length, Job)>,
     idle: usize,
+    /// Threads that are at a short job, and so come back at once.
+    at_short: usize,
     is_closed: bool,
 }
 
@@ -48,10 +61,15 @@ impl Pool {
         Ok(pool)
     }
 
-    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+    /// Queues a job. One that is short wakes nobody while a thread is at another short one, unless many wait.
+    pub(super) fn spawn(&self, length: Length, job: impl FnOnce() + Send + 'static) {
         let mut queue = self.0.queue.lock();
-        queue.jobs.push_back(Box::new(job));
-        if queue.idle > 0 {
+        queue.jobs.push_back((length, Box::new(job)));
+        let is_fetched = length == Length::Short && queue.at_short > 0 && queue.jobs.len() <= FEW;
+        let wakes = queue.idle > 0 && !is_fetched;
+        // Who is woken finds the queue unlocked.
+        drop(queue);
+        if wakes {
             self.0.wake.notify_one();
         }
     }
@@ -76,7 +94,7 @@ impl Pool {
         for _ in 0..helpers {
             // Who comes too late finds nothing, and keeps nothing.
             let fan = Arc::downgrade(&fan);
-            self.spawn(move || fan.upgrade().iter().for_each(|fan| fan.help()));
+            self.spawn(Length::Any, move || fan.upgrade().iter().for_each(|fan| fan.help()));
         }
         fan.help();
         fan.collect()
@@ -99,19 +117,24 @@ impl Drop for Pool {
 
 impl Shared {
     fn work(&self) {
-        while let Some(job) = self.next() {
+        let mut done = None;
+        while let Some((length, job)) = self.next(done) {
             // The job's waiter gets an error; the thread lives on.
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
                 tracing::error!("a job of a body on its way in panicked");
             }
+            done = Some(length);
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    /// The next job, once the thread is done with one of the length.
+    fn next(&self, done: Option<Length>) -> Option<(Length, Job)> {
         let mut queue = self.queue.lock();
+        queue.at_short -= usize::from(done == Some(Length::Short));
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                return Some(job);
+            if let Some((length, job)) = queue.jobs.pop_front() {
+                queue.at_short += usize::from(length == Length::Short);
+                return Some((length, job));
             }
             if queue.is_closed {
                 return None;
@@ -125,7 +148,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use super::Pool;
+    use super::{FEW, Length, Pool};
     use std::sync::Arc;
     use std::sync::mpsc::channel;
 
@@ -135,7 +158,7 @@ mod tests {
         let (told, heard) = channel();
         for n in 0..50 {
             let told = told.clone();
-            pool.spawn(move || {
+            pool.spawn(Length::Any, move || {
                 assert!(n % 5 != 0, "on purpose");
                 told.send(n).unwrap();
             });
@@ -146,6 +169,24 @@ mod tests {
         let mut done: Vec<_> = heard.iter().collect();
         done.sort_unstable();
         assert_eq!(done, (0..50).filter(|n| n % 5 != 0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn i5_a_short_job_that_takes_long_holds_up_few() {
+        let pool = Pool::new(2).unwrap();
+        let ((told, heard), (begun, began), (end, ended)) = (channel(), channel(), channel::<()>());
+        pool.spawn(Length::Short, move || {
+            begun.send(()).unwrap();
+            let _ = ended.recv();
+        });
+        began.recv().unwrap();
+        for n in 0..=FEW {
+            let told = told.clone();
+            pool.spawn(Length::Short, move || told.send(n).unwrap());
+        }
+        drop(told);
+        assert!(heard.iter().eq(0..=FEW), "all of them, while the first one goes on");
+        end.send(()).unwrap();
     }
 
     #[test]
@@ -166,7 +207,7 @@ mod tests {
         for _ in 0..30 {
             let (pool, told) = (Arc::clone(&pool), told.clone());
             let job = Arc::clone(&pool);
-            pool.spawn(move || {
+            pool.spawn(Length::Any, move || {
                 let sum: u64 = job.map(&[1u64; 100], 4, |n| *n).unwrap().into_iter().sum();
                 told.send(sum).unwrap();
             });

@@ -1,6 +1,6 @@
 //! The engine's own threads, and how an async task hands them work.
 
-use super::pool::Pool;
+use super::pool::{Length, Pool};
 use crate::engine::EngineError;
 use crate::sys::Queued;
 use std::io;
@@ -34,8 +34,17 @@ impl Workers {
 
     /// As [`Self::start`], for what tells by itself what comes of it.
     pub(crate) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        self.queue(Length::Any, job);
+    }
+
+    /// As [`Self::spawn`], for what takes less time than waking a thread.
+    pub(super) fn spawn_short(&self, job: impl FnOnce() + Send + 'static) {
+        self.queue(Length::Short, job);
+    }
+
+    fn queue(&self, length: Length, job: impl FnOnce() + Send + 'static) {
         let queued = Queued::in_queue("hash_jobs");
-        self.0.spawn(move || {
+        self.0.spawn(length, move || {
             drop(queued);
             job();
         });

@@ -290,14 +290,19 @@ impl Writer {
         let (digested, digester_job) = promise();
         let (absorbed, sink_job) = promise();
         let (ingest, lease) = (Arc::clone(&self.ingest), self.lease_of_block());
-        self.ingest.workers.spawn(move || {
+        let is_short = bytes.len() <= FIRST_BYTES;
+        let job = move || {
             let done = absorb.run();
             let sha256 = done.0.hash_of_all(bytes.len());
             ingest.stages.time(Stage::Digest, || digester.update_with(&bytes, sha256));
             // Nothing of the body is kept any more once its task goes on.
             drop((bytes, ingest, lease));
             drop((absorbed.send(done), digested.send(digester)));
-        });
+        };
+        match is_short {
+            true => self.ingest.workers.spawn_short(job),
+            false => self.ingest.workers.spawn(job),
+        }
         Flight { block, head, digester: digester_job, sink: sink_job }
     }
 

@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use std::borrow::Cow;
 
 /// A root with its id and bytes, made before the command is queued: the writer has no time for it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct EncodedRoot {
     id: ManifestId,
     size: u64,

@@ -22,6 +22,7 @@ mod settings;
 mod sql;
 mod state;
 mod store;
+mod syncs;
 mod versions;
 mod writer;
 

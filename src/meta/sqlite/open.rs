@@ -5,6 +5,7 @@ use super::sql;
 use crate::meta::MetaError;
 use crate::types::UnixMillis;
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -93,6 +94,8 @@ fn flags(access: OpenFlags) -> OpenFlags {
 fn configure(db: &Connection, cache_bytes: u64) -> Result<(), MetaError> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(96);
+    // A plan that may depend on a bound LIMIT is made anew each time that the limit is bound.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // No mmap: an I/O error would kill the process instead of failing one read. Temporary data in memory, since
     // there may be no writable /tmp.
     db.execute_batch(&format!(

@@ -7,6 +7,7 @@ use super::readers::Readers;
 use super::scan::Snapshot;
 use super::settings::SqliteSettings;
 use super::state::{self, State};
+use super::syncs::Syncs;
 use super::writer::{Command, Writer};
 use super::{agenda, apply, read};
 use crate::meta::rules::RulesSet;
@@ -42,7 +43,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Blocks: it reads the disk, and may migrate the database. `barrier` is called by the writer's thread.
+    /// Blocks: it reads the disk, and may migrate the database. `barrier` is called by a thread beside the writer's.
     ///
     /// # Errors
     /// `Incompatible` for a file that is no database of this program, one that a newer version made, one that is
@@ -66,7 +67,7 @@ impl SqliteStore {
         let lock_clock = LockClock::default();
         let writer = Writer {
             db,
-            barrier,
+            syncs: Syncs::new(barrier)?,
             clock,
             lock_clock: lock_clock.clone(),
             random,

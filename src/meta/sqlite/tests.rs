@@ -3,6 +3,7 @@
 use super::cache::RowCache;
 use super::checkpoint::Checkpoints;
 use super::scan::Snapshot;
+use super::syncs::Syncs;
 use super::writer::{Command, Writer};
 use super::{OpenMode, SqliteSettings, SqliteStore, open, sql, state};
 use crate::meta::listing::{self, Positions, Source, Visit};
@@ -216,7 +217,7 @@ fn writer(path: &Path, log_bytes: u64) -> Writer {
     let state = state::load(&db).unwrap();
     Writer {
         db,
-        barrier: Arc::new(NoBarrier),
+        syncs: Syncs::new(Arc::new(NoBarrier)).unwrap(),
         clock: Arc::new(ManualClock::default()),
         lock_clock: LockClock::default(),
         random: Arc::new(SeededRandom::new(7)),
@@ -780,4 +781,60 @@ async fn i4_a_byte_changed_on_disk_is_not_read_as_a_body() {
         assert!(create(&path).version(BucketId::KEY_VALUE, &key, None).await.unwrap().is_some());
         checkpoint(&path);
     }
+}
+
+#[test]
+fn no_statement_is_prepared_anew_for_another_limit() {
+    let (_dir, path) = database();
+    drop(create(&path));
+    let db = open::open_reader(&path, 1 << 20).unwrap();
+    let mut statement = db.prepare(sql::CHANGES).unwrap();
+    for limit in [1, 2, 512] {
+        assert!(statement.query([0, limit]).unwrap().next().unwrap().is_none());
+    }
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+}
+
+/// What the writer answers to a batch.
+fn serve(writer: &mut Writer, commits: Vec<Commit>) -> Vec<Result<Outcome, CommitError>> {
+    let (commands, answers): (Vec<_>, Vec<_>) = commits
+        .into_iter()
+        .map(|commit| {
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            (Command::new(commit, answer), answered)
+        })
+        .unzip();
+    writer.serve(commands);
+    answers.into_iter().map(|mut answered| answered.try_recv().unwrap()).collect()
+}
+
+#[test]
+fn i2_a_command_that_fails_half_way_leaves_nothing_and_the_others_go_on() {
+    let (_dir, path) = database();
+    drop(create(&path));
+    let mut writer = writer(&path, open::LOG_BYTES);
+    let puts = |keys: std::ops::Range<usize>| {
+        keys.map(|n| put(key(n), packed(n as u8), WriteCondition::None)).collect::<Vec<_>>()
+    };
+    assert!(serve(&mut writer, puts(0..3)).iter().all(Result::is_ok));
+    let before = writer.state;
+    // A damaged row: a put over the second key takes its new body before it cannot let go of the old one.
+    writer.db.execute("DELETE FROM manifests WHERE n = 2", []).unwrap();
+    let mut batch = puts(10..12);
+    batch.insert(1, put(key(1), packed(20), WriteCondition::None));
+    batch.push(put(key(10), inline(), WriteCondition::IfAbsent));
+    let answers = serve(&mut writer, batch);
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    assert!(matches!(answers[1], Err(CommitError::Store(MetaError::Corrupt(_)))), "{answers:?}");
+    assert!(matches!(answers[3], Err(CommitError::ConditionFailed)), "{answers:?}");
+    assert_eq!(writer.state.last_seq.get(), before.last_seq.get() + 2, "no number was lost");
+    assert_eq!(writer.state.totals.manifests, before.totals.manifests + 2);
+    assert_eq!(state::load(&writer.db).unwrap(), writer.state);
+    let held = |seed: u8| {
+        let NewBody::Manifest(root) = packed(seed) else { panic!("a manifest") };
+        writer.db.query_row("SELECT count(*) FROM manifests WHERE id = ?1", [root.id().as_bytes()], |row| {
+            row.get::<_, i64>(0)
+        })
+    };
+    assert_eq!((held(10).unwrap(), held(20).unwrap(), held(11).unwrap()), (1, 0, 1));
 }

@@ -1,9 +1,11 @@
 //! The one thread that writes. It takes what has queued up, makes the packs durable once, and puts all of it into
 //! one transaction: under load, many writes share one wait for the disk.
 //!
-//! Each command has a savepoint, so a refused one leaves nothing and the others go on. A sync or COMMIT that fails
-//! leaves what is on disk unknown, so it poisons the store: no write counts until it is opened anew. A full disk
-//! or quota does not: SQLite fails before the transaction's last page is written, and nothing of it counts.
+//! A refused command leaves nothing and the others go on: nearly all are refused before they change anything. For the
+//! one that fails half-way the batch is done anew, with a savepoint for each command: one costs as much as the rows
+//! of a put (`docs/decisions/015-small-puts.md`). A sync or COMMIT that fails leaves what is on disk unknown, so it
+//! poisons the store: no write counts until it is opened anew. A full disk or quota does not: SQLite fails before the
+//! transaction's last page is written, and nothing of it counts.
 
 use super::apply::Session;
 use super::bodies::EncodedRoot;
@@ -12,10 +14,11 @@ use super::checkpoint::Checkpoints;
 use super::error::lacks_room;
 use super::sql;
 use super::state::{self, State};
+use super::syncs::{Syncing, Syncs};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
-use crate::sys::{Barrier, Clock, Random};
+use crate::sys::{Clock, Random};
 use crate::types::CommitSeq;
 use rusqlite::Connection;
 use std::sync::{Arc, OnceLock};
@@ -95,7 +98,7 @@ fn failed_commit(error: &rusqlite::Error) -> Failure {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub db: Connection,
-    pub barrier: Arc<dyn Barrier>,
+    pub syncs: Syncs,
     pub clock: Arc<dyn Clock>,
     pub lock_clock: LockClock,
     pub random: Arc<dyn Random>,
@@ -110,7 +113,22 @@ pub(super) struct Writer {
     pub poisoned: Arc<OnceLock<String>>,
 }
 
-type Answer = oneshot::Sender<Result<Outcome, CommitError>>;
+/// A batch in its open transaction.
+#[derive(Debug)]
+struct Applied {
+    state: State,
+    /// The row cache's keys of everything that the transaction changes.
+    touched: Vec<Vec<u8>>,
+    answers: Vec<Result<Outcome, CommitError>>,
+}
+
+/// What a command that failed can be undone with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undo {
+    /// Only the whole transaction.
+    All,
+    Savepoints,
+}
 
 impl Writer {
     /// Serves the queue until it is closed and empty.
@@ -124,13 +142,13 @@ impl Writer {
     }
 
     pub(super) fn serve(&mut self, batch: Vec<Command>) {
-        let mut answers = Vec::with_capacity(batch.len());
-        let (commands, askers): (Vec<_>, Vec<Answer>) =
-            batch.into_iter().map(|command| ((command.commit, command.root), command.answer)).unzip();
-        match self.commit(commands, &mut answers) {
+        match self.commit(&batch) {
             // An asker that has gone changes nothing: the write is done.
-            Ok(()) => {
-                askers.into_iter().zip(answers).for_each(|(asker, answer)| drop(asker.send(answer)));
+            Ok(answers) => {
+                batch
+                    .into_iter()
+                    .zip(answers)
+                    .for_each(|(command, answer)| drop(command.answer.send(answer)));
                 self.checkpoints.keep_small(&self.db);
             }
             Err(failure) => {
@@ -139,35 +157,25 @@ impl Writer {
                     metrics::counter!("sediment_meta_poisoned_total").increment(1);
                     let _ = self.poisoned.set(why.clone());
                 }
-                askers.into_iter().for_each(|asker| drop(asker.send(Err(failure.error()))));
+                batch.into_iter().for_each(|command| drop(command.answer.send(Err(failure.error()))));
             }
         }
     }
 
-    fn commit(
-        &mut self,
-        commands: Vec<(Commit, Option<EncodedRoot>)>,
-        answers: &mut Vec<Result<Outcome, CommitError>>,
-    ) -> Result<(), Failure> {
+    fn commit(&mut self, batch: &[Command]) -> Result<Vec<Result<Outcome, CommitError>>, Failure> {
         if let Some(why) = self.poisoned.get() {
             return Err(Failure::Poison(why.clone()));
         }
         // Only a new manifest names bytes that may not be durable: everything else is in a row, or in a file
         // that was synced on its own.
-        if commands.iter().any(|(commit, _)| matches!(body(commit), Some(NewBody::Manifest(_)))) {
-            self.barrier.sync().map_err(|error| Failure::Poison(format!("syncing the packs: {error}")))?;
-        }
-        self.db.prepare_cached(sql::BEGIN)?.execute([])?;
-        let mut touched = Vec::new();
-        let mut state = self.state;
-        let mut rules = std::mem::take(&mut self.rules);
-        rules.begin();
-        let applied = self.apply_all(commands, &mut state, (&mut touched, &mut rules), answers);
-        self.rules = rules;
-        if let Err(failure) = applied {
+        let names_packed = |command: &Command| matches!(body(&command.commit), Some(NewBody::Manifest(_)));
+        let syncing = batch.iter().any(names_packed).then(|| self.syncs.start());
+        let applied = self.apply_batch(batch);
+        if let Some(Err(error)) = syncing.map(Syncing::wait) {
             self.roll_back()?;
-            return Err(failure);
+            return Err(Failure::Poison(format!("syncing the packs: {error}")));
         }
+        let Applied { state, mut touched, answers } = applied?;
         touched.sort_unstable();
         touched.dedup();
         self.cache.begin(&touched);
@@ -180,43 +188,81 @@ impl Writer {
             self.lock_clock.recorded(state.reached);
         }
         self.published.send_replace(state);
-        Ok(())
+        Ok(answers)
     }
 
-    fn apply_all(
-        &self,
-        commands: Vec<(Commit, Option<EncodedRoot>)>,
-        state: &mut State,
-        (touched, rules): (&mut Vec<Vec<u8>>, &mut RulesSet),
-        answers: &mut Vec<Result<Outcome, CommitError>>,
-    ) -> Result<(), Failure> {
+    fn apply_batch(&mut self, batch: &[Command]) -> Result<Applied, Failure> {
+        if let Some(applied) = self.attempt(batch, Undo::All)? {
+            return Ok(applied);
+        }
+        let again = self.attempt(batch, Undo::Savepoints)?;
+        again.ok_or_else(|| Failure::Database("a command could not be undone".into()))
+    }
+
+    /// Applies a batch in a transaction of its own. `None`, and no transaction: a command failed half-way.
+    fn attempt(&mut self, batch: &[Command], undo: Undo) -> Result<Option<Applied>, Failure> {
+        self.db.prepare_cached(sql::BEGIN)?.execute([])?;
+        self.rules.begin();
+        let answers = Vec::with_capacity(batch.len());
+        let mut applied = Applied { state: self.state, touched: Vec::new(), answers };
+        match self.apply_all(batch, undo, &mut applied) {
+            Ok(true) => Ok(Some(applied)),
+            Ok(false) => self.roll_back().map(|()| None),
+            Err(failure) => {
+                self.roll_back()?;
+                Err(failure)
+            }
+        }
+    }
+
+    fn apply_all(&mut self, batch: &[Command], undo: Undo, applied: &mut Applied) -> Result<bool, Failure> {
         if state::load(&self.db)? != self.state {
             return Err(Failure::Poison("another process writes to the metadata database".into()));
         }
-        for (commit, root) in commands {
-            let before = *state;
-            self.db.prepare_cached(sql::SAVEPOINT)?.execute([])?;
-            let mut session = Session { db: &self.db, state, touched, rules };
-            let answer =
-                session.apply(commit, root, self.lock_clock.times(self.clock.as_ref()), self.random.u64());
-            if let Err(error) = &answer {
-                // SQLite gives up the whole transaction for some errors.
-                if self.db.is_autocommit() {
-                    return Err(match answer {
-                        Err(CommitError::Store(error)) => error.into(),
-                        _ => Failure::Database(error.to_string()),
-                    });
-                }
-                *state = before;
-                self.db.prepare_cached(sql::ROLLBACK_TO)?.execute([])?;
+        for command in batch {
+            if !self.apply_one(command, undo, applied)? {
+                return Ok(false);
             }
+        }
+        if applied.state != self.state {
+            state::store(&self.db, &applied.state)?;
+        }
+        Ok(true)
+    }
+
+    /// `false`: it failed half-way and cannot be undone alone.
+    fn apply_one(&mut self, command: &Command, undo: Undo, applied: &mut Applied) -> Result<bool, Failure> {
+        let before = (applied.state, self.db.total_changes());
+        if undo == Undo::Savepoints {
+            self.db.prepare_cached(sql::SAVEPOINT)?.execute([])?;
+        }
+        let (times, salt) = (self.lock_clock.times(self.clock.as_ref()), self.random.u64());
+        let Applied { state, touched, .. } = applied;
+        let mut session = Session { db: &self.db, state, touched, rules: &mut self.rules };
+        let answer = session.apply(command.commit.clone(), command.root.clone(), times, salt);
+        if let Err(error) = &answer {
+            // SQLite gives up the whole transaction for some errors.
+            if self.db.is_autocommit() {
+                return Err(match answer {
+                    Err(CommitError::Store(error)) => error.into(),
+                    _ => Failure::Database(error.to_string()),
+                });
+            }
+            let is_whole = before.1 == self.db.total_changes() && !matches!(error, CommitError::Store(_));
+            match undo {
+                Undo::All if !is_whole => return Ok(false),
+                Undo::All => {}
+                Undo::Savepoints => {
+                    self.db.prepare_cached(sql::ROLLBACK_TO)?.execute([])?;
+                }
+            }
+            applied.state = before.0;
+        }
+        if undo == Undo::Savepoints {
             self.db.prepare_cached(sql::RELEASE)?.execute([])?;
-            answers.push(answer);
         }
-        if *state != self.state {
-            state::store(&self.db, state)?;
-        }
-        Ok(())
+        applied.answers.push(answer);
+        Ok(true)
     }
 
     fn finish(&self) -> Result<(), Failure> {

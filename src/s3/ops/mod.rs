@@ -15,6 +15,7 @@ mod tagging;
 mod unconfigured;
 
 pub(super) use copy::source as copy_source;
+pub(super) use put::put_request;
 
 use super::body::Upload;
 use super::error::{fields, s3_error};

@@ -8,7 +8,7 @@ use crate::s3::convert::{
 use crate::s3::lock::lock_of_put;
 use crate::s3::tagging::tags_of_header;
 use crate::service::{ExpectedChecksum, PutRequest, ServiceError, parse_bucket_name, parse_key};
-use crate::types::{Checksum, ChecksumAlgorithm};
+use crate::types::{Attributes, Checksum, ChecksumAlgorithm};
 use http::HeaderMap;
 use s3s::dto;
 use s3s::{S3Request, S3Response};
@@ -22,18 +22,8 @@ impl Operations {
         let upload = upload(&request.extensions)?;
         let mut input = request.input;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
-        let checksum = expected(sums!(input), &request.headers, &upload)?;
-        let put = PutRequest {
-            attributes: attributes!(input, &request.headers),
-            lock: lock_of_put(&request.headers)?,
-            body: upload.take_stream(),
-            size: upload.size,
-            content_md5: content_md5(&request.headers)?,
-            content_sha256: upload.sha256,
-            checksum,
-            conditions: write_conditions(&request.headers)?,
-            tags: tags_of_header(input.tagging.as_deref())?,
-        };
+        let (sent, attributes) = (sums!(input), attributes!(input, &request.headers));
+        let put = put_request(&request.headers, &upload, sent, attributes, input.tagging.as_deref())?;
         let done = self.service.put(&caller, &bucket, &key, put).await?;
         let sums = Sums::of(Some(&done.checksum));
         Ok(S3Response::new(dto::PutObjectOutput {
@@ -49,6 +39,27 @@ impl Operations {
             ..Default::default()
         }))
     }
+}
+
+/// A put, from what s3s reads of it and from the headers as they were sent.
+pub(in crate::s3) fn put_request(
+    headers: &HeaderMap,
+    upload: &Upload,
+    sent: Sums,
+    attributes: Attributes,
+    tagging: Option<&str>,
+) -> Result<PutRequest, ServiceError> {
+    Ok(PutRequest {
+        attributes,
+        checksum: expected(sent, headers, upload)?,
+        lock: lock_of_put(headers)?,
+        body: upload.take_stream(),
+        size: upload.size,
+        content_md5: content_md5(headers)?,
+        content_sha256: upload.sha256,
+        conditions: write_conditions(headers)?,
+        tags: tags_of_header(tagging)?,
+    })
 }
 
 /// What the client says of its body's checksum: in a header, or in a trailer to come.
