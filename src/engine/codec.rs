@@ -29,7 +29,7 @@ thread_local! {
 /// everything as it is.
 #[must_use]
 pub fn encode(raw: &Bytes, level: i32) -> (Codec, Bytes) {
-    if level == 0 || raw.len() < MIN_COMPRESSED_BYTES || looks_like_noise(raw) {
+    if !is_worth_a_try(raw, level) {
         return (Codec::Raw, raw.clone());
     }
     // Too small a buffer for what does not pay: zstd gives up by itself.
@@ -37,6 +37,12 @@ pub fn encode(raw: &Bytes, level: i32) -> (Codec, Bytes) {
         Some(payload) => (Codec::Zstd, Bytes::from(payload)),
         None => (Codec::Raw, raw.clone()),
     }
+}
+
+/// Whether content is compressed to see what it saves. Next to nothing beside that.
+#[must_use]
+pub fn is_worth_a_try(raw: &[u8], level: i32) -> bool {
+    level != 0 && raw.len() >= MIN_COMPRESSED_BYTES && !looks_like_noise(raw)
 }
 
 /// The content of a record, exactly as long as the record says. Its hash is not checked.

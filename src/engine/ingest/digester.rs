@@ -56,6 +56,11 @@ impl Digester {
         self.update(bytes);
     }
 
+    /// Whether the checksums take a time that is worth another thread.
+    pub(super) fn has_slow_checksums(&self) -> bool {
+        self.checksums.iter().any(|(_, hasher)| !matches!(hasher, Hasher::Crc(_)))
+    }
+
     /// All but MD5, which must be given the same bytes.
     pub(super) fn update_checksums(&mut self, bytes: &[u8]) {
         for (_, hasher) in &mut self.checksums {

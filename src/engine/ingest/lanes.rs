@@ -1,7 +1,8 @@
 //! The bodies that are hashed at once: one worker takes a piece of each, in the lanes of its vector registers.
 //!
-//! Whoever has bytes to hash leads if nobody does, and then hashes for all that come meanwhile, piece by piece: who
-//! comes waits for no more than the piece under way, and a body that is alone is hashed as if there were no others.
+//! Who has bytes to hash sends a leader if none is on its way, who hashes for all that wait when it begins or come
+//! meanwhile, piece by piece: who comes waits for no more than the piece under way, and a body that is alone is hashed as
+//! if there were no others. The later a leader begins, the more of them share what it costs.
 //! What waits is bounded by the memory for bodies: each has one block here at most.
 
 use super::Lease;
@@ -25,12 +26,16 @@ pub(super) struct Lanes {
 struct Queue {
     waiting: VecDeque<Block>,
     leaders: usize,
+    /// Of them, those that have not begun.
+    sent: usize,
 }
 
 /// One body's bytes to be hashed, and who waits for that.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) digester: Digester,
+    /// All but MD5 has been made of these bytes.
+    pub(super) has_checksums: bool,
     pub(super) bytes: Bytes,
     pub(super) lease: Lease,
     pub(super) done: oneshot::Sender<Digester>,
@@ -38,7 +43,7 @@ pub(super) struct Block {
 
 impl Block {
     fn finish(self) {
-        let Self { digester, bytes, lease, done } = self;
+        let Self { digester, bytes, lease, done, .. } = self;
         // Nothing of the body is kept any more once its task goes on.
         drop((bytes, lease));
         drop(done.send(digester));
@@ -46,23 +51,28 @@ impl Block {
 }
 
 impl Lanes {
-    /// Has the block hashed: by this call, which then may go on with those of others, or by another call.
-    pub(super) fn hash(&self, block: Block) {
+    /// Has the block hashed by a leader. True when that is one that the caller must send: a call of [`Self::lead`].
+    #[must_use]
+    pub(super) fn add(&self, block: Block) -> bool {
         let mut queue = self.queue.lock();
         queue.waiting.push_back(block);
-        // A second leader where the lanes of the first are full, and where there are no lanes.
-        if queue.leaders > 0 && queue.waiting.len() < self.engine.lanes() {
-            return;
-        }
-        queue.leaders += 1;
-        drop(queue);
-        self.lead();
+        // One more where the lanes of those before are full, and where there are no lanes.
+        let is_wanted = queue.leaders == 0 || queue.waiting.len() >= self.engine.lanes() * (queue.sent + 1);
+        queue.leaders += usize::from(is_wanted);
+        queue.sent += usize::from(is_wanted);
+        is_wanted
     }
 
-    fn lead(&self) {
+    /// Hashes what waits, and what comes meanwhile.
+    pub(super) fn lead(&self) {
+        self.queue.lock().sent -= 1;
         let mut leader = Leader { lanes: self, has_left: false };
         let mut blocks = Vec::with_capacity(self.engine.lanes());
         while leader.take_in(&mut blocks) {
+            for block in blocks.iter_mut().filter(|block| !block.has_checksums) {
+                block.digester.update_checksums(&block.bytes);
+                block.has_checksums = true;
+            }
             self.hash_piece(&mut blocks);
             for done in blocks.extract_if(.., |block| block.bytes.is_empty()) {
                 done.finish();

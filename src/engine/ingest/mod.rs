@@ -32,7 +32,8 @@ pub(super) use workers::Workers;
 pub(super) use writer::{Fallback, Writer};
 
 use self::chunker::Chunker;
-use self::lanes::Lanes;
+use self::lanes::{Block, Lanes};
+use self::stages::Stage;
 use super::budget::{LargeMemory, Memory, Share, UploadBudget};
 use super::pack::PackSet;
 use super::{BodySpec, EngineError, EngineSettings, PlainStore};
@@ -112,6 +113,14 @@ impl Ingest {
     pub(super) async fn lease(&self, share: Share, bytes: u64) -> Result<Lease, EngineError> {
         let memory = Arc::new(self.parts.memory.take(share, bytes).await?);
         Ok(self.lease_with(memory))
+    }
+
+    /// Has a block hashed beside those of other bodies, and after what can be done for them meanwhile.
+    fn hash(self: &Arc<Self>, block: Block) {
+        if self.lanes.add(block) {
+            let ingest = Arc::clone(self);
+            self.workers.spawn_late(move || ingest.stages.time(Stage::Digest, || ingest.lanes.lead()));
+        }
     }
 
     fn lease_with(&self, memory: Arc<Memory>) -> Lease {

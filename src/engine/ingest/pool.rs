@@ -15,6 +15,9 @@ const FEW: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// A late job lets so many others go first, and no more.
+const PASSES: usize = 8;
+
 /// How long a job takes, roughly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Length {
@@ -36,15 +39,54 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<(Length, Job)>,
+    /// What gains by beginning late.
+    late: VecDeque<Job>,
+    /// Jobs that went before the first of the late ones.
+    passed: usize,
+    threads: usize,
     idle: usize,
     /// Threads that are at a short job, and so come back at once.
     at_short: usize,
     is_closed: bool,
 }
 
+impl Queue {
+    /// How many threads there may be at work before they take the cores from each other: there is one more, for when
+    /// one waits for the disk.
+    fn cores(&self) -> usize {
+        self.threads.saturating_sub(1).max(1)
+    }
+
+    fn at_work(&self) -> usize {
+        self.threads - self.idle
+    }
+
+    /// The next job of a thread that counts as at work.
+    fn take(&mut self) -> Option<(Length, Job)> {
+        let has_core = self.at_work() <= self.cores() || self.is_closed;
+        if !self.late.is_empty() && (self.passed >= PASSES || self.jobs.is_empty() && has_core) {
+            self.passed = 0;
+            return self.late.pop_front().map(|job| (Length::Any, job));
+        }
+        self.passed += usize::from(!self.late.is_empty() && !self.jobs.is_empty());
+        self.jobs.pop_front()
+    }
+
+    /// Threads that would find a core, and that nothing in the queue is for.
+    fn spare(&self) -> usize {
+        let cores = self.cores().saturating_sub(self.at_work());
+        self.idle.min(cores).saturating_sub(self.jobs.len() + self.late.len())
+    }
+}
+
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("jobs", &self.jobs.len()).field("idle", &self.idle).finish()
+        let mut shown = f.debug_struct("Queue");
+        shown
+            .field("jobs", &self.jobs.len())
+            .field("late", &self.late.len())
+            .field("idle", &self.idle)
+            .finish()
     }
 }
 
@@ -52,8 +94,10 @@ impl Pool {
     /// # Errors
     /// When the threads cannot be started.
     pub(super) fn new(threads: usize) -> io::Result<Self> {
-        let pool = Self(Arc::default());
-        for n in 0..threads.max(1) {
+        let threads = threads.max(1);
+        let queue = Queue { threads, ..Queue::default() };
+        let pool = Self(Arc::new(Shared { queue: Mutex::new(queue), wake: Condvar::new() }));
+        for n in 0..threads {
             let shared = Arc::clone(&pool.0);
             let thread = std::thread::Builder::new().name(format!("sediment-ingest-{n}"));
             thread.spawn(move || shared.work())?;
@@ -74,8 +118,18 @@ impl Pool {
         }
     }
 
+    /// As [`Self::spawn`], for what costs less the later it begins: it runs when a core has nothing else to do, or when
+    /// enough others have gone before.
+    pub(super) fn spawn_late(&self, job: impl FnOnce() + Send + 'static) {
+        let mut queue = self.0.queue.lock();
+        queue.late.push_back(Box::new(job));
+        if queue.idle > 0 && queue.at_work() < queue.cores() {
+            self.0.wake.notify_one();
+        }
+    }
+
     /// Maps the items in order, at most so many at once on one thread: on this one, and on those that have nothing else
-    /// to do. `None` when the work panicked. Never waits for what is in the queue.
+    /// to do while cores have not, either. `None` when the work panicked. Never waits for what is in the queue.
     pub(super) fn map<I, T>(
         &self,
         items: &[I],
@@ -86,7 +140,7 @@ impl Pool {
         I: Clone + Send + Sync + 'static,
         T: Send + 'static,
     {
-        let helpers = self.idle().min(items.len().div_ceil(at_once.max(1)).saturating_sub(1));
+        let helpers = self.0.queue.lock().spare().min(items.len().div_ceil(at_once.max(1)).saturating_sub(1));
         if helpers == 0 {
             return catch_unwind(AssertUnwindSafe(|| items.iter().map(work).collect())).ok();
         }
@@ -98,12 +152,6 @@ impl Pool {
         }
         fan.help();
         fan.collect()
-    }
-
-    /// Threads that nothing in the queue is for.
-    fn idle(&self) -> usize {
-        let queue = self.0.queue.lock();
-        queue.idle.saturating_sub(queue.jobs.len())
     }
 }
 
@@ -132,8 +180,13 @@ impl Shared {
         let mut queue = self.queue.lock();
         queue.at_short -= usize::from(done == Some(Length::Short));
         loop {
-            if let Some((length, job)) = queue.jobs.pop_front() {
+            if let Some((length, job)) = queue.take() {
                 queue.at_short += usize::from(length == Length::Short);
+                // A short job may have been left to this thread, which is at a longer one now.
+                let wakes = done == Some(Length::Short) && length == Length::Any;
+                if wakes && queue.idle > 0 && !queue.jobs.is_empty() {
+                    self.wake.notify_one();
+                }
                 return Some((length, job));
             }
             if queue.is_closed {
@@ -148,9 +201,61 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use super::{FEW, Length, Pool};
+    use super::{FEW, Length, PASSES, Pool};
     use std::sync::Arc;
     use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_late_job_lets_some_others_go_first_and_not_all() {
+        let pool = Pool::new(1).unwrap();
+        let (told, heard) = channel();
+        let ((go, begin), (begun, is_begun)) = (channel::<()>(), channel());
+        // The one thread is busy until all are in the queue.
+        pool.spawn(Length::Any, move || {
+            begun.send(()).unwrap();
+            let _ = begin.recv();
+        });
+        is_begun.recv().unwrap();
+        let tell = |what| {
+            let told = told.clone();
+            move || told.send(what).unwrap()
+        };
+        pool.spawn_late(tell("late"));
+        (0..2 * PASSES).for_each(|_| pool.spawn(Length::Any, tell("soon")));
+        pool.spawn_late(tell("last"));
+        drop((go, told));
+        let order: Vec<_> = heard.iter().collect();
+        assert_eq!(order.iter().position(|what| *what == "late"), Some(PASSES));
+        assert_eq!(order.iter().position(|what| *what == "last"), Some(2 * PASSES + 1));
+    }
+
+    #[test]
+    fn i5_late_jobs_run_whatever_the_others_do_and_when_nobody_has_the_pool_any_more() {
+        for threads in 1..4 {
+            let pool = Pool::new(threads).unwrap();
+            let (told, heard) = channel();
+            for n in 0..50 {
+                let (told, too) = (told.clone(), told.clone());
+                pool.spawn(Length::Any, move || told.send(n).unwrap());
+                pool.spawn_late(move || too.send(n).unwrap());
+            }
+            drop((pool, told));
+            assert_eq!(heard.iter().count(), 100);
+        }
+    }
+
+    #[test]
+    fn a_map_wakes_nobody_where_every_core_is_at_work() {
+        let pool = Arc::new(Pool::new(2).unwrap());
+        let inner = Arc::clone(&pool);
+        let (told, heard) = channel();
+        pool.spawn(Length::Any, move || {
+            let here = std::thread::current().id();
+            let there = inner.map(&[(); 100], 1, |()| std::thread::current().id()).unwrap();
+            told.send(there.iter().all(|id| *id == here)).unwrap();
+        });
+        assert_eq!(heard.recv(), Ok(true));
+    }
 
     #[test]
     fn what_is_spawned_runs_whatever_panicked_before() {

@@ -2,9 +2,9 @@
 
 use super::stages::Stage;
 use super::tree::{NewNode, TreeBuilder};
-use super::{Ingest, Lease};
+use super::{Ingest, Lease, Workers};
 use crate::engine::EngineError;
-use crate::engine::codec::encode;
+use crate::engine::codec::{encode, is_worth_a_try};
 use crate::engine::pack::{Codec, NewRecord, RecordKind};
 use crate::types::{ChunkId, Entry, EntryKind, Manifest};
 use bytes::Bytes;
@@ -136,8 +136,7 @@ impl ChunkSink {
             return Ok(());
         }
         let level = parts.settings.compression_level;
-        let encode = move |new: &Content| record_of(new, level);
-        let records = stages.time(Stage::Compress, || workers.map(&new, encode))?;
+        let records = stages.time(Stage::Compress, || records_of(workers, &new, level))?;
         let locations = stages.time(Stage::Append, || parts.packs.append(&records))?;
         let stored = records.iter().map(|record| record.payload.len() as u64).sum::<u64>();
         self.unsynced_bytes += stored;
@@ -150,6 +149,15 @@ impl ChunkSink {
         stages.count(all, all - raw, stored);
         Ok(())
     }
+}
+
+/// Other threads are woken only where there is something to compress.
+fn records_of(workers: &Workers, new: &[Content], level: i32) -> Result<Vec<NewRecord>, EngineError> {
+    let takes_time = |(_, kind, raw): &Content| *kind == RecordKind::Chunk && is_worth_a_try(raw, level);
+    if new.iter().any(takes_time) {
+        return workers.map(new, move |content| record_of(content, level));
+    }
+    Ok(new.iter().map(|content| record_of(content, 0)).collect())
 }
 
 fn record_of((id, kind, raw): &Content, level: i32) -> NewRecord {

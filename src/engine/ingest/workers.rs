@@ -50,6 +50,15 @@ impl Workers {
         });
     }
 
+    /// As [`Self::spawn`], for what costs less the later it begins. It does not wait for ever.
+    pub(crate) fn spawn_late(&self, job: impl FnOnce() + Send + 'static) {
+        let queued = Queued::in_queue("hash_jobs");
+        self.0.spawn_late(move || {
+            drop(queued);
+            job();
+        });
+    }
+
     /// Maps the items in order, on the threads that have nothing else to do, too. Called from a job.
     ///
     /// # Errors

@@ -306,14 +306,18 @@ impl Writer {
         Flight { block, head, digester: digester_job, sink: sink_job }
     }
 
-    fn start_digest(&mut self, mut digester: Digester, bytes: Bytes) -> Job<Digester> {
+    fn start_digest(&mut self, digester: Digester, bytes: Bytes) -> Job<Digester> {
         let (done, job) = promise();
         let (ingest, lease) = (Arc::clone(&self.ingest), self.lease_of_block());
+        let mut block = Block { has_checksums: false, digester, bytes, lease, done };
+        if !block.digester.has_slow_checksums() {
+            ingest.hash(block);
+            return job;
+        }
         self.ingest.workers.spawn(move || {
-            ingest.stages.time(Stage::Digest, || {
-                digester.update_checksums(&bytes);
-                ingest.lanes.hash(Block { digester, bytes, lease, done });
-            });
+            ingest.stages.time(Stage::Digest, || block.digester.update_checksums(&block.bytes));
+            block.has_checksums = true;
+            ingest.hash(block);
         });
         job
     }

@@ -143,9 +143,9 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Writing and reading compute it by different code.
+        /// A start's search for damage and reading compute it by different code.
         #[test]
-        fn the_checksum_is_that_of_writing(seed: u64, len in 0..70_000usize, from in 0..64usize) {
+        fn the_checksum_is_that_of_recovery(seed: u64, len in 0..70_000usize, from in 0..64usize) {
             let mut bytes = vec![0; len];
             SeededRandom::new(seed).fill(&mut bytes);
             let bytes = bytes.get(from..).unwrap_or_default();

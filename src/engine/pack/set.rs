@@ -395,7 +395,7 @@ pub(super) fn header_of(record: &NewRecord) -> Result<RecordHeader, EngineError>
         codec: record.codec,
         stored_len,
         raw_len: record.raw_len,
-        payload_crc: crc32c::crc32c(&record.payload),
+        payload_crc: crc_fast::crc32_iscsi(&record.payload),
         dead: false,
     })
 }
