@@ -189,7 +189,7 @@ async fn i5_many_long_uploads_go_on_together_beside_slow_ones_that_hold_all_long
         let pieces = writers.iter_mut().map(|writer| writer.write(body.slice_ref(piece)));
         assert!(futures::future::join_all(pieces).await.into_iter().all(|done| done.is_ok()));
     }
-    let roots = futures::future::join_all(writers.into_iter().map(|writer| writer.finish())).await;
+    let roots = futures::future::join_all(writers.into_iter().map(crate::engine::BodyWriter::finish)).await;
     let alone = put(&engine, &body).await.unwrap();
     for staged in roots {
         assert_eq!(stored(&staged.unwrap()), stored(&alone), "blocks of any length make the same body");
