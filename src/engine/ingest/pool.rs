@@ -1,4 +1,4 @@
-//! A fixed number of threads and one queue of jobs.
+//! A fixed number of threads and one queue of jobs, and behind it one for what gains by beginning late.
 //!
 //! A thread without work sleeps. One that looks around for work before it does, as those of a work-stealing pool, took a fifth
 //! of the processor at a few thousand small bodies a second (`docs/decisions/009-ingest-speed.md`).
