@@ -1,13 +1,14 @@
 //! Packs as files `<16 hex digits>.pack` in one directory.
 
 use super::{PackFile, PackId, PackStore};
-use crate::sys::{DiskFile, FileSystem, create_durable_dir};
+use crate::sys::{DiskFile, FileSystem, create_durable_dir, pause};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The most handles kept open that have nothing left to sync.
 const MAX_IDLE_HANDLES: usize = 128;
@@ -181,7 +182,7 @@ impl PackStore for DiskPackStore {
     }
 
     fn remove(&self, id: PackId) -> io::Result<()> {
-        // The last one to close a removed file gives its blocks back, which takes milliseconds: not under the lock.
+        // The last one to close a removed file gives its blocks back, which takes a while: not under the lock.
         let last = self.to_read(id);
         {
             let mut handles = self.handles.lock();
@@ -191,8 +192,27 @@ impl PackStore for DiskPackStore {
                 _ => {}
             }
         }
-        drop(last);
-        self.fs.sync_dir(&self.dir)
+        self.fs.sync_dir(&self.dir)?;
+        if let Ok(last) = last {
+            give_back(last);
+        }
+        Ok(())
+    }
+}
+
+/// Shortens a removed file bit by bit. The next sync of any file may wait until the file system has noted, and the device
+/// dropped, what was given back: so never much at once. A reader that still has the file keeps all of it.
+fn give_back(mut file: Arc<dyn DiskFile>) {
+    const STEP: u64 = 4 << 20;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut len = file.len().unwrap_or(0);
+    while len > STEP && Arc::get_mut(&mut file).is_some() {
+        len -= STEP;
+        if file.set_len(len).is_err() {
+            // It goes as a whole when it is closed.
+            return;
+        }
+        pause(PAUSE);
     }
 }
 

@@ -51,6 +51,25 @@ fn i5_open_files_are_bounded_and_unsynced_ones_stay_open() {
 }
 
 #[test]
+fn a_removed_pack_shrinks_bit_by_bit_but_not_under_a_reader() {
+    const LEN: u64 = 9 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    for (id, is_read) in [(PackId::new(1), false), (PackId::new(2), true)] {
+        store.create(id).unwrap();
+        store.write_at(id, LEN - 3, b"end").unwrap();
+        let reader = is_read.then(|| store.to_read(id).unwrap());
+        let seen = std::fs::File::open(store.path(id)).unwrap();
+        store.remove(id).unwrap();
+        assert!(store.read_at(id, 0, 1).is_err());
+        match reader {
+            Some(reader) => assert_eq!(reader.read_at(LEN - 3, 3).unwrap(), b"end"),
+            None => assert!(seen.metadata().unwrap().len() < LEN / 2),
+        }
+    }
+}
+
+#[test]
 fn i5_punched_packs_do_not_stay_open() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir);

@@ -1,11 +1,28 @@
 //! How long to wait so that work stays below a rate, and below a share of the time.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// The rest after a step that took so long. A step that hung, on a device or a lock, is no reason to stand still.
 pub(super) fn rest(worked: Duration) -> Duration {
     const LONGEST: Duration = Duration::from_secs(1);
     worked.min(LONGEST)
+}
+
+/// So many bytes are given back to the file system at once.
+pub(super) const FREED_AT_ONCE: u64 = 4 << 20;
+/// The rest after that. The next sync of any file may wait until the file system has noted, and the device dropped, what
+/// was given back.
+pub(super) const FREEING_PAUSE: Duration = Duration::from_millis(10);
+
+/// A hole in pieces that end at whole steps, and so at whole blocks.
+pub(super) fn pieces(hole: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let first = hole.start / FREED_AT_ONCE;
+    let piece = move |step: u64| {
+        let start = (step * FREED_AT_ONCE).max(hole.start);
+        (start < hole.end).then(|| start..((step + 1) * FREED_AT_ONCE).min(hole.end))
+    };
+    (first..).map_while(piece)
 }
 
 /// A token bucket: lets a twentieth of a second's worth through at once, then holds the rate. Work larger than that is let through and paid
@@ -37,7 +54,7 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rate, rest};
+    use super::{FREED_AT_ONCE, Rate, pieces, rest};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -60,6 +77,16 @@ mod tests {
         assert_eq!(rate.take(50, later), Duration::ZERO);
         assert_eq!(rate.take(1000, later), Duration::from_secs(1));
         assert_eq!(Rate::new(0, begin).take(u64::MAX, begin), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_hole_is_given_back_in_pieces_that_are_the_hole() {
+        let step = FREED_AT_ONCE;
+        let all = |hole| pieces(hole).collect::<Vec<_>>();
+        assert_eq!(all(100..200), [100..200]);
+        assert_eq!(all(5..2 * step + 7), [5..step, step..2 * step, 2 * step..2 * step + 7]);
+        assert_eq!(all(step..2 * step), [step..2 * step]);
+        assert!(all(9..9).is_empty());
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use super::adopt::adopt_strays;
 use super::plan::{Sizes, sealed_sizes};
+use super::rate::{FREED_AT_ONCE, FREEING_PAUSE, pieces};
 use super::report::{GcAction, GcPhase, GcReport};
 use super::{Collector, Run, blocking};
 use crate::engine::EngineError;
 use crate::engine::index::ChunkIndex;
 use crate::engine::pack::{Location, NewRecord, PackSet, RECORD_HEADER_BYTES, Record, ScannedRecord};
 use crate::storage::PackId;
+use crate::sys::pause;
 use crate::types::ChunkId;
 use std::ops::Range;
 use std::time::Instant;
@@ -294,9 +296,14 @@ fn punch(
         // Never a record that the index names, whatever its mark says.
         record.dead = !named && (record.dead || settled);
     }
-    let mut holes = 0;
-    for hole in dead_runs(&records) {
+    let (mut holes, mut freed) = (0, 0);
+    for hole in dead_runs(&records).into_iter().flat_map(pieces) {
+        freed += hole.end - hole.start;
         holes += usize::from(packs.punch(pack, hole)?);
+        if freed >= FREED_AT_ONCE {
+            pause(FREEING_PAUSE);
+            freed = 0;
+        }
     }
     Ok((holes, strays.len() as u64))
 }
