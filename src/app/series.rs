@@ -96,6 +96,12 @@ const SERIES: &[Series] = &[
     series(Counter, "sediment_ingest_stored_bytes_total", PLAIN, "bytes appended to packs, compressed"),
     series(
         Counter,
+        "sediment_ingest_rewritten_bytes_total",
+        PLAIN,
+        "of them, those of chunks that were stored again, to be read with their neighbours",
+    ),
+    series(
+        Counter,
         "sediment_ingest_fallbacks_total",
         PLAIN,
         "bodies stored whole because deduplication failed",

@@ -1,7 +1,7 @@
 //! The engine: all parts as one [`BodyStore`].
 
 use super::index::Hold;
-use super::ingest::{Catalog, CatalogSession, Fallback, Ingest, IngestParts, IngestStages};
+use super::ingest::{Catalog, CatalogSession, Fallback, Ingest, IngestParts, IngestStages, Moved};
 use super::pack::{Location, RecordKind};
 use super::{
     BodySpec, BodyStore, BodyStream, BodyWriter, ChunkIndex, EngineError, EngineParts, ReadHold, StagedBody,
@@ -94,5 +94,10 @@ impl CatalogSession for IndexSession {
 
     fn insert(&self, records: &[(ChunkId, RecordKind, Location)]) -> Result<(), EngineError> {
         self.index.insert(&self.hold, records)
+    }
+
+    fn moved(&self, moves: &[Moved]) -> Result<(), EngineError> {
+        let moves: Vec<_> = moves.iter().map(|moved| (moved.id, moved.from, moved.to)).collect();
+        self.index.replace(&self.hold, &moves)
     }
 }

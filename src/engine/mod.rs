@@ -47,7 +47,7 @@ pub use error::EngineError;
 pub use follow::Follower;
 pub use hybrid::{BackupSchedule, HybridStorageSystem, StorageConfig};
 pub use index::{ChunkIndex, IndexSettings, Progress};
-pub use ingest::{Catalog, CatalogSession, IngestStages};
+pub use ingest::{Catalog, CatalogSession, IngestStages, Moved};
 pub use key_value::MAX_VALUE_BYTES;
 pub use parts::{EngineParts, MemoryBudget};
 pub use plain::{PlainReader, PlainStore, PlainWriter};

@@ -34,6 +34,9 @@ pub struct EngineSettings {
     pub hash_threads: usize,
     /// Deduplication off: every body above `inline_max_bytes` becomes a file of its own.
     pub plain_bodies: bool,
+    /// Where a body would be read from many places, up to so many percent of its bytes are stored again beside what
+    /// is new of it, and the old copies become garbage; 0 to 50. 0: never.
+    pub rewrite_percent: u32,
 }
 
 impl Default for EngineSettings {
@@ -49,6 +52,7 @@ impl Default for EngineSettings {
             sync_every_bytes: 16 << 20,
             hash_threads: 0,
             plain_bodies: false,
+            rewrite_percent: 5,
         }
     }
 }
@@ -89,6 +93,9 @@ impl EngineSettings {
         if self.hash_threads > 1024 {
             return refuse("hash_threads may be at most 1024");
         }
+        if self.rewrite_percent > 50 {
+            return refuse("rewrite_percent may be at most 50");
+        }
         Ok(())
     }
 }
@@ -115,5 +122,6 @@ mod tests {
         refused(|s| s.memory_bytes = 1 << 20, "memory_bytes");
         refused(|s| s.compression_level = 20, "compression_level");
         refused(|s| s.sync_every_bytes = 0, "sync_every_bytes");
+        refused(|s| s.rewrite_percent = 51, "rewrite_percent");
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Op {
     Put,
+    Rewrite,
     Plain,
     Complete,
     Abort,
@@ -34,7 +35,7 @@ impl Op {
     /// Places where it can stand still while others work, its end included.
     const fn steps(self) -> usize {
         match self {
-            Self::Put | Self::Gc | Self::Compact => 3,
+            Self::Put | Self::Rewrite | Self::Gc | Self::Compact => 3,
             Self::Plain
             | Self::Complete
             | Self::Abort
@@ -71,6 +72,7 @@ struct Running {
     fence: Option<Fence>,
     pack: Option<PackId>,
     moving: Vec<(ChunkId, Location)>,
+    moves: Vec<(ChunkId, Location, Location)>,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
@@ -88,6 +90,7 @@ impl Running {
             fence: None,
             pack: None,
             moving: Vec::new(),
+            moves: Vec::new(),
             guard: None,
         }
     }
@@ -98,6 +101,7 @@ impl Running {
         self.at += 1;
         match op {
             Op::Put => self.put(world, at).await,
+            Op::Rewrite => self.rewrite(world, at).await,
             Op::Plain => self.plain(world, at).await,
             Op::Complete => self.complete(world, at).await,
             Op::PartCopy => self.part_copy(world, at).await,
@@ -151,6 +155,20 @@ impl Running {
                 world.write(put, &NEW[5..]).unwrap();
                 world.wrap(put).unwrap();
             }
+            _ => world.finish_put(self.put.take().unwrap(), &self.key).await.unwrap(),
+        }
+        world
+    }
+
+    /// A put that stores again what is there: appended, then durable and moved, then committed.
+    async fn rewrite(&mut self, mut world: World, at: usize) -> World {
+        match at {
+            0 => {
+                let mut put = world.begin_put();
+                self.moves = world.store_again(&mut put, NEW).unwrap();
+                self.put = Some(put);
+            }
+            1 => world.move_to_copies(self.put.as_ref().unwrap(), &self.moves).unwrap(),
             _ => world.finish_put(self.put.take().unwrap(), &self.key).await.unwrap(),
         }
         world
@@ -428,6 +446,20 @@ cells! {
     i3_plain_meets_fsck: Plain Fsck,
     i3_plain_meets_rebuild: Plain Rebuild,
     i3_plain_meets_restart: Plain Restart,
+    i3_rewrite_meets_rewrite: Rewrite Rewrite,
+    i3_rewrite_meets_put: Rewrite Put,
+    i3_rewrite_meets_complete: Rewrite Complete,
+    i3_rewrite_meets_abort: Rewrite Abort,
+    i3_rewrite_meets_delete: Rewrite Delete,
+    i3_rewrite_meets_copy: Rewrite Copy,
+    i3_rewrite_meets_read: Rewrite Read,
+    i3_rewrite_meets_gc: Rewrite Gc,
+    i3_rewrite_meets_compact: Rewrite Compact,
+    i3_rewrite_meets_fsck: Rewrite Fsck,
+    i3_rewrite_meets_rebuild: Rewrite Rebuild,
+    i3_rewrite_meets_restart: Rewrite Restart,
+    i3_rewrite_meets_plain: Rewrite Plain,
+    i3_rewrite_meets_part_copy: Rewrite PartCopy,
     i3_part_copy_meets_part_copy: PartCopy PartCopy,
     i3_part_copy_meets_plain: PartCopy Plain,
     i3_part_copy_meets_put: PartCopy Put,

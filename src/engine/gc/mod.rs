@@ -23,21 +23,22 @@
 //! itself, so that no commit waits for that, and rests after each step for as long as the step took.
 //!
 //! # What may meet what
-//! | | put | plain put | complete | abort | part copy | delete | copy | read | gc | compact | fsck | rebuild | restart |
-//! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-//! | put | H1 | – | C | C | C | C | C | – | H2 | S | X | X | D |
-//! | plain put | | – | C | C | C | C | C | – | F | – | X | X | D |
-//! | complete | | | P | P | P | C | C | – | P H2 | S | X | X | D |
-//! | abort | | | | C | P | C | C | H3 | L | L | X | X | D |
-//! | part copy | | | | | C | B | C | – | B L | – | X | X | D |
-//! | delete | | | | | | C | B | H3 | L | L | X | X | D |
-//! | copy | | | | | | | C | – | B L | – | X | X | D |
-//! | read | | | | | | | | – | H3 | R | X | X | – |
-//! | gc | | | | | | | | | O | O | X | X | G |
-//! | compact | | | | | | | | | | O | X | X | G |
-//! | fsck | | | | | | | | | | | X | X | – |
-//! | rebuild | | | | | | | | | | | | X | V |
-//! | restart | | | | | | | | | | | | | V |
+//! | | put | rewrite | plain put | complete | abort | part copy | delete | copy | read | gc | compact | fsck | rebuild | restart |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+//! | put | H1 | H1 | – | C | C | C | C | C | – | H2 | S | X | X | D |
+//! | rewrite | | W | – | C | C | C | C | C | R | H2 W | S W | X | X | D W |
+//! | plain put | | | – | C | C | C | C | C | – | F | – | X | X | D |
+//! | complete | | | | P | P | P | C | C | – | P H2 | S | X | X | D |
+//! | abort | | | | | C | P | C | C | H3 | L | L | X | X | D |
+//! | part copy | | | | | | C | B | C | – | B L | – | X | X | D |
+//! | delete | | | | | | | C | B | H3 | L | L | X | X | D |
+//! | copy | | | | | | | | C | – | B L | – | X | X | D |
+//! | read | | | | | | | | | – | H3 | R | X | X | – |
+//! | gc | | | | | | | | | | O | O | X | X | G |
+//! | compact | | | | | | | | | | | O | X | X | G |
+//! | fsck | | | | | | | | | | | | X | X | – |
+//! | rebuild | | | | | | | | | | | | | X | V |
+//! | restart | | | | | | | | | | | | | | V |
 //!
 //! - **H1** Both may append the same chunk. The index keeps the first place; the other copy is garbage at once. The
 //!   first committer's barrier syncs all packs, so the place kept is durable whoever wrote it.
@@ -52,12 +53,15 @@
 //! - **L** References fall only when the index applies the commit; the run waits for the end of the log.
 //! - **S** A hit names an id, never a place. A place moved before the commit is as good; its pack is settled, so
 //!   nothing of this write is in it without the index knowing.
-//! - **R** A reader whose pack is gone asks the index again; an open file stays readable.
+//! - **R** A reader whose pack is gone, or whose record was punched because its chunk is elsewhere by now, asks the index
+//!   again; an open file stays readable.
 //! - **O** One run at a time; a second is told that the first is at work.
 //! - **X** Never together: both demand the data directory's lock. Each finds what the other left whole.
 //! - **D** Packs are synced before the row commits: after a crash the row is there with its bytes, or neither.
 //! - **G** Each step leaves only garbage: unnamed records, or two copies of one. The next run finds them.
 //! - **V** The index is a derived view: half built it is built again, from packs and log.
+//! - **W** A put that stores chunks again: the copies are durable before the index names them, and who moves an entry says from
+//!   where. The hold keeps the copies' pack unsettled until then. See `engine::index`.
 //! - **–** They share nothing that changes.
 
 mod adopt;

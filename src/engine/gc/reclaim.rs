@@ -163,13 +163,12 @@ impl Collector {
         Ok(if gone { Moved::Away } else { Moved::Kept })
     }
 
-    /// Removes a settled pack that no entry names. The index is durable before. A counter alone is not trusted with
+    /// Removes a settled pack that no entry names, once the index that says so is durable. A counter alone is not trusted with
     /// that: every record of the pack is looked up.
     pub(super) async fn remove_if_unused(&self, pack: PackId) -> Result<bool, EngineError> {
         let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
         let removed = blocking(move || {
             let _steady = index.steady();
-            index.checkpoint()?;
             if index.pack_usage()?.iter().any(|usage| usage.pack == pack && usage.live_records > 0) {
                 return Ok(false);
             }
@@ -177,6 +176,8 @@ impl Collector {
                 index.correct_usage(pack)?;
                 return Ok(false);
             }
+            // Only now: writers move chunks away, too, and what they did before this look is to last.
+            index.checkpoint()?;
             packs.remove(pack)?;
             index.forget_pack(pack)?;
             Ok(true)

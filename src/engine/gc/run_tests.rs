@@ -116,6 +116,43 @@ async fn i3_killed_at_any_write_it_loses_nothing_and_leaves_only_garbage() {
     }
 }
 
+/// A body whose chunks are stored again, and the collection of the old ones, cut off at any write. The index is
+/// all on disk by then, as if every batch had got there by itself.
+#[tokio::test]
+async fn i1_chunks_stored_again_survive_a_power_cut_at_any_write() {
+    for writes in 0.. {
+        let mut world = World::new().await;
+        world.put("old", &seeds(0..12)).await;
+        world.put("other", &seeds(6..18)).await;
+        world.packs.seal().unwrap();
+        world.follow().await;
+        world.store.die_after(writes);
+        let mut put = world.begin_put();
+        let stored = world.store_again(&mut put, &seeds(3..15)).and_then(|moves| {
+            world.write(&mut put, &seeds(40..43))?;
+            world.move_to_copies(&put, &moves)
+        });
+        if stored.is_ok() {
+            let _ = world.finish_put(put, "new").await;
+            world.follow().await;
+            let _ = world.packs.seal();
+            let _ = world.gc().await;
+        } else {
+            drop(put);
+        }
+        let is_dead = world.store.is_dead();
+        let world = world.restart(true).await;
+        let context = format!("cut off at write {writes}");
+        world.verify(&context).await;
+        world.collect_all(&context).await;
+        world.verify(&context).await;
+        if !is_dead {
+            assert!(writes > 20, "only {writes} writes: the collection did nothing");
+            return;
+        }
+    }
+}
+
 /// A record appended whose index entry is still to come, in a pack that is full meanwhile.
 #[tokio::test]
 async fn i3_a_record_on_its_way_into_the_index_is_not_taken_for_garbage() {

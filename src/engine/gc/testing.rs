@@ -5,7 +5,7 @@ use crate::engine::check::Checker;
 use crate::engine::codec::decode_record;
 use crate::engine::index::{ChunkIndex, Hold, IndexSettings};
 use crate::engine::pack::testing::TestPacks;
-use crate::engine::pack::{Codec, NewRecord, PackSet, PackSettings, RecordKind};
+use crate::engine::pack::{Codec, Location, NewRecord, PackSet, PackSettings, RecordKind};
 use crate::engine::{EngineError, PlainStore};
 use crate::meta::testing::{create_bucket, object};
 use crate::meta::{
@@ -305,6 +305,35 @@ impl World {
             self.index.insert(&put.hold, &[(id, kind, location)])?;
         }
         Ok(())
+    }
+
+    /// Appends chunks that are there once more. Nothing names the copies before [`Self::move_to_copies`].
+    pub(crate) fn store_again(
+        &self,
+        put: &mut Put,
+        seeds: &[u64],
+    ) -> Result<Vec<(ChunkId, Location, Location)>, EngineError> {
+        let mut moves = Vec::new();
+        for seed in seeds {
+            let record = chunk(*seed);
+            let id = record.id;
+            match self.index.hit(&put.hold, &[id])?[0] {
+                Some(from) => moves.push((id, from, self.packs.append(&[record])?[0])),
+                None => self.store_record(put, record)?,
+            }
+            put.push(*seed);
+        }
+        Ok(moves)
+    }
+
+    /// As the way in does: durable first.
+    pub(crate) fn move_to_copies(
+        &self,
+        put: &Put,
+        moves: &[(ChunkId, Location, Location)],
+    ) -> Result<(), EngineError> {
+        self.packs.sync()?;
+        self.index.replace(&put.hold, moves)
     }
 
     fn manifest(put: &Put) -> Manifest {

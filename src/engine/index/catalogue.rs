@@ -4,9 +4,9 @@ use super::apply::Position;
 use super::changes::Changes;
 use super::lookup::ChunkIndex;
 use super::store::{Home, Totals};
-use super::types::Progress;
+use super::types::{IndexEntry, Progress};
 use crate::engine::EngineError;
-use crate::engine::pack::ScannedRecord;
+use crate::engine::pack::{Location, ScannedRecord};
 use crate::meta::ManifestRow;
 use crate::storage::PackId;
 use crate::types::CommitSeq;
@@ -14,6 +14,15 @@ use std::sync::atomic::Ordering;
 
 const BATCH_RECORDS: usize = 4096;
 const BATCH_MANIFESTS: usize = 64;
+
+/// Which of two records of a chunk an index takes that finds both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prefer {
+    /// The one that it knows.
+    Known,
+    /// The one that was appended last: it was stored again to stand beside its neighbours. All are durable.
+    Newest,
+}
 
 impl ChunkIndex {
     /// Replaces the whole content: scans all packs, then counts the manifests, which are those of `seq`. Nobody
@@ -32,10 +41,11 @@ impl ChunkIndex {
             self.0.store.mark_building()?;
         } else {
             self.clear()?;
+            self.0.packs.sync()?;
             let packs = self.0.packs.ids();
             for (done, pack) in packs.iter().enumerate() {
                 (progress.0)(done as u64, packs.len() as u64);
-                self.catalogue(*pack, &mut self.0.totals.lock())?;
+                self.catalogue(*pack, &mut self.0.totals.lock(), Prefer::Newest)?;
             }
             (progress.0)(packs.len() as u64, packs.len() as u64);
         }
@@ -74,6 +84,7 @@ impl ChunkIndex {
     pub(super) fn catalogue_unknown(
         &self,
         totals: &mut Totals,
+        prefer: Prefer,
         progress: Progress<'_>,
     ) -> Result<(), EngineError> {
         let packs = self.0.packs.ids();
@@ -95,7 +106,7 @@ impl ChunkIndex {
         let had_entries = totals.counts.chunks > 0;
         for (done, pack) in unknown.iter().enumerate() {
             (progress.0)(done as u64, unknown.len() as u64);
-            self.catalogue(*pack, totals)?;
+            self.catalogue(*pack, totals, prefer)?;
             if had_entries {
                 self.count_usage(*pack, totals)?;
             }
@@ -133,7 +144,7 @@ impl ChunkIndex {
         Ok(true)
     }
 
-    fn catalogue(&self, pack: PackId, totals: &mut Totals) -> Result<(), EngineError> {
+    fn catalogue(&self, pack: PackId, totals: &mut Totals, prefer: Prefer) -> Result<(), EngineError> {
         let mut records = Vec::with_capacity(BATCH_RECORDS);
         let mut failed = None;
         // Asked before: what is appended behind the scan's end, and seals the pack meanwhile, was not seen.
@@ -144,26 +155,42 @@ impl ChunkIndex {
             }
             records.push(record);
             if records.len() == BATCH_RECORDS {
-                failed = self.add_scanned(&records, totals).err();
+                failed = self.add_scanned(&records, totals, prefer).err();
                 records.clear();
             }
         })?;
         if let Some(error) = failed {
             return Err(error);
         }
-        self.add_scanned(&records, totals)?;
+        self.add_scanned(&records, totals, prefer)?;
         if was_sealed {
             self.0.store.mark_known(pack)?;
         }
         Ok(())
     }
 
-    fn add_scanned(&self, records: &[ScannedRecord], totals: &mut Totals) -> Result<(), EngineError> {
+    fn add_scanned(
+        &self,
+        records: &[ScannedRecord],
+        totals: &mut Totals,
+        prefer: Prefer,
+    ) -> Result<(), EngineError> {
         let now = self.applied();
         let mut changes = Changes::new(&self.0.store);
         for record in records {
+            let is_newer = |entry: &IndexEntry| age(&entry.location) < age(&record.location);
+            let known = if prefer == Prefer::Newest { changes.get(&record.id)? } else { None };
+            if let Some(entry) = known.filter(is_newer) {
+                changes.set(&record.id, Some(IndexEntry { location: record.location, ..entry }))?;
+                continue;
+            }
             self.0.add(&mut changes, &record.id, record.kind, record.location, now, Home::Tree)?;
         }
         changes.commit(totals)
     }
+}
+
+/// Packs are begun one after the other, and written from front to back.
+const fn age(location: &Location) -> (PackId, u32) {
+    (location.pack, location.offset)
 }

@@ -3,6 +3,7 @@
 //! The tree takes no write after one failed, also when the device has space again. Opened anew it is as after a
 //! crash: what was not durable is taken from the packs and the log again.
 
+use super::catalogue::Prefer;
 use super::lookup::{ChunkIndex, Shared};
 use super::store::Totals;
 use super::types::Progress;
@@ -85,7 +86,8 @@ impl ChunkIndex {
         self.0.published.send_replace(applied);
         // Whoever began meanwhile took the position from before for his own.
         self.0.reopened.lock().serial = self.0.holds.next_serial();
-        self.catalogue_unknown(totals, Progress::SILENT)?;
+        // What is under way may not be durable: an entry must not go from what is to what is not.
+        self.catalogue_unknown(totals, Prefer::Known, Progress::SILENT)?;
         self.0.store.persist()?;
         self.0.is_catalogued.store(false, Ordering::Release);
         self.0.store.failure().send_replace(None);

@@ -51,6 +51,29 @@
 //! after its entries; it is scanned at the opening and the record, which was durable before the commit, is found.
 //! References equal a recount (I3): they are counted in the tree alone, in the batch that moves the position.
 //!
+//! # Chunks that are stored again
+//!
+//! A writer may append a chunk once more that it found at *from*, at *to*, to stand beside its neighbours
+//! (`ingest::rewrite`). The packs are synced, and then [`ChunkIndex::replace`] points the entry at *to*, as compaction does with
+//! [`ChunkIndex::relocate`]. There is one place for an id at every moment; references and stamps stay; the record that
+//! is not named is garbage of its pack.
+//!
+//! - The tree may reach the disk by itself, so *to* is named only once its record is durable. Until then, a power cut leaves
+//!   *from* named and untouched: nobody marks, punches or removes a record before an index that does not name it is
+//!   durable, and that index names *to*. A pack is removed after the checkpoint that follows the last look for
+//!   what is named in it, so a move that emptied it is durable before it goes.
+//! - Who moves an entry states where it found it, under the lock: of two writers, or a writer and compaction, the
+//!   first moves it, and the other's copy is garbage. Where nothing is at the entry's place by then (condemned), the copy is
+//!   taken as one that is inserted.
+//! - The writer has held since before it looked the chunk up. So what it found is not collected, though its last reference goes
+//!   (above), and the pack of *to* is not settled: no collection takes the copy for garbage between append and move,
+//!   nor is the pack known (4) before the tree's journal has the move. A body that fails leaves copies that nothing names, or
+//!   moves that are as good without it.
+//! - A reader that was told *from* may find it punched or its pack gone, as after a compaction: it fails its checks, and asks again.
+//! - An index that is built from nothing takes of two records of a chunk the one appended last, so that what was put in order
+//!   stays so; all packs are synced before. One that knows a place keeps it, also when it is opened anew beside
+//!   writers: their copies may not be durable.
+//!
 //! # After it was opened anew
 //!
 //! An index that was opened anew while requests were under way ([`ChunkIndex::heal`]) may have forgotten their
@@ -68,6 +91,7 @@ mod lookup;
 mod open;
 mod recent;
 mod reclaim;
+mod replace;
 mod settle;
 mod store;
 mod types;

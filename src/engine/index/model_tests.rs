@@ -1,7 +1,7 @@
 //! Random lives of an index against a model: what metadata says, counted by hand after every step.
 
 use super::tests::World;
-use super::{Hold, IndexCounts, Progress};
+use super::{Hold, IndexCounts, IndexEntry, Progress};
 use crate::engine::pack::RecordKind;
 use crate::meta::{
     ChangeLog, Commit, ManifestRow, MemoryStore, MetaStore, NewBody, NewObject, Outcome, VersionTarget,
@@ -25,6 +25,7 @@ enum Step {
     Delete { key: u8 },
     Collect,
     Relocate { nth: u8 },
+    Replace { nth: u8 },
     Reopen,
     Rebuild,
 }
@@ -38,6 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (0..4u8).prop_map(|key| Step::Delete { key }),
         5 => Just(Step::Collect),
         3 => (0..20u8).prop_map(|nth| Step::Relocate { nth }),
+        3 => (0..20u8).prop_map(|nth| Step::Replace { nth }),
         1 => Just(Step::Reopen),
         1 => Just(Step::Rebuild),
     ];
@@ -177,6 +179,20 @@ impl Life {
         assert_eq!(self.world.index.relocate(&[(*id, entry.location, to)]).unwrap(), 0, "it moved already");
     }
 
+    /// A writer stores a chunk again, and so does another.
+    fn replace(&self, nth: u8) {
+        let all = self.world.index.entries(None, 1000).unwrap();
+        let is_chunk = |(_, entry): &&(ChunkId, IndexEntry)| entry.kind == RecordKind::Chunk;
+        let Some((id, entry)) = all.iter().filter(is_chunk).nth(usize::from(nth)) else { return };
+        let hold = self.world.index.hold();
+        let record = self.world.packs.read(&[(*id, entry.location)]).pop().unwrap().unwrap();
+        let copy = || (*id, entry.location, self.world.append(record.kind, &record.payload).1);
+        let moves = [copy(), copy()];
+        self.world.packs.sync().unwrap();
+        moves.iter().for_each(|moved| self.world.index.replace(&hold, &[*moved]).unwrap());
+        assert_eq!(self.world.index.get(&[*id]).unwrap(), [Some(moves[0].2)], "the first stays");
+    }
+
     fn manifests(&self) -> Vec<ManifestRow> {
         self.runtime.block_on(self.meta.manifests(None, 1000)).unwrap()
     }
@@ -207,6 +223,7 @@ impl Life {
                 }
                 Step::Collect => self.collect(),
                 Step::Relocate { nth } => self.relocate(*nth),
+                Step::Replace { nth } => self.replace(*nth),
                 Step::Reopen => {
                     self.writers.clear();
                     self.world = self.world.reopen();

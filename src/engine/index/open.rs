@@ -1,5 +1,6 @@
 //! Opening the index, or beginning a new one where there is none that can be used.
 
+use super::catalogue::Prefer;
 use super::hold::Holds;
 use super::lookup::{ChunkIndex, Shared};
 use super::store::{Store, Totals, fjall_error};
@@ -71,8 +72,10 @@ impl ChunkIndex {
         }));
         if is_empty {
             index.clear()?;
+            index.0.packs.sync()?;
         }
-        index.catalogue_unknown(&mut index.0.totals.lock(), progress)?;
+        let prefer = if is_empty { Prefer::Newest } else { Prefer::Known };
+        index.catalogue_unknown(&mut index.0.totals.lock(), prefer, progress)?;
         if is_empty {
             index.0.store.finished()?;
             index.0.is_catalogued.store(true, Ordering::Release);

@@ -24,4 +24,21 @@ pub trait CatalogSession: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `Index` when they cannot be added; then they are garbage.
     fn insert(&self, records: &[(ChunkId, RecordKind, Location)]) -> Result<(), EngineError>;
+
+    /// Chunks that were there and were stored again. The new records must be durable. Who is found elsewhere by now
+    /// stays there.
+    ///
+    /// # Errors
+    /// As [`Self::insert`].
+    fn moved(&self, moves: &[Moved]) -> Result<(), EngineError>;
+}
+
+/// A chunk with two records of the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    pub id: ChunkId,
+    /// Where it was found.
+    pub from: Location,
+    /// Where it was appended.
+    pub to: Location,
 }

@@ -13,6 +13,7 @@ mod fan;
 mod lanes;
 mod md5;
 mod pool;
+mod rewrite;
 mod sink;
 mod stages;
 mod tree;
@@ -24,7 +25,7 @@ pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{Catalog, CatalogSession};
+pub use catalog::{Catalog, CatalogSession, Moved};
 pub(super) use sink::ChunkSink;
 pub use stages::IngestStages;
 pub(super) use stages::Stages;

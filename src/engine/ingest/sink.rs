@@ -1,11 +1,12 @@
 //! From cut bytes to records and a manifest.
 
+use super::rewrite::{Placed, Rewrite};
 use super::stages::Stage;
 use super::tree::{NewNode, TreeBuilder};
 use super::{Ingest, Lease, Workers};
 use crate::engine::EngineError;
 use crate::engine::codec::{encode, is_worth_a_try};
-use crate::engine::pack::{Codec, NewRecord, RecordKind};
+use crate::engine::pack::{Codec, Location, NewRecord, RecordKind};
 use crate::types::{ChunkId, Entry, EntryKind, Manifest};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -26,6 +27,7 @@ pub(crate) struct ChunkSink {
     tree: TreeBuilder,
     /// Nodes that are complete and not appended.
     nodes: Vec<NewNode>,
+    rewrite: Rewrite,
     /// The bytes behind the last cut.
     tail: Bytes,
     root: Option<Manifest>,
@@ -36,7 +38,8 @@ pub(crate) struct ChunkSink {
 impl ChunkSink {
     pub(crate) fn new(ingest: Arc<Ingest>, lease: Lease) -> Self {
         let (tree, nodes, tail) = (TreeBuilder::new(), Vec::new(), Bytes::new());
-        Self { ingest, lease, tree, nodes, tail, root: None, has_stored: false, unsynced_bytes: 0 }
+        let rewrite = Rewrite::new(ingest.parts.settings.rewrite_percent);
+        Self { ingest, lease, tree, nodes, rewrite, tail, root: None, has_stored: false, unsynced_bytes: 0 }
     }
 
     /// The bytes that the next block must begin with.
@@ -92,7 +95,7 @@ impl ChunkSink {
         let records = chunks.chain(nodes).filter(|(id, ..)| seen.insert(*id)).collect();
         self.store(records)?;
         self.has_stored = true;
-        Ok(())
+        self.settle_moves(is_last)
     }
 
     /// Adds what another body's manifest lists. Its chunks must be held by that body until the commit.
@@ -118,37 +121,82 @@ impl ChunkSink {
         Ok(())
     }
 
-    /// Appends those of the records that are not there, each once.
+    /// Appends those of the records that are not there, each once, and those that are stored again.
     fn store(&mut self, records: Vec<Content>) -> Result<(), EngineError> {
         if records.is_empty() {
             return Ok(());
         }
-        let Ingest { parts, stages, workers, .. } = &*self.ingest;
-        let session = &self.lease.session;
+        let ingest = Arc::clone(&self.ingest);
         let ids: Vec<_> = records.iter().map(|(id, ..)| *id).collect();
-        let found = stages.time(Stage::Index, || session.hit(&ids))?;
-        let all = records.iter().map(|(.., bytes)| bytes.len() as u64).sum::<u64>();
-        let is_new = |(record, found): (_, Option<_>)| found.is_none().then_some(record);
-        let new: Vec<_> = records.into_iter().zip(found).filter_map(is_new).collect();
-        let raw = new.iter().map(|(.., bytes)| bytes.len() as u64).sum::<u64>();
-        if new.is_empty() {
-            stages.count(all, all, 0);
-            return Ok(());
-        }
-        let level = parts.settings.compression_level;
-        let records = stages.time(Stage::Compress, || records_of(workers, &new, level))?;
-        let locations = stages.time(Stage::Append, || parts.packs.append(&records))?;
-        let stored = records.iter().map(|record| record.payload.len() as u64).sum::<u64>();
-        self.unsynced_bytes += stored;
-        let appended: Vec<_> = records
-            .iter()
-            .zip(locations)
-            .map(|(record, location)| (record.id, record.kind, location))
-            .collect();
-        stages.time(Stage::Index, || session.insert(&appended))?;
-        stages.count(all, all - raw, stored);
+        let found = ingest.stages.time(Stage::Index, || self.lease.session.hit(&ids))?;
+        let again = self.choose(&records, &found);
+        let all = bytes_of(records.iter());
+        let is_appended =
+            |((record, at), again): ((_, Option<_>), bool)| (at.is_none() || again).then_some((record, at));
+        let (new, from): (Vec<_>, Vec<_>) =
+            records.into_iter().zip(found).zip(again).filter_map(is_appended).unzip();
+        let raw = bytes_of(new.iter().zip(&from).filter(|(_, from)| from.is_none()).map(|(new, _)| new));
+        let stored = if new.is_empty() { 0 } else { self.append(&new, &from)? };
+        ingest.stages.count(all, all - raw, stored);
         Ok(())
     }
+
+    /// For each record, whether it is to be stored again. Nodes are few.
+    fn choose(&mut self, records: &[Content], found: &[Option<Location>]) -> Vec<bool> {
+        let chunks = records.iter().zip(found).filter(|((_, kind, _), _)| *kind == RecordKind::Chunk);
+        let placed = |((id, _, bytes), at): (&Content, &Option<Location>)| Placed {
+            id: *id,
+            bytes: bytes.len() as u64,
+            at: *at,
+        };
+        // Nodes stand behind the chunks.
+        let mut again = self.rewrite.choose(&chunks.map(placed).collect::<Vec<_>>());
+        again.resize(records.len(), false);
+        again
+    }
+
+    /// Appends records, and adds to the index those that it does not have elsewhere. Returns the bytes appended.
+    fn append(&mut self, new: &[Content], from: &[Option<Location>]) -> Result<u64, EngineError> {
+        let Ingest { parts, stages, workers, .. } = &*self.ingest;
+        let level = parts.settings.compression_level;
+        let records = stages.time(Stage::Compress, || records_of(workers, new, level))?;
+        let locations = stages.time(Stage::Append, || parts.packs.append(&records))?;
+        let (mut added, mut stored, mut rewritten) = (Vec::with_capacity(records.len()), 0, 0);
+        for ((record, to), from) in records.iter().zip(locations).zip(from) {
+            let bytes = record.payload.len() as u64;
+            stored += bytes;
+            self.rewrite.appended(record.id, *from, to);
+            match from {
+                None => added.push((record.id, record.kind, to)),
+                Some(_) => rewritten += bytes,
+            }
+        }
+        self.unsynced_bytes += stored;
+        stages.time(Stage::Index, || self.lease.session.insert(&added))?;
+        if rewritten > 0 {
+            stages.count_rewritten(rewritten);
+        }
+        Ok(stored)
+    }
+
+    /// Tells the index where chunks were stored again. It may reach the disk at any moment from then on: so their
+    /// records do before.
+    fn settle_moves(&mut self, is_last: bool) -> Result<(), EngineError> {
+        let moves = self.rewrite.take_moves(is_last);
+        if moves.is_empty() {
+            return Ok(());
+        }
+        self.ingest.parts.packs.sync()?;
+        if let Err(error) = self.lease.session.moved(&moves) {
+            // The body is as good with its chunks where they were.
+            tracing::warn!(%error, "chunks that were stored again stay where they were");
+        }
+        Ok(())
+    }
+}
+
+fn bytes_of<'a>(records: impl Iterator<Item = &'a Content>) -> u64 {
+    records.map(|(.., bytes)| bytes.len() as u64).sum()
 }
 
 /// Other threads are woken only where there is something to compress.

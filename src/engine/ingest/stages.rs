@@ -19,6 +19,8 @@ pub struct IngestStages {
     pub duplicate_bytes: u64,
     /// Bytes appended to packs, without record headers.
     pub stored_bytes: u64,
+    /// Of them in chunks that were there already.
+    pub rewritten_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +39,7 @@ pub(crate) struct Stages {
     bytes: AtomicU64,
     duplicate_bytes: AtomicU64,
     stored_bytes: AtomicU64,
+    rewritten_bytes: AtomicU64,
 }
 
 impl Stages {
@@ -58,6 +61,12 @@ impl Stages {
         metrics::counter!("sediment_ingest_stored_bytes_total").increment(stored);
     }
 
+    /// Counts those appended of chunks that were there.
+    pub(super) fn count_rewritten(&self, bytes: u64) {
+        self.rewritten_bytes.fetch_add(bytes, Ordering::Relaxed);
+        metrics::counter!("sediment_ingest_rewritten_bytes_total").increment(bytes);
+    }
+
     pub(crate) fn snapshot(&self) -> IngestStages {
         let time = |stage: Stage| Duration::from_nanos(self.nanos[stage as usize].load(Ordering::Relaxed));
         IngestStages {
@@ -70,6 +79,7 @@ impl Stages {
             bytes: self.bytes.load(Ordering::Relaxed),
             duplicate_bytes: self.duplicate_bytes.load(Ordering::Relaxed),
             stored_bytes: self.stored_bytes.load(Ordering::Relaxed),
+            rewritten_bytes: self.rewritten_bytes.load(Ordering::Relaxed),
         }
     }
 }

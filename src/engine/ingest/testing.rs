@@ -1,6 +1,6 @@
 //! A store on the way in, for tests: packs and a catalogue in memory that can fail.
 
-use super::{Catalog, CatalogSession, Fallback, Ingest, IngestParts};
+use super::{Catalog, CatalogSession, Fallback, Ingest, IngestParts, Moved};
 use crate::engine::budget::UploadBudget;
 use crate::engine::codec::{decode_node, decode_record};
 use crate::engine::pack::testing::TestPacks;
@@ -28,6 +28,8 @@ pub(crate) struct TestCatalog {
     pub(crate) fails: Arc<AtomicBool>,
     pub(crate) hits: Arc<AtomicUsize>,
     pub(crate) sessions: Arc<()>,
+    pub(crate) moved: Arc<Mutex<Vec<Moved>>>,
+    pub(crate) refuses_moves: Arc<Mutex<bool>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,20 @@ impl CatalogSession for TestSession {
         let mut entries = self.0.entries.lock();
         for (id, kind, location) in records {
             entries.entry(*id).or_insert((*kind, *location));
+        }
+        Ok(())
+    }
+
+    fn moved(&self, moves: &[Moved]) -> Result<(), EngineError> {
+        self.0.check()?;
+        if *self.0.refuses_moves.lock() {
+            return Err(EngineError::Index("injected".into()));
+        }
+        self.0.moved.lock().extend_from_slice(moves);
+        let mut entries = self.0.entries.lock();
+        for Moved { id, from, to } in moves {
+            let entry = entries.get_mut(id).filter(|(_, at)| at == from);
+            entry.into_iter().for_each(|(_, at)| *at = *to);
         }
         Ok(())
     }

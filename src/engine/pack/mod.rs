@@ -32,6 +32,7 @@ pub use format::{
     TRAILER_BYTES, Trailer, decode_footer_entry, decode_gaps, decode_pack_header, encode_footer_entry,
     encode_gaps, encode_pack_header,
 };
+pub(super) use read::read_together;
 pub use set::PackSet;
 pub use stretch::Stretch;
 pub use types::{

@@ -14,33 +14,44 @@ const MAX_GAP_BYTES: u64 = 64 << 10;
 /// The most that is read at once, unless a single record is longer.
 const MAX_READ_BYTES: u64 = 1 << 20;
 
+/// Which of the places one read gets each time, as numbers of theirs, in order of pack and offset.
+pub(in crate::engine) fn read_together(places: &[Location]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_unstable_by_key(|&i| (places[i].pack, places[i].offset));
+    let mut runs: Vec<Vec<usize>> = Vec::new();
+    let mut end = 0;
+    for i in order {
+        let place = &places[i];
+        let joins = |run: &Vec<usize>| {
+            let first = &places[run[0]];
+            place.pack == first.pack
+                && u64::from(place.offset) <= end + MAX_GAP_BYTES
+                && place.end().max(end) - u64::from(first.offset) <= MAX_READ_BYTES
+        };
+        match runs.last_mut().filter(|run| joins(run)) {
+            Some(run) => {
+                end = place.end().max(end);
+                run.push(i);
+            }
+            None => {
+                end = place.end();
+                runs.push(vec![i]);
+            }
+        }
+    }
+    runs
+}
+
 impl PackSet {
     /// Reads records; results stand in the order of `wanted`. Payloads share the buffer of the read that got
     /// them, unless more than a fifth of it is of no use. Tombstoned records are readable as long as their bytes are there.
     #[must_use]
     pub fn read(&self, wanted: &[(ChunkId, Location)]) -> Vec<Result<Record, EngineError>> {
-        let mut order: Vec<usize> = (0..wanted.len()).collect();
-        order.sort_unstable_by_key(|&i| (wanted[i].1.pack, wanted[i].1.offset));
         let mut results: Vec<Option<Result<Record, EngineError>>> = wanted.iter().map(|_| None).collect();
-        let mut rest = &order[..];
-        while let Some(&first) = rest.first() {
-            let (start, mut end) = (u64::from(wanted[first].1.offset), wanted[first].1.end());
-            let mut taken = 1;
-            for &next in &rest[1..] {
-                let location = &wanted[next].1;
-                let joined = end.max(location.end());
-                if location.pack != wanted[first].1.pack
-                    || u64::from(location.offset) > end + MAX_GAP_BYTES
-                    || joined - start > MAX_READ_BYTES
-                {
-                    break;
-                }
-                end = joined;
-                taken += 1;
-            }
-            let (run, tail) = rest.split_at(taken);
-            self.read_run(wanted, run, start..end, &mut results);
-            rest = tail;
+        let places: Vec<_> = wanted.iter().map(|(_, place)| *place).collect();
+        for run in read_together(&places) {
+            let end = run.iter().map(|&i| places[i].end()).max().unwrap_or(0);
+            self.read_run(wanted, &run, u64::from(places[run[0]].offset)..end, &mut results);
         }
         results
             .into_iter()

@@ -43,7 +43,7 @@ impl PackSet {
         first.pack == last.pack && is_short && !self.is_suspect(first.pack)
     }
 
-    /// Reads from the one record to the end of the other, which stands behind it. Blocks.
+    /// Reads from the one record to the end of the other, which stands behind it in the same pack. Blocks.
     ///
     /// # Errors
     /// When the pack is gone or cannot be read.
@@ -65,6 +65,12 @@ impl PackSet {
 }
 
 impl Stretch {
+    /// How many bytes were read.
+    #[must_use]
+    pub fn read_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The live and intact record of that id, kind and length. Its payload is a slice of what was read.
     pub fn take(&mut self, id: &ChunkId, kind: RecordKind, raw_len: usize) -> Option<Record> {
         let is_it = |(header, _): &(RecordHeader, usize)| header.id == *id && !header.dead;

@@ -1,9 +1,11 @@
-//! Chunks that follow each other in a pack as they do in a body: found by two look-ups and one read, however many.
+//! Chunks that follow each other in a pack as they do in a body: found by two look-ups and one read, however many. What
+//! a change has put between them stands elsewhere, and so do the pieces of other changes; pieces of one pack that stand near each
+//! other are read together.
 
 use super::chunks::Chunks;
 use crate::engine::buffers::Buffers;
 use crate::engine::codec::decode_into;
-use crate::engine::pack::{Codec, Location, Record, RecordKind};
+use crate::engine::pack::{Codec, Location, RECORD_HEADER_BYTES, Record, RecordKind, read_together};
 use crate::engine::{EngineError, Wanted};
 use bytes::Bytes;
 use std::ops::Range;
@@ -42,8 +44,8 @@ impl<'a> Along<'a> {
         let mut along = Self { chunks, wanted, places: vec![None; wanted.len()], runs: Vec::new() };
         along.search(0..wanted.len())?;
         let mut records = vec![None; wanted.len()];
-        for run in along.runs.iter().filter(|run| run.len() > 1) {
-            along.take(run, kind, &mut records[run.clone()]);
+        for runs in along.stretches() {
+            along.take(&runs, kind, &mut records);
         }
         Ok(Found { records, places: along.places })
     }
@@ -88,12 +90,42 @@ impl<'a> Along<'a> {
         self.chunks.packs.is_stretch(&first, &last, raw_bytes, range.len())
     }
 
-    fn take(&self, run: &Range<usize>, kind: RecordKind, records: &mut [Option<Record>]) {
-        let (Some(first), Some(last)) = (self.places[run.start], self.places[run.end - 1]) else { return };
+    /// Runs that are read at once, in the order of their pack. What stands alone is left to the look-up.
+    fn stretches(&self) -> Vec<Vec<Range<usize>>> {
+        let runs = self.runs.iter().filter(|run| self.is_run(run));
+        let (runs, extents): (Vec<_>, Vec<_>) =
+            runs.filter_map(|run| Some((run.clone(), self.extent(run)?))).unzip();
+        let stretches = read_together(&extents).into_iter();
+        let stretches = stretches.map(|some| some.into_iter().map(|i| runs[i].clone()).collect::<Vec<_>>());
+        stretches.filter(|some| some.iter().map(Range::len).sum::<usize>() > 1).collect()
+    }
+
+    /// From the first record of a run to the end of the last, as if it were one.
+    fn extent(&self, run: &Range<usize>) -> Option<Location> {
+        let (first, last) = (self.places[run.start]?, self.places[run.end - 1]?);
+        let len = last.end().checked_sub(u64::from(first.offset) + RECORD_HEADER_BYTES as u64)?;
+        Some(Location { stored_len: u32::try_from(len).ok()?, ..first })
+    }
+
+    fn take(&self, runs: &[Range<usize>], kind: RecordKind, records: &mut [Option<Record>]) {
+        let first = runs.first().and_then(|run| self.places[run.start]);
+        let last = runs.iter().filter_map(|run| self.places[run.end - 1]).max_by_key(Location::end);
+        let (Some(first), Some(last)) = (first, last) else { return };
         // Whatever is wrong shows again when each is looked up, and is told then.
         let Ok(mut stretch) = self.chunks.packs.read_stretch(&first, &last) else { return };
-        for (record, wanted) in records.iter_mut().zip(&self.wanted[run.clone()]) {
-            *record = stretch.take(&wanted.id, kind, wanted.max_bytes);
+        let mut useful = 0;
+        for i in runs.iter().cloned().flatten() {
+            let wanted = &self.wanted[i];
+            records[i] = stretch.take(&wanted.id, kind, wanted.max_bytes);
+            useful += records[i].as_ref().map_or(0, |record| record.payload.len());
+        }
+        // What is kept must not be much more than what is wanted of it.
+        if stretch.read_bytes() > useful + useful / 4 {
+            for run in runs {
+                for record in records[run.clone()].iter_mut().flatten() {
+                    record.payload = Bytes::copy_from_slice(&record.payload);
+                }
+            }
         }
     }
 

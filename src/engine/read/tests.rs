@@ -327,6 +327,25 @@ async fn neighbours_are_read_together_and_a_range_touches_only_its_chunks() {
 
 /// A quarter of the look-ups that a body of so many chunks would need one by one, in packs that end once a window.
 #[tokio::test]
+async fn what_two_versions_stored_is_read_in_one_piece_of_each() {
+    let world = World::new(0, 64 << 10);
+    let mut chunks = noisy_chunks(48, 16 << 10);
+    world.body(&chunks, 64);
+    world.packs.seal().unwrap();
+    for (n, edit) in [4, 16, 30, 41].into_iter().enumerate() {
+        for (m, chunk) in chunks[edit..edit + 3].iter_mut().enumerate() {
+            *chunk = noise(1000 + 10 * n as u64 + m as u64, 16 << 10);
+        }
+    }
+    let (body, expected) = world.body(&chunks, 64);
+    *world.store.reads.lock() = 0;
+    let (bytes, error) = world.read(&body, expected.len(), all(expected.len())).await;
+    assert!(error.is_none() && bytes == expected);
+    let (reads, windows) = (*world.store.reads.lock(), 3);
+    assert!(reads <= 2 * windows, "{reads} reads for {windows} windows of two pieces each");
+}
+
+#[tokio::test]
 async fn chunks_in_a_row_are_not_looked_up_one_by_one() {
     let text = (0..256u32).map(|n| Bytes::from(format!("{n} settles; ").repeat(1500))).collect();
     for chunks in [noisy_chunks(256, 16 << 10), text] {
