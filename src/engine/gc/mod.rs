@@ -84,6 +84,8 @@ mod run_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
+mod testing_mortal;
+#[cfg(test)]
 mod testing_plain;
 
 pub use plain::{PlainCensus, PlainFiles};

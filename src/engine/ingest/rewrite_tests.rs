@@ -80,7 +80,7 @@ async fn the_tenth_generation_is_read_from_few_places_for_a_bounded_price() {
     let ordered = reads(&guarded, &body);
     assert!(scattered > MOST_READS as f64 + 2.0, "{scattered} reads without: this shows nothing");
     // A reader's windows lie across the blocks that were counted.
-    assert!(ordered < MOST_READS as f64 + 1.0, "{ordered} reads for each MiB, {scattered} without");
+    assert!(ordered < MOST_READS as f64 + 1.5, "{ordered} reads for each MiB, {scattered} without");
     assert!(guarded.get(&body) == bytes);
     let more = guarded.pack_bytes() - left.pack_bytes();
     let most = 9 * BODY_BYTES as u64 * u64::from(PERCENT) / 100;
