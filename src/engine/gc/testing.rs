@@ -204,7 +204,12 @@ impl World {
         let pack_settings = PackSettings { target_bytes: 1 << 20 };
         let (packs, _) = PackSet::open(store.clone(), Arc::new(SystemClock), random, &pack_settings).unwrap();
         let path = dir.path().join("index");
-        let index = ChunkIndex::open(&path, packs.clone(), &IndexSettings { cache_bytes: 1 << 20 }).unwrap();
+        let index = ChunkIndex::open(
+            &path,
+            packs.clone(),
+            &IndexSettings { cache_bytes: 1 << 20, ..IndexSettings::default() },
+        )
+        .unwrap();
         let fs = Arc::new(RealFileSystem);
         let plain = PlainStore::open(fs, &dir.path().join("plain")).unwrap();
         let files = super::PlainFiles { store: plain.clone(), inspect: meta.clone() };

@@ -51,16 +51,28 @@
 //! after its entries; it is scanned at the opening and the record, which was durable before the commit, is found.
 //! References equal a recount (I3): they are counted in the tree alone, in the batch that moves the position.
 //!
+//! # Chunks that are not there
+//!
+//! Most of what is asked for is new. A filter in memory (`filters`) says so without the tree; where it says "maybe", the tree is
+//! asked. It must never deny an id that has a row: the chunk would be stored again and its references be forgotten (I3).
+//! It never does, for whoever writes rows holds the index's lock and adds their ids first, to the filter that answers and to
+//! the one that is being built; that one is begun under the same lock and answers once a pass over the whole tree, which
+//! begins later, is done. So each row was there for the pass, or was added. Nothing is ever taken out of a filter; it is dropped
+//! when the tree is emptied or opened anew, and none is kept on disk, where it could be of another tree than the one beside it.
+//!
 //! # After it was opened anew
 //!
 //! An index that was opened anew while requests were under way ([`ChunkIndex::heal`]) may have forgotten their
 //! stamps: until all of them are gone, and all that was applied before is applied again, nothing is collected.
 
 mod apply;
+mod build_filter;
 mod catalogue;
 mod changes;
 mod condemn;
 mod encoding;
+mod filter;
+mod filters;
 mod heal;
 mod hold;
 mod id_hash;
@@ -76,6 +88,8 @@ pub(super) use encoding::fuzz;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod filter_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

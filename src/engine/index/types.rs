@@ -9,14 +9,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexSettings {
-    /// Memory for blocks read from disk, in bytes. Write buffers come on top: up to 48 MiB, and what is not
-    /// referenced yet: up to 11 MiB.
+    /// Memory for blocks read from disk, in bytes. On top come write buffers, up to 48 MiB; what is not referenced yet, up to
+    /// 11 MiB; and what finds blocks, up to 32 MiB.
     pub cache_bytes: u64,
+    /// The most memory for the filter that answers for chunks that are not there, in bytes. It grows with the index, 10 bits for each
+    /// chunk are enough; half as much comes on top while it grows. 0: none, the disk is asked.
+    pub filter_bytes: u64,
 }
 
 impl Default for IndexSettings {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, filter_bytes: 128 << 20 }
     }
 }
 
