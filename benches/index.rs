@@ -1,6 +1,7 @@
 //! What the chunk index costs: new chunks, hits, misses, memory, disk, reopening.
 //!
-//! `cargo bench --bench index [-- --chunks N]`, 200,000 random ids unless told. Compare ratios within one run, not numbers
+//! `cargo bench --bench index [-- --chunks N [--slope]]`, 200,000 random ids unless told. With `--slope` what each costs on the way: a
+//! row at 0.3, 1, 3, 10, 30, 50 million. Compare ratios within one run, not numbers
 //! between machines: up to two million ids a hash table of the same rows is measured beside it. Time and disk grow with N: plan
 //! 100 to 200 bytes an id below `target/`. The numbers of `docs/decisions/002-…` and `008-…` come from here.
 
@@ -18,6 +19,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// As ingest asks: the chunks of about one MiB of a body.
@@ -31,8 +33,8 @@ const SAMPLE: u64 = 500_000;
 const TABLE_IDS: u64 = 2_000_000;
 /// As often as the follower makes the index durable, when bodies are large.
 const CHECKPOINT_CHUNKS: u64 = 1_000_000;
-/// What is asked for again and again.
-const HOT: u64 = 20_000;
+/// What is asked for again and again: fewer than there are blocks in the cache.
+const HOT: u64 = 8_000;
 
 /// The same for the same number, and random to look at.
 fn id(n: u64) -> ChunkId {
@@ -126,10 +128,10 @@ fn put(index: &ChunkIndex, location: Location, ids: Range<u64>) {
 /// The same chunks at the beginning and at the end: what a full index costs beside an empty one.
 fn fill(index: &ChunkIndex, location: Location, ids: u64) {
     let sample = SAMPLE.min(ids / 4);
-    measure("new chunks, the first", sample, || put(index, location, 0..sample));
+    measure("new chunks, the first", sample, || fill_keeping(index, location, 0..sample));
     let middle = sample..ids - sample;
-    measure("new chunks, the middle", ids - 2 * sample, || put(index, location, middle));
-    measure("new chunks, the last", sample, || put(index, location, ids - sample..ids));
+    measure("new chunks, the middle", ids - 2 * sample, || fill_keeping(index, location, middle));
+    measure("new chunks, the last", sample, || fill_keeping(index, location, ids - sample..ids));
     measure("checkpoint", 1, || _ = index.checkpoint().unwrap());
 }
 
@@ -171,6 +173,97 @@ fn hash_table(ids: u64, count: u64) {
     });
 }
 
+fn ticks(stat: &str) -> u64 {
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Processor time of this thread.
+fn own_cpu() -> Duration {
+    Duration::from_millis(ticks(&std::fs::read_to_string("/proc/thread-self/stat").unwrap()) * 10)
+}
+
+/// Processor time of the tree's own threads: flushing and compaction.
+fn workers_cpu() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    Duration::from_millis(
+        stats.filter(|stat| stat.contains("(fjall")).map(|stat| ticks(&stat)).sum::<u64>() * 10,
+    )
+}
+
+fn micros(since: Duration, until: Duration, count: u64) -> f64 {
+    until.saturating_sub(since).as_secs_f64() * 1e6 / count as f64
+}
+
+/// As the follower does it.
+fn keep_filter(index: &ChunkIndex, done: &AtomicBool) {
+    while !done.load(Ordering::Acquire) {
+        if !index.extend_filter().unwrap() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn fill_keeping(index: &ChunkIndex, location: Location, ids: Range<u64>) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| keep_filter(index, &done));
+        put(index, location, ids);
+        done.store(true, Ordering::Release);
+    });
+}
+
+/// What this thread takes for each.
+fn each_of(count: u64, work: impl FnOnce()) -> f64 {
+    let began = own_cpu();
+    work();
+    micros(began, own_cpu(), count)
+}
+
+const POWERS: [u64; 6] = [300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000, 50_000_000];
+const HITS: u64 = 100_000;
+const MISSES: u64 = 500_000;
+
+/// Closed and opened: seconds, their processor time, and that until the filter is whole.
+fn reopen(path: &Path, packs: &PackSet, settings: &IndexSettings) -> (ChunkIndex, [f64; 3]) {
+    let (began, cpu_began) = (Instant::now(), cpu());
+    let index = ChunkIndex::open(path, packs.clone(), settings).unwrap();
+    let (took, opened) = (began.elapsed(), cpu());
+    while index.extend_filter().unwrap() {}
+    (index, [took.as_secs_f64(), (opened - cpu_began).as_secs_f64(), (cpu() - opened).as_secs_f64()])
+}
+
+/// What everything costs while the index grows: µs of processor time each, `new` with compaction, which is also shown alone.
+fn slope(path: &Path, packs: &PackSet, location: Location, settings: &IndexSettings, ids: u64) {
+    let mut index = ChunkIndex::open(path, packs.clone(), settings).unwrap();
+    println!(
+        "    chunks    new  (compaction)   hit   hot  miss | resident  peak MiB  B/id | open s   CPU  filter CPU"
+    );
+    let mut filled = 0;
+    for power in POWERS.into_iter().filter(|power| *power <= ids) {
+        let (count, began, workers) = (power - filled, cpu(), workers_cpu());
+        fill_keeping(&index, location, filled..power);
+        let (new, compaction) = (micros(began, cpu(), count), micros(workers, workers_cpu(), count));
+        filled = power;
+        index.checkpoint().unwrap();
+        look_up(&index, power, 0, 0, HITS);
+        let hit = each_of(HITS, || look_up(&index, power, 0, HITS, HITS));
+        look_up(&index, power, 0, 0, HOT);
+        let hot = each_of(10 * HOT, || (0..10).for_each(|_| look_up(&index, power, 0, 0, HOT)));
+        let miss = each_of(MISSES, || look_up(&index, power, ABSENT, 0, MISSES));
+        print!("{power:>10} {new:>6.2} {compaction:>13.2} {hit:>5.1} {hot:>5.1} {miss:>5.2} |");
+        print!(" {:>8} {:>9}", resident_mib(), memory_mib("VmHWM"));
+        drop(index);
+        let disk = disk_bytes(path) / power;
+        let opened;
+        (index, opened) = reopen(path, packs, settings);
+        let [seconds, busy, filter] = opened;
+        println!(" {disk:>5} | {seconds:>6.2} {busy:>5.2} {filter:>11.2}");
+    }
+    assert_eq!(index.counts().unwrap().chunks, filled + 1, "and the one that stands for all");
+}
+
 fn main() {
     let ids: u64 = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(200_000);
     let count = ids.min(500_000);
@@ -180,6 +273,9 @@ fn main() {
     let settings = IndexSettings::default();
     println!("{ids} ids, a block cache of {} MiB, batches of {BATCH}", settings.cache_bytes >> 20);
     measure("making an id", count, || (0..count).map(id).for_each(|id| _ = black_box(id)));
+    if std::env::args().any(|arg| arg == "--slope") {
+        return slope(&path, &packs, location, &settings, ids);
+    }
     if ids <= TABLE_IDS {
         hash_table(ids, count);
     }

@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 /// Below this, some part would have too little to work with.
 const LEAST: u64 = 128 * MIB;
 /// What the defaults of all sections add up to, and room for what nobody counts.
-const USUAL: u64 = 640 * MIB;
+const USUAL: u64 = 832 * MIB;
 /// The program, its threads, the first of everything, and what the allocator keeps for later.
 const FIXED: u64 = 24 * MIB;
 /// A connection that waits for its next request.
@@ -27,11 +27,12 @@ pub struct LimitsSettings {
 }
 
 /// Section and name, and what it is at the smallest.
-const SHARES: [(&str, &str, u64); 8] = [
+const SHARES: [(&str, &str, u64); 9] = [
     ("engine", "memory_bytes", 64 * MIB),
     ("cache", "memory_bytes", 2 * MIB),
     ("index", "cache_bytes", 4 * MIB),
     ("index", "write_bytes", 6 * MIB),
+    ("index", "filter_bytes", 0),
     ("meta", "row_cache_bytes", MIB),
     ("meta", "page_cache_bytes", 4 * MIB),
     ("s3", "document_bytes", 8 * MIB),
@@ -79,6 +80,7 @@ fn share(settings: &Settings, section: &str, name: &str) -> u64 {
         ("engine", _) => settings.engine.memory_bytes,
         ("cache", _) => settings.cache.memory_bytes,
         ("index", "cache_bytes") => settings.index.cache_bytes,
+        ("index", "filter_bytes") => settings.index.filter_bytes,
         ("index", _) => settings.index.write_bytes,
         ("meta", "row_cache_bytes") => settings.meta.row_cache_bytes,
         ("meta", _) => settings.meta.page_cache_bytes,
@@ -97,8 +99,12 @@ impl Settings {
 
     /// Each with the setting that lowers it.
     fn memory_by_section(&self) -> Vec<(String, u64)> {
-        let shares =
-            SHARES.map(|(section, name, _)| (format!("{section}.{name}"), share(self, section, name)));
+        let shares = SHARES.map(|(section, name, _)| {
+            let bytes = share(self, section, name);
+            // While it grows there are two.
+            let twice = if name == "filter_bytes" { bytes / 2 } else { 0 };
+            (format!("{section}.{name}"), bytes.saturating_add(twice))
+        });
         let cache = &self.cache;
         let redis = cache
             .redis_queue_bytes

@@ -99,16 +99,20 @@ impl Follower {
         }
     }
 
-    /// Follows the log until it is told to stop; then what is applied is durable.
+    /// Follows the log until it is told to stop; then what is applied is durable. Keeps the index's filter meanwhile.
     ///
     /// # Errors
     /// When the last checkpoint fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), EngineError> {
+        tokio::join!(self.follow(&stop), self.index.keep_filter(&stop)).0
+    }
+
+    async fn follow(&self, stop: &CancellationToken) -> Result<(), EngineError> {
         let mut unsaved = Unsaved::default();
         let mut retry = FIRST_RETRY;
         let mut failure = self.index.failure();
         while !stop.is_cancelled() {
-            match self.step(&stop, &mut unsaved, &mut failure).await {
+            match self.step(stop, &mut unsaved, &mut failure).await {
                 Ok(()) => {
                     retry = FIRST_RETRY;
                     self.tell(None);

@@ -170,8 +170,11 @@ impl<'a> Changes<'a> {
     fn commit_tree(&self, totals: &mut Totals) -> Result<(), EngineError> {
         let mut next = totals.counts;
         let handles = self.store.handles()?;
+        self.store.written(handles.flush_full())?;
         let mut batch = handles.batch();
         let mut usage = UsageDelta::default();
+        let rows = self.slots.iter().filter(|(_, slot)| slot.changes_tree() && slot.tree_after().is_some());
+        self.store.filters.add(&rows.map(|(id, _)| *id).collect::<Vec<_>>());
         for (id, slot) in self.slots.iter().filter(|(_, slot)| slot.changes_tree()) {
             let (old, new) = (slot.tree_before(), slot.tree_after());
             if let Some(old) = old {

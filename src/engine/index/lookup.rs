@@ -233,6 +233,12 @@ impl Shared {
         self.packs.is_valid(&entry.location).then_some(entry.location)
     }
 
+    /// Of the tree.
+    pub(super) fn rows(&self) -> u64 {
+        let counts = self.totals.lock().counts;
+        counts.chunks + counts.nodes
+    }
+
     fn counts(&self) -> IndexCounts {
         let totals = self.totals.lock();
         let recent = *self.store.recent().counts();

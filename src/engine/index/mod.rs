@@ -73,6 +73,14 @@
 //! - An index that is built from nothing takes of two records of a chunk the one appended last, so that what was put in order
 //!   stays so; all packs are synced before. One that knows a place keeps it, also when it is opened anew beside
 //!   writers: their copies may not be durable.
+//! # Chunks that are not there
+//!
+//! Most of what is asked for is new. A filter in memory (`filters`) says so without the tree; where it says "maybe", the tree is
+//! asked. It must never deny an id that has a row: the chunk would be stored again and its references be forgotten (I3).
+//! It never does, for whoever writes rows holds the index's lock and adds their ids first, to the filter that answers and to
+//! the one that is being built; that one is begun under the same lock and answers once a pass over the whole tree, which
+//! begins later, is done. So each row was there for the pass, or was added. Nothing is ever taken out of a filter; it is dropped
+//! when the tree is emptied or opened anew, and none is kept on disk, where it could be of another tree than the one beside it.
 //!
 //! # After it was opened anew
 //!
@@ -80,10 +88,13 @@
 //! stamps: until all of them are gone, and all that was applied before is applied again, nothing is collected.
 
 mod apply;
+mod build_filter;
 mod catalogue;
 mod changes;
 mod condemn;
 mod encoding;
+mod filter;
+mod filters;
 mod heal;
 mod hold;
 mod id_hash;
@@ -100,6 +111,8 @@ pub(super) use encoding::fuzz;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod filter_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

@@ -34,6 +34,7 @@ enum Step {
     Heal,
     Crash { saved_index: bool, power: bool, luck: u8 },
     Audit,
+    Filter { ids: u8 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -53,6 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (any::<bool>(), any::<bool>(), any::<u8>())
             .prop_map(|(saved_index, power, luck)| Step::Crash { saved_index, power, luck }),
         1 => Just(Step::Audit),
+        5 => (1..6u8).prop_map(|ids| Step::Filter { ids }),
     ];
     proptest::collection::vec(step, 10..60)
 }
@@ -300,6 +302,9 @@ impl Life {
     }
 
     fn check(&self) {
+        let rows = self.index.0.store.entries_after(None, usize::MAX).unwrap();
+        let denied = rows.iter().find(|(id, _)| !self.index.0.store.filters.read().may_have(id));
+        assert_eq!(denied, None, "the filter denies a row of the tree");
         let all = self.all();
         let references: BTreeMap<_, _> =
             all.iter().filter(|(_, e, _)| e.references > 0).map(|(id, e, _)| (*id, e.references)).collect();
@@ -361,6 +366,7 @@ impl Life {
                 }
                 Step::Crash { saved_index, power, luck } => self.crash(*saved_index, *power, *luck),
                 Step::Audit => self.audit(),
+                Step::Filter { ids } => _ = self.index.extend_filter_by(usize::from(*ids)).unwrap(),
             }
             self.check();
         }

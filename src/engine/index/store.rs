@@ -6,17 +6,24 @@ use super::encoding::{
     OWED_BYTES, ZERO_BYTES, decode_counts, decode_cursor, decode_entry, decode_id, decode_owed_id,
     decode_u64, decode_usage, decode_zero_key, encode_counts, encode_cursor, encode_usage, owed_key,
 };
+use super::filters::Filters;
 use super::recent::Recent;
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
-use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::compaction::Leveled;
+use fjall::config::{
+    BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy,
+};
+use fjall::{
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+};
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -38,6 +45,13 @@ pub(super) fn fjall_error(error: fjall::Error) -> EngineError {
     }
 }
 
+/// What fjall is told that `entries`, and each of the others, may keep in memory. An index keeps what it was made with, so these
+/// never change; [`Handles::flush_full`] writes to disk before.
+const ENTRIES_BYTES: u64 = 16 << 20;
+const SMALL_BYTES: u64 = 4 << 20;
+/// So much below what fjall is told.
+const MARGIN_BYTES: u64 = 1 << 20;
+
 /// The tree and its keyspaces. Nobody keeps them: they are closed and opened anew after a failed write.
 pub(super) struct Handles {
     db: Database,
@@ -48,6 +62,9 @@ pub(super) struct Handles {
     /// Nodes whose entries are to be counted; the value says whether to add.
     pub(super) owed: Keyspace,
     meta: Keyspace,
+    /// What `entries`, and each of the others, keeps in memory before it is written to disk.
+    entries_bytes: u64,
+    small_bytes: u64,
 }
 
 pub(super) struct Store {
@@ -57,6 +74,8 @@ pub(super) struct Store {
     handles: RwLock<Option<Handles>>,
     /// Changed under the index's lock alone.
     recent: RwLock<Recent>,
+    /// Every row of `entries` is in them, whoever writes one.
+    pub(super) filters: Filters,
     /// Why nothing can be written until [`Self::reopen`].
     failure: watch::Sender<Option<String>>,
     /// Rows of `owed` for nodes in use that could not be read.
@@ -87,21 +106,20 @@ impl Handles {
             .worker_threads(1)
             .max_journaling_size(64 << 20)
             .open()?;
-        let small = || KeyspaceCreateOptions::default().max_memtable_size(settings.small_buffer_bytes());
-        let entries = || {
-            let bloom = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0));
-            KeyspaceCreateOptions::default()
-                .max_memtable_size(settings.entries_buffer_bytes())
-                .filter_policy(FilterPolicy::all(bloom))
-        };
+        let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_BYTES);
         Ok(Self {
-            entries: db.keyspace("entries", entries)?,
+            entries: db.keyspace("entries", entries_options)?,
             zero: db.keyspace("zero", small)?,
             packs: db.keyspace("packs", small)?,
             known: db.keyspace("known", small)?,
             owed: db.keyspace("owed", small)?,
             meta: db.keyspace("meta", small)?,
             db,
+            entries_bytes: match cfg!(test) {
+                true => 64 << 10,
+                false => settings.entries_buffer_bytes().min(ENTRIES_BYTES - MARGIN_BYTES),
+            },
+            small_bytes: settings.small_buffer_bytes().min(SMALL_BYTES - MARGIN_BYTES),
         })
     }
 
@@ -110,6 +128,20 @@ impl Handles {
             Some(bytes) => decode_entry(&bytes).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Before each batch, so that what is in memory stays bounded. Left to itself, fjall's one thread gets a request for this with each
+    /// commit while it merges, and with the thousandth its queue is full: then it waits for itself, for ever, and nothing is
+    /// written to disk any more.
+    pub(super) fn flush_full(&self) -> Result<(), fjall::Error> {
+        let small =
+            [&self.zero, &self.packs, &self.known, &self.owed, &self.meta].map(|k| (k, self.small_bytes));
+        for (keyspace, most) in small.into_iter().chain([(&self.entries, self.entries_bytes)]) {
+            if keyspace.tree.active_memtable().size() > most {
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn batch(&self) -> OwnedWriteBatch {
@@ -137,6 +169,7 @@ impl Store {
             settings: settings.clone(),
             handles: RwLock::new(Some(handles)),
             recent: RwLock::new(Recent::new(settings.most_recent())),
+            filters: Filters::new(settings.filter_bytes),
             failure: watch::Sender::new(None),
             uncounted: AtomicU64::new(0),
         })
@@ -192,6 +225,8 @@ impl Store {
         probe(&self.dir, PROBE_BYTES)?;
         let in_use = EngineError::Busy("the chunk index is in use; it is opened anew later");
         let mut handles = self.handles.try_write_for(PATIENCE).ok_or(in_use)?;
+        // Rows that were removed since the last filter was begun may be there again.
+        self.filters.forget();
         // The old one must be closed before: it holds the directory.
         drop(handles.take());
         *handles = Some(Handles::open(&self.dir, &self.settings).map_err(fjall_error)?);
@@ -260,6 +295,7 @@ impl Store {
             self.written(meta.remove(key))?;
         }
         self.forget_recent();
+        self.filters.begin_empty();
         self.uncounted.store(0, Ordering::Release);
         Ok(())
     }
@@ -284,6 +320,9 @@ impl Store {
         if let Some(entry) = self.recent.read().get(id) {
             return Ok(Some((*entry, Home::Recent)));
         }
+        if !self.filters.read().may_have(id) {
+            return Ok(None);
+        }
         Ok(self.handles()?.get(id)?.map(|entry| (entry, Home::Tree)))
     }
 
@@ -293,8 +332,13 @@ impl Store {
             let recent = self.recent.read();
             ids.iter().map(|id| recent.get(id).copied()).collect()
         };
+        let maybe: Vec<_> = {
+            let filters = self.filters.read();
+            let asked = ids.iter().zip(&mut found);
+            asked.filter(|(id, entry)| entry.is_none() && filters.may_have(id)).collect()
+        };
         let handles = self.handles()?;
-        for (id, entry) in ids.iter().zip(&mut found).filter(|(_, entry)| entry.is_none()) {
+        for (id, entry) in maybe {
             *entry = handles.get(id)?;
         }
         Ok(found)
@@ -314,6 +358,18 @@ impl Store {
             Ok((decode_id(&key)?, decode_entry(&value)?))
         })
         .collect()
+    }
+
+    /// As [`Self::entries_after`], ids alone.
+    pub(super) fn ids_after(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> Result<Vec<ChunkId>, EngineError> {
+        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
+        let handles = self.handles()?;
+        let rows = handles.entries.range::<[u8; 32], _>((from, Bound::Unbounded)).take(limit);
+        rows.map(|row| decode_id(&row.key().map_err(fjall_error)?)).collect()
     }
 
     pub(super) fn owed(&self, id: &ChunkId) -> Result<Option<Owed>, EngineError> {
@@ -423,6 +479,26 @@ fn write_back(dir: &Path) {
     {
         let _ = std::fs::File::open(journal).and_then(|journal| journal.sync_data());
     }
+}
+
+/// For tens of millions of rows in random order: `docs/decisions/014-fifty-million-chunks.md` has the reasons and numbers. An index
+/// keeps those that it was made with.
+fn entries_options() -> KeyspaceCreateOptions {
+    let bloom = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0));
+    // Two levels of 128 and 768 MiB above the last one, in steps of 16 MiB: no merge is long.
+    let levels = Leveled::default()
+        .with_l0_threshold(8)
+        .with_table_target_size(16 << 20)
+        .with_level_ratio_policy(vec![6.0]);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(ENTRIES_BYTES)
+        .compaction_strategy(Arc::new(levels))
+        // Ids do not compress.
+        .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
+        .filter_policy(FilterPolicy::all(bloom))
+        // Of the levels above the last one; read through the cache they would push each other out of it.
+        .filter_block_pinning_policy(PinningPolicy::all(true))
+        .index_block_pinning_policy(PinningPolicy::all(true))
 }
 
 fn adds(value: &[u8]) -> bool {

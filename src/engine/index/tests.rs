@@ -272,3 +272,16 @@ fn records_out_of_order_are_refused_and_old_ones_skipped() {
     world.index.apply(&[record(5)]).unwrap_err();
     assert_eq!(world.index.applied(), CommitSeq::new(3));
 }
+
+#[test]
+fn i5_what_the_index_keeps_in_memory_is_written_to_disk_however_busy_its_thread_is() {
+    use fjall::AbstractTree;
+    let world = World::new();
+    for batch in 0..40u32 {
+        let chunks =
+            (0..50u32).map(|n| world.chunk(&[batch.to_be_bytes(), n.to_be_bytes()].concat())).collect();
+        world.log(vec![manifest(chunks)], vec![]);
+        let in_memory = world.index.0.store.handles().unwrap().entries.tree.active_memtable().size();
+        assert!(in_memory < 80 << 10, "{in_memory} bytes");
+    }
+}

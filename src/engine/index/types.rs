@@ -9,15 +9,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexSettings {
-    /// Memory for blocks read from disk, in bytes.
+    /// Memory for blocks read from disk, in bytes. What finds blocks comes on top: up to 32 MiB, from ten million chunks on.
     pub cache_bytes: u64,
     /// Memory for what is not written yet and for what is not referenced yet, in bytes; at least 4 MiB.
     pub write_bytes: u64,
+    /// The most memory for the filter that answers for chunks that are not there, in bytes. It grows with the index, 10 bits for each
+    /// chunk are enough; half as much comes on top while it grows. 0: none, the disk is asked.
+    pub filter_bytes: u64,
 }
 
 impl Default for IndexSettings {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, write_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, write_bytes: 64 << 20, filter_bytes: 128 << 20 }
     }
 }
 
