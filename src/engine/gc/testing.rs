@@ -204,12 +204,8 @@ impl World {
         let pack_settings = PackSettings { target_bytes: 1 << 20 };
         let (packs, _) = PackSet::open(store.clone(), Arc::new(SystemClock), random, &pack_settings).unwrap();
         let path = dir.path().join("index");
-        let index = ChunkIndex::open(
-            &path,
-            packs.clone(),
-            &IndexSettings { cache_bytes: 1 << 20, ..IndexSettings::default() },
-        )
-        .unwrap();
+        let small = IndexSettings { cache_bytes: 1 << 20, ..IndexSettings::default() };
+        let index = ChunkIndex::open(&path, packs.clone(), &small).unwrap();
         let fs = Arc::new(RealFileSystem);
         let plain = PlainStore::open(fs, &dir.path().join("plain")).unwrap();
         let files = super::PlainFiles { store: plain.clone(), inspect: meta.clone() };
