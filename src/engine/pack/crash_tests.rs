@@ -4,6 +4,7 @@ use super::testing::TestPacks;
 use super::tests::{append, chunk, open, scanned};
 use super::{Location, PackSet};
 use crate::engine::EngineError;
+use crate::storage::{PackId, PackStore};
 use crate::types::ChunkId;
 use std::sync::Arc;
 
@@ -147,4 +148,14 @@ fn i3_a_pack_that_a_start_had_no_room_to_seal_is_sealed_later() {
     assert_eq!(packs.sealed_records(places[0].1.pack), Some(1));
     assert!(packs.read(&places)[0].is_ok());
     assert!(!matches!(packs.append(&[chunk(2, 10)]), Err(EngineError::Full)));
+}
+
+#[test]
+fn i3_a_pack_whose_header_a_power_cut_took_is_removed_with_the_half_records_behind_it() {
+    let store = Arc::new(TestPacks::default());
+    let id = PackId::new(7);
+    store.create(id).unwrap();
+    store.write_at(id, 512, &chunk(1, 3000).payload).unwrap();
+    let (_, report) = open(&Arc::new(store.after_kill()));
+    assert_eq!(report.removed, [id]);
 }
