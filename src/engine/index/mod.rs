@@ -77,6 +77,8 @@ pub(super) use encoding::fuzz;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+pub(in crate::engine) mod journal;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod recent_tests;

@@ -61,6 +61,9 @@ pub(super) struct Store {
     failure: watch::Sender<Option<String>>,
     /// Rows of `owed` for nodes in use that could not be read.
     uncounted: AtomicU64,
+    /// See [`super::journal`].
+    #[cfg(test)]
+    pub(super) persisted: AtomicU64,
 }
 
 /// Where an entry is.
@@ -139,6 +142,8 @@ impl Store {
             recent: RwLock::default(),
             failure: watch::Sender::new(None),
             uncounted: AtomicU64::new(0),
+            #[cfg(test)]
+            persisted: AtomicU64::new(super::journal::bytes(dir)),
         })
     }
 
@@ -388,7 +393,12 @@ impl Store {
 
     /// Makes everything written so far durable.
     pub(super) fn persist(&self) -> Result<(), EngineError> {
-        self.written(self.handles()?.db.persist(PersistMode::SyncAll))
+        #[cfg(test)]
+        let journal = super::journal::bytes(&self.dir);
+        self.written(self.handles()?.db.persist(PersistMode::SyncAll))?;
+        #[cfg(test)]
+        self.persisted.store(journal, Ordering::Release);
+        Ok(())
     }
 }
 
