@@ -101,9 +101,10 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
     let sealed = match unsealed.seal(store) {
         Ok(()) => Some(unsealed.records),
         Err(error) => match from_io(error) {
-            // Without a footer the pack is as good.
+            // Without a footer the pack is as good. One whose sync failed must not be synced again before the next
+            // start: that would count as a failure of this one.
             EngineError::Full => {
-                opened.waiting.push(unsealed);
+                opened.waiting.extend(store.sync(file.id).is_ok().then_some(unsealed));
                 None
             }
             error => return Err(error),
