@@ -83,6 +83,21 @@ impl Life {
     }
 
     async fn boot(&mut self) -> Result<(), String> {
+        let was_faulty = self.is_faulty;
+        self.boot_once().await?;
+        match self.settle().await {
+            Err(_) if was_faulty => {}
+            settled => return settled,
+        }
+        // What could not be read at the start is missed until the next one.
+        self.store = None;
+        self.trail.closing().await;
+        self.fs.kill();
+        self.boot_once().await?;
+        self.settle().await
+    }
+
+    async fn boot_once(&mut self) -> Result<(), String> {
         for failed in 0.. {
             self.trail.booting(self.fs.calls());
             match Store::open(&self.fs, self.history.clone(), &self.trail.live(), self.flaws).await {
@@ -97,7 +112,7 @@ impl Life {
             }
         }
         self.heal();
-        self.settle().await
+        Ok(())
     }
 
     /// The disk is good from now on.
