@@ -23,6 +23,8 @@ mod plain;
 pub mod read;
 mod settings;
 mod store_file;
+#[cfg(test)]
+mod world;
 
 /// Decoders that nobody else needs from outside, for `fuzz/`.
 #[doc(hidden)]

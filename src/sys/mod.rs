@@ -13,7 +13,7 @@ mod random;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
 #[cfg(test)]
-pub use fs::SimulatedFileSystem;
+pub use fs::{CallKind, Damage, Fault, FaultCounts, FaultPlan, SimulatedFileSystem};
 pub use fs::{
     DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, create_durable_dir, is_device_error,
     joined, parent,

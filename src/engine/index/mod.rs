@@ -114,6 +114,8 @@ mod crash_tests;
 #[cfg(test)]
 mod filter_tests;
 #[cfg(test)]
+pub(in crate::engine) mod journal;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod recent_tests;

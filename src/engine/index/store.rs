@@ -80,6 +80,9 @@ pub(super) struct Store {
     failure: watch::Sender<Option<String>>,
     /// Rows of `owed` for nodes in use that could not be read.
     uncounted: AtomicU64,
+    /// See [`super::journal`].
+    #[cfg(test)]
+    pub(super) persisted: AtomicU64,
 }
 
 /// Where an entry is.
@@ -172,6 +175,8 @@ impl Store {
             filters: Filters::new(settings.filter_bytes),
             failure: watch::Sender::new(None),
             uncounted: AtomicU64::new(0),
+            #[cfg(test)]
+            persisted: AtomicU64::new(super::journal::bytes(dir)),
         })
     }
 
@@ -452,7 +457,12 @@ impl Store {
         // While the tree syncs its journal, every change waits. So most of it is brought to the device before.
         self.written(handles.db.persist(PersistMode::Buffer))?;
         write_back(&self.dir);
-        self.written(handles.db.persist(PersistMode::SyncAll))
+        #[cfg(test)]
+        let journal = super::journal::bytes(&self.dir);
+        self.written(handles.db.persist(PersistMode::SyncAll))?;
+        #[cfg(test)]
+        self.persisted.store(journal, Ordering::Release);
+        Ok(())
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::testing::TestPacks;
 use super::tests::{append, chunk, open, scanned};
-use super::{Location, PackSet};
+use super::{Location, PackSet, PackSettings};
 use crate::engine::EngineError;
+use crate::storage::{DiskPackStore, PackId, PackStore};
+use crate::sys::{CallKind, Fault, FaultPlan, ManualClock, SeededRandom, SimulatedFileSystem};
 use crate::types::ChunkId;
 use std::sync::Arc;
 
@@ -147,4 +149,38 @@ fn i3_a_pack_that_a_start_had_no_room_to_seal_is_sealed_later() {
     assert_eq!(packs.sealed_records(places[0].1.pack), Some(1));
     assert!(packs.read(&places)[0].is_ok());
     assert!(!matches!(packs.append(&[chunk(2, 10)]), Err(EngineError::Full)));
+}
+
+#[test]
+fn i3_a_pack_whose_header_a_power_cut_took_is_removed_with_the_half_records_behind_it() {
+    let store = Arc::new(TestPacks::default());
+    let id = PackId::new(7);
+    store.create(id).unwrap();
+    store.write_at(id, 512, &chunk(1, 3000).payload).unwrap();
+    let (_, report) = open(&Arc::new(store.after_kill()));
+    assert_eq!(report.removed, [id]);
+}
+
+#[test]
+fn i5_a_start_whose_sync_found_no_room_takes_writes_once_there_is_some() {
+    let fs = SimulatedFileSystem::new(1);
+    let open = || {
+        let store = Arc::new(DiskPackStore::open(Arc::new(fs.clone()), "packs").unwrap());
+        let (clock, random) =
+            (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(fs.calls() as u64)));
+        PackSet::open(store, clock, random, &PackSettings::default()).unwrap().0
+    };
+    let packs = open();
+    let places = append(&packs, &[chunk(1, 5000)]);
+    packs.sync().unwrap();
+    fs.kill();
+    // The first sync is that of reading anew, the second that of sealing.
+    fs.inject(FaultPlan { kind: Some(CallKind::Sync), after: 1, times: 1, fault: Fault::Full });
+    let packs = open();
+    assert_eq!((fs.fault_counts().of("call: Sync Full"), packs.sealed_records(places[0].1.pack)), (1, None));
+    append(&packs, &[chunk(2, 5000)]);
+    packs.seal().unwrap();
+    assert!(packs.read(&places)[0].is_ok());
+    fs.kill();
+    assert_eq!(open().sealed_records(places[0].1.pack), Some(1));
 }

@@ -101,9 +101,10 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
     let sealed = match unsealed.seal(store) {
         Ok(()) => Some(unsealed.records),
         Err(error) => match from_io(error) {
-            // Without a footer the pack is as good.
+            // Without a footer the pack is as good. One whose sync failed must not be synced again before the next
+            // start: that would count as a failure of this one.
             EngineError::Full => {
-                opened.waiting.push(unsealed);
+                opened.waiting.extend(store.sync(file.id).is_ok().then_some(unsealed));
                 None
             }
             error => return Err(error),
@@ -112,7 +113,7 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
     Ok(Some(Pack { end: walked.end, gaps: walked.gaps.into(), sealed }))
 }
 
-/// Whether the header says that this pack was begun here.
+/// Whether the header says that this pack was begun here: also by being all zeros, for then it never came to the disk.
 fn check_header(store: &dyn PackStore, file: PackFile) -> Result<bool, EngineError> {
     if file.len < PACK_HEADER_BYTES as u64 {
         return Ok(true);
@@ -123,7 +124,7 @@ fn check_header(store: &dyn PackStore, file: PackFile) -> Result<bool, EngineErr
         Err(why @ (FormatError::Version(_) | FormatError::OtherPack)) => {
             Err(EngineError::Incompatible(format!("pack {}: {why}", file.id)))
         }
-        Err(_) => Ok(false),
+        Err(_) => Ok(bytes.iter().all(|byte| *byte == 0)),
     }
 }
 

@@ -13,7 +13,7 @@ mod simulated;
 pub use directories::{create_durable_dir, parent};
 pub use real::{RealFileSystem, is_device_error};
 #[cfg(test)]
-pub use simulated::SimulatedFileSystem;
+pub use simulated::{CallKind, Damage, Fault, FaultCounts, FaultPlan, SimulatedFileSystem};
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
