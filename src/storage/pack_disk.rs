@@ -201,7 +201,8 @@ impl PackStore for DiskPackStore {
 }
 
 /// Shortens a removed file bit by bit. The next sync of any file may wait until the file system has noted, and the device
-/// dropped, what was given back: so never much at once. A reader that still has the file keeps all of it.
+/// dropped, what was given back: so never much at once. A reader that shares this handle keeps all of the file. One whose handle
+/// had left the cache meets its shortened end: it looks again, and finds the chunk elsewhere.
 fn give_back(mut file: Arc<dyn DiskFile>) {
     const STEP: u64 = 4 << 20;
     const PAUSE: Duration = Duration::from_millis(10);

@@ -82,6 +82,8 @@ mod matrix_tests;
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]
+mod steady_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod testing_mortal;

@@ -261,6 +261,8 @@ pub(super) fn move_records(
     index: &ChunkIndex,
     records: &[(ChunkId, Location)],
 ) -> Result<usize, EngineError> {
+    // An index that is opened anew meanwhile finds the copies in an open pack, and may name one that is not durable.
+    let _steady = index.steady();
     // The pack that they go to is not settled before the index knows of them.
     let _hold = index.hold();
     let copies =

@@ -190,7 +190,8 @@ impl ChunkIndex {
     }
 }
 
-/// Packs are begun one after the other, and written from front to back.
+/// Packs are begun one after the other, and written from front to back. Not exact between a pack of the clients and one of collection's
+/// own that was begun before and is still appended to: then both copies are durable, and only the order is lost.
 const fn age(location: &Location) -> (PackId, u32) {
     (location.pack, location.offset)
 }

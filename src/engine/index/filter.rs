@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const WORDS: usize = 8;
-const BLOCK_BYTES: u64 = 64;
+pub(super) const BLOCK_BYTES: u64 = 64;
 /// At so many bits an id one absent id of a hundred is taken for one that may be there.
 const BITS_EACH: u64 = 10;
 /// Ids whose blocks are fetched at the same time.

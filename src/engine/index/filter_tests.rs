@@ -91,6 +91,18 @@ fn i5_it_takes_no_more_memory_than_it_may_and_none_if_there_is_none() {
 }
 
 #[test]
+fn i5_a_full_filter_that_may_not_grow_is_not_built_again_whatever_its_size() {
+    let filters = Filters::new(1000);
+    begin(&filters, 0);
+    extend(&filters, &(0..1000).map(id).collect::<Vec<_>>());
+    extend(&filters, &[]);
+    assert_eq!(filters.next(1000), Next::Nothing);
+    let none = Filters::new(63);
+    none.begin_empty();
+    assert_eq!(none.next(1000), Next::Nothing);
+}
+
+#[test]
 fn an_index_that_was_opened_builds_its_filter_step_by_step() {
     let world = World::new();
     let chunks: Vec<_> = (0..50u32).map(|n| world.chunk(&n.to_be_bytes())).collect();

@@ -4,7 +4,7 @@
 //! *before*, to both; one that is begun is there before the next row is written, and answers once every row was
 //! passed that the tree had by then. Both are dropped when the tree is emptied or opened anew. Nothing is kept on disk.
 
-use super::filter::Bloom;
+use super::filter::{BLOCK_BYTES, Bloom};
 use crate::types::ChunkId;
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -58,7 +58,8 @@ impl State {
 impl Filters {
     /// None answers yet. One takes at most so many bytes, both half as much again.
     pub(super) fn new(most_bytes: u64) -> Self {
-        Self { most_bytes, state: RwLock::default() }
+        // A filter is of whole blocks: were one more byte wanted, one that is full would be built again for ever.
+        Self { most_bytes: most_bytes / BLOCK_BYTES * BLOCK_BYTES, state: RwLock::default() }
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -40,6 +40,12 @@ impl ChunkIndex {
         self.0.store.failure().send_replace(Some(why.to_owned()));
     }
 
+    /// Whether it is opened anew now, or as soon as the steps under way have ended.
+    #[cfg(test)]
+    pub(crate) fn is_reopening(&self) -> bool {
+        self.0.steady.try_read().is_none()
+    }
+
     /// As long as the guard lives, what the index said stays so: a step of a collection acts on it.
     #[must_use]
     pub fn steady(&self) -> Steady<'_> {

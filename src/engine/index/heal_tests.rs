@@ -7,6 +7,7 @@ use crate::storage::PackStore;
 use crate::sys::{ManualClock, SeededRandom};
 use crate::types::{ChunkId, CommitSeq, UnixMillis};
 use bytes::Bytes;
+use fjall::AbstractTree;
 use std::sync::Arc;
 
 #[test]
@@ -80,6 +81,34 @@ fn i1_a_pack_sealed_while_it_is_scanned_is_scanned_again() {
     }
     assert!(store.beside_read.lock().is_none(), "the pack was scanned");
     assert!(world.index.get(&[first, late]).unwrap().iter().all(Option::is_some));
+}
+
+/// Fjall's own wait for its thread does not end when the thread does.
+#[test]
+fn i5_a_batch_that_waits_for_room_fails_once_the_tree_takes_no_more_writes() {
+    let world = World::new();
+    world.chunk(b"a");
+    let handles = world.index.0.store.handles().unwrap();
+    for n in 0..4u8 {
+        handles.entries.insert([n; 32], [0u8]).unwrap();
+        // So many that fjall waits, and nothing tells its thread of them.
+        assert!(handles.entries.tree.rotate_memtable().is_some());
+    }
+    handles.zero.insert([0u8; 40], [0u8]).unwrap();
+    for keyspace in std::fs::read_dir(world.dir.path().join("index/keyspaces")).unwrap() {
+        std::fs::remove_dir_all(keyspace.unwrap().path().join("tables")).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let batch = scope.spawn(|| world.index.checkpoint());
+        while world.index.0.totals.try_lock().is_some() {
+            std::thread::yield_now();
+        }
+        // The thread cannot write this one to disk, and ends.
+        handles.zero.rotate_memtable().unwrap();
+        let refused = batch.join().unwrap();
+        assert!(matches!(refused, Err(EngineError::Busy(_))), "{refused:?}");
+    });
+    assert!(world.index.failure().borrow().is_some(), "it is opened anew");
 }
 
 /// A device that holds next to nothing, where this user may mount one; `/dev/full` cannot stand for a directory.

@@ -99,6 +99,7 @@ mod heal;
 mod hold;
 mod id_hash;
 mod lookup;
+mod make_room;
 mod open;
 mod recent;
 mod reclaim;

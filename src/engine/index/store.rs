@@ -7,6 +7,7 @@ use super::encoding::{
     decode_u64, decode_usage, decode_zero_key, encode_counts, encode_cursor, encode_usage, owed_key,
 };
 use super::filters::Filters;
+use super::make_room::make_room;
 use super::recent::Recent;
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
@@ -16,9 +17,7 @@ use fjall::compaction::Leveled;
 use fjall::config::{
     BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy,
 };
-use fjall::{
-    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
-};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
 use std::ops::Bound;
@@ -133,18 +132,12 @@ impl Handles {
         }
     }
 
-    /// Before each batch, so that what is in memory stays bounded. Left to itself, fjall's one thread gets a request for this with each
-    /// commit while it merges, and with the thousandth its queue is full: then it waits for itself, for ever, and nothing is
-    /// written to disk any more.
+    /// Before each batch, so that what is in memory stays bounded: see [`make_room`].
     pub(super) fn flush_full(&self) -> Result<(), fjall::Error> {
         let small =
             [&self.zero, &self.packs, &self.known, &self.owed, &self.meta].map(|k| (k, self.small_bytes));
-        for (keyspace, most) in small.into_iter().chain([(&self.entries, self.entries_bytes)]) {
-            if keyspace.tree.active_memtable().size() > most {
-                keyspace.rotate_memtable()?;
-            }
-        }
-        Ok(())
+        let mut all = small.into_iter().chain([(&self.entries, self.entries_bytes)]);
+        all.try_for_each(|(keyspace, most)| make_room(&self.db, keyspace, most))
     }
 
     pub(super) fn batch(&self) -> OwnedWriteBatch {

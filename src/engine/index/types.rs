@@ -14,7 +14,7 @@ pub struct IndexSettings {
     /// Memory for what is not written yet and for what is not referenced yet, in bytes; at least 4 MiB.
     pub write_bytes: u64,
     /// The most memory for the filter that answers for chunks that are not there, in bytes. It grows with the index, 10 bits for each
-    /// chunk are enough; half as much comes on top while it grows. 0: none, the disk is asked.
+    /// chunk are enough; half as much comes on top while it grows. Below 64: none, the disk is asked.
     pub filter_bytes: u64,
 }
 
