@@ -178,6 +178,8 @@ fn migrate(db: &Connection, path: &Path, now: UnixMillis) -> Result<(), MetaErro
             db.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {step}; {by_now} PRAGMA user_version = {version}; COMMIT;"
             ))?;
+            // A step may write as much as the database has, and nothing else copies the log yet.
+            db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
         }
         Ok(())
     })
