@@ -50,19 +50,25 @@ def collect(server):
 
 def load(options, server, connections, beside=None):
     """One paced load; `beside` begins once it has begun, and is given as long as it takes."""
-    asked, done = 'sediment_s3_requests_total{operation="HeadObject"', []
+    asked, done, over = 'sediment_s3_requests_total{operation="HeadObject"', [], threading.Event()
 
     def follow(before):
         while metric(server, asked) <= before:
-            time.sleep(0.05)
+            if over.wait(0.05):
+                return
         done.append(beside(server))
 
     before = metric(server, asked)
     thread = beside and threading.Thread(target=follow, args=(before,))
     thread and thread.start()
-    report = bench(options.client, server, "mixed", "--size", options.size, "--objects", 200, "--concurrency", connections,
-                   "--rate", options.rate, "--duration", f"{options.seconds}s")
-    thread and thread.join()
+    try:
+        report = bench(options.client, server, "mixed", "--size", options.size, "--objects", 200, "--concurrency", connections,
+                       "--rate", options.rate, "--duration", f"{options.seconds}s")
+    finally:
+        over.set()
+        thread and thread.join()
+    if beside and not done:
+        raise RuntimeError("nothing ran beside the load: that failed, or the load ended before its first HEAD was seen")
     run = report["servers"][0]["runs"][0]
     figures = dict(run["figures"], put_p99_ms=run["by_operation"]["put"]["p99_ms"], get_p99_ms=run["by_operation"]["get"]["p99_ms"])
     return figures, done and done[0]

@@ -3,7 +3,10 @@
 use super::EngineError;
 use super::blocking::blocking;
 use super::index::{ChunkIndex, Progress};
-use crate::meta::{ChangeLog, Commit, CommitError, Consumer, LogRecord, ManifestRow, MetaError, MetaStore};
+use crate::meta::{
+    ChangeLog, Commit, CommitError, Consumer, LogRecord, ManifestRow, MetaError, MetaStore, Outcome,
+    TRIM_RECORDS,
+};
 use crate::types::{CommitSeq, ManifestId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +19,6 @@ const BATCH_RECORDS: usize = 512;
 const MANIFESTS_PER_READ: usize = 256;
 /// A checkpoint after so many records, or so long after the first one that has none.
 const CHECKPOINT_RECORDS: u64 = 10_000;
-/// Records that go from the log in one transaction: clients' commits wait for it.
-const TRIM_RECORDS: u64 = 500;
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
 /// Rests so long when it has caught up: reading and applying a few records costs as much as a few hundred.
 const REST: Duration = Duration::from_millis(20);
@@ -127,7 +128,7 @@ impl Follower {
                 }
             }
         }
-        self.checkpoint(&mut unsaved).await
+        self.checkpoint(&mut unsaved, stop).await
     }
 
     async fn step(
@@ -164,7 +165,7 @@ impl Follower {
         }
         self.report().await?;
         if unsaved.is_due() {
-            self.checkpoint(unsaved).await?;
+            self.checkpoint(unsaved, stop).await?;
         }
         Ok(())
     }
@@ -193,39 +194,33 @@ impl Follower {
         blocking(move || index.apply(&records)).await
     }
 
-    /// First the index, then the cursor, then the log: whatever is cut off in between, nothing is missing.
-    async fn checkpoint(&self, unsaved: &mut Unsaved) -> Result<(), EngineError> {
+    /// First the index, then the cursor, then the log: whatever is cut off in between, nothing is missing. What is not
+    /// trimmed when it is to stop, the next one trims.
+    async fn checkpoint(&self, unsaved: &mut Unsaved, stop: &CancellationToken) -> Result<(), EngineError> {
         if unsaved.records == 0 {
             return Ok(());
         }
         let index = self.index.clone();
         let through = blocking(move || index.checkpoint()).await?;
-        let advance = Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through };
-        let trims = trims(unsaved.trimmed, through).map(|through| Commit::TrimLog { through });
-        for commit in std::iter::once(advance).chain(trims) {
-            self.meta.commit(commit).await.map_err(|error| match error {
-                CommitError::Store(error) => EngineError::Meta(error),
-                other => EngineError::Index(other.to_string()),
-            })?;
-        }
-        *unsaved = Unsaved { trimmed: Some(through), ..Unsaved::default() };
+        self.commit(Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through }).await?;
+        let more = Outcome::Trimmed { records: TRIM_RECORDS };
+        while self.commit(Commit::TrimLog { through }).await? == more && !stop.is_cancelled() {}
+        *unsaved = Unsaved::default();
         Ok(())
     }
-}
 
-/// How far the log is trimmed in one go after the other. Where nothing is known of the last time it is one.
-fn trims(before: Option<CommitSeq>, through: CommitSeq) -> impl Iterator<Item = CommitSeq> {
-    let from = before.map_or(through.get(), |before| before.get().saturating_add(TRIM_RECORDS));
-    let steps = (from..through.get()).step_by(TRIM_RECORDS as usize).map(CommitSeq::new);
-    steps.chain(std::iter::once(through))
+    async fn commit(&self, commit: Commit) -> Result<Outcome, EngineError> {
+        self.meta.commit(commit).await.map_err(|error| match error {
+            CommitError::Store(error) => EngineError::Meta(error),
+            other => EngineError::Index(other.to_string()),
+        })
+    }
 }
 
 /// Records applied since the last checkpoint.
 #[derive(Debug, Default)]
 struct Unsaved {
     records: u64,
-    /// Up to where the log was trimmed then, as far as its other readers let it.
-    trimmed: Option<CommitSeq>,
     since: Option<Instant>,
 }
 

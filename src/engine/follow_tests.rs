@@ -1,6 +1,6 @@
 //! The follower over a metadata store in memory.
 
-use super::Follower;
+use super::{Follower, TRIM_RECORDS, Unsaved};
 use crate::engine::index::{ChunkIndex, IndexSettings, Progress};
 use crate::engine::pack::{Codec, NewRecord, PackSet, PackSettings, RecordKind};
 use crate::meta::testing::{create_bucket, object};
@@ -152,14 +152,26 @@ async fn i5_a_follower_that_cannot_follow_says_so() {
     running.await.unwrap().unwrap();
 }
 
-#[test]
-fn the_log_is_trimmed_in_steps_that_end_where_it_is_saved() {
-    let steps = |before: Option<u64>, through| {
-        let before = before.map(CommitSeq::new);
-        super::trims(before, CommitSeq::new(through)).map(CommitSeq::get).collect::<Vec<_>>()
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_the_log_is_trimmed_in_steps_until_nothing_is_left_or_it_is_to_stop() {
+    let world = World::new().await;
+    for _ in 0..3 * TRIM_RECORDS {
+        world.meta.commit(Commit::Mark).await.unwrap();
+    }
+    let index = open(&world.dir.path().join("index"), &world.packs);
+    let follower = world.follower(&index);
+    follower.catch_up(Progress::SILENT).await.unwrap();
+    let is_trimmed = async |through: u64| {
+        let after = CommitSeq::new(through - 1);
+        matches!(world.meta.changes_after(after, 1).await, Err(MetaError::Trimmed(_)))
     };
-    assert_eq!(steps(Some(10), 1_200), [510, 1_010, 1_200]);
-    assert_eq!(steps(Some(10), 510), [510]);
-    assert_eq!(steps(Some(10), 10), [10]);
-    assert_eq!(steps(None, 90_000), [90_000]);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    for (stop, through) in [(stop, TRIM_RECORDS), (CancellationToken::new(), 3 * TRIM_RECORDS)] {
+        let mut unsaved = Unsaved::default();
+        unsaved.add(1);
+        follower.checkpoint(&mut unsaved, &stop).await.unwrap();
+        assert!(is_trimmed(through).await);
+        assert_eq!(is_trimmed(through + 1).await, through > TRIM_RECORDS, "the bucket's record is one more");
+    }
 }

@@ -123,8 +123,8 @@ pub enum Commit {
     },
     /// Changes what the lifecycle worker has to look at. Not logged.
     Agenda(Vec<AgendaChange>),
-    /// Drops log records up to and including `through`, never past the slowest cursor: that of the chunk index, or
-    /// of another consumer that ever had one. Not logged.
+    /// Drops log records up to and including `through`, the oldest first and [`TRIM_RECORDS`] at most, never past the
+    /// slowest cursor: that of the chunk index, or of another consumer that ever had one. Not logged.
     TrimLog {
         through: CommitSeq,
     },
@@ -352,6 +352,9 @@ pub struct NewPart {
     pub checksum: Option<Checksum>,
 }
 
+/// The most records that one [`Commit::TrimLog`] drops: other commits wait for it.
+pub const TRIM_RECORDS: u64 = 500;
+
 /// What a commit did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -382,5 +385,9 @@ pub enum Outcome {
     },
     Marked {
         seq: CommitSeq,
+    },
+    /// How many records went: fewer than [`TRIM_RECORDS`] when no more may.
+    Trimmed {
+        records: u64,
     },
 }

@@ -23,8 +23,8 @@ mod times;
 
 pub use agenda::{AgendaChange, DueKey, HistoryEntry, HistoryObject, LifecycleReads, ScanPosition};
 pub use commit::{
-    Above, Commit, Consumer, DeleteCondition, NewBody, NewObject, NewPart, NewUpload, Outcome, VersionTarget,
-    WriteCondition,
+    Above, Commit, Consumer, DeleteCondition, NewBody, NewObject, NewPart, NewUpload, Outcome, TRIM_RECORDS,
+    VersionTarget, WriteCondition,
 };
 pub use error::{CommitError, MetaError};
 pub use inspect::{Duplicate, Inspect, VersionPlace};

@@ -20,7 +20,7 @@
 //!
 //! # What clients feel of it
 //! A run holds the index's lock for 256 entries at a time, writes to packs of its own and syncs them and its marks by
-//! itself, so that no commit waits for that, and rests after each step for as long as the step took.
+//! itself, so that no commit waits for that, and rests after each step for as long as the step took, at most a second.
 //!
 //! # What may meet what
 //! | | put | rewrite | plain put | complete | abort | part copy | delete | copy | read | gc | compact | fsck | rebuild | restart |
@@ -253,8 +253,7 @@ impl Run {
         }
     }
 
-    /// As long as a step took, so that half of one core and of the disk is the most that a run takes: where steps take
-    /// longer because clients are at work, so do the rests.
+    /// As long as a step took, at most a second: where steps take longer because clients are at work, so do the rests.
     async fn rest(&self, worked: Duration) {
         let pause = rate::rest(worked);
         let _ = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;

@@ -6,6 +6,7 @@ use crate::engine::{EngineError, PlainStore};
 use crate::meta::Inspect;
 use crate::types::{CommitSeq, PlainId};
 use std::sync::Arc;
+use std::time::Instant;
 
 const PAGE: usize = 4096;
 
@@ -76,7 +77,7 @@ impl Collector {
             if run.stop.is_cancelled() {
                 break;
             }
-            let store = plain.store.clone();
+            let (store, began) = (plain.store.clone(), Instant::now());
             let bytes = blocking(move || {
                 let bytes = store.allocated_bytes(id)?;
                 store.remove(id)?;
@@ -85,6 +86,7 @@ impl Collector {
             report.plain_bytes += bytes.await?;
             report.plain_removed += 1;
             run.progress(GcPhase::Plain, done as u64 + 1, total);
+            run.rest(began.elapsed()).await;
         }
         Ok(())
     }

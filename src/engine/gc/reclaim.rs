@@ -51,6 +51,7 @@ impl Collector {
             }
             run.progress(GcPhase::Reclaiming, done as u64, total);
             let began = Instant::now();
+            // That one rests by itself, in steps.
             let is_paced = work.action == GcAction::Rewrite;
             self.reclaim_one(work, run, report).await?;
             if !is_paced {
@@ -67,10 +68,11 @@ impl Collector {
             if run.stop.is_cancelled() {
                 break;
             }
-            let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
+            let (packs, index, began) = (self.0.packs.clone(), self.0.index.clone(), Instant::now());
             if packs.sealed_records(pack).is_some() {
                 let (holes, _) = blocking(move || punch(&packs, &index, pack, false)).await?;
                 report.packs_punched += u64::from(holes > 0);
+                run.rest(began.elapsed()).await;
             }
         }
         Ok(())
@@ -118,9 +120,11 @@ impl Collector {
                 Moved::Kept => {
                     report.packs_kept += 1;
                     // What cannot move still leaves holes around it.
+                    let began = Instant::now();
                     let (holes, strays) = blocking(move || punch(&packs, &index, pack, settled)).await?;
                     report.packs_punched += u64::from(holes > 0);
                     report.strays += strays;
+                    run.rest(began.elapsed()).await;
                 }
                 Moved::Stopped => {}
             },
@@ -135,9 +139,10 @@ impl Collector {
         run: &mut Run,
         report: &mut GcReport,
     ) -> Result<Moved, EngineError> {
-        let (packs, index) = (self.0.packs.clone(), self.0.index.clone());
+        let (packs, index, began) = (self.0.packs.clone(), self.0.index.clone(), Instant::now());
         let (live, strays) = blocking(move || live_records(&packs, &index, pack)).await?;
         report.strays += strays;
+        run.rest(began.elapsed()).await;
         for batch in batches(live) {
             if run.stop.is_cancelled() {
                 return Ok(Moved::Stopped);
@@ -159,7 +164,9 @@ impl Collector {
             run.rest(began.elapsed()).await;
             run.throttle(bytes * 2, Instant::now()).await;
         }
+        let began = Instant::now();
         let gone = self.remove_if_unused(pack).await?;
+        run.rest(began.elapsed()).await;
         Ok(if gone { Moved::Away } else { Moved::Kept })
     }
 

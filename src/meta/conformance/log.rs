@@ -1,6 +1,7 @@
 //! The change log: gap-free positions, stamps, manifests that come and go, cursors and trimming.
 
 use super::{Subject, at, chunked, expects, inline, manifest, put};
+use crate::meta::commit::TRIM_RECORDS;
 use crate::meta::{
     Change, Commit, CommitError, Consumer, LogRecord, ManifestRow, MetaError, NewBody, Outcome,
     VersionTarget, WriteCondition,
@@ -115,6 +116,21 @@ pub(super) async fn trimming(subject: &Subject) {
     assert_eq!(subject.log.changes_after(seq(5), 9).await.unwrap(), []);
     assert_eq!(subject.log.last_seq().await.unwrap(), seq(5));
     assert_eq!(subject.commit(Commit::Mark).await, Outcome::Marked { seq: seq(6) }, "numbers go on");
+}
+
+pub(super) async fn trimming_in_steps(subject: &Subject) {
+    let last = TRIM_RECORDS + 2;
+    for _ in 0..last {
+        subject.commit(Commit::Mark).await;
+    }
+    let (seq, through) = (CommitSeq::new, CommitSeq::new(last));
+    subject.commit(Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through }).await;
+    let trim = || subject.commit(Commit::TrimLog { through });
+    assert_eq!(trim().await, Outcome::Trimmed { records: TRIM_RECORDS });
+    expects!(subject.log.changes_after(seq(TRIM_RECORDS - 1), 9).await, Err(MetaError::Trimmed(_)));
+    assert_eq!(subject.log.changes_after(seq(TRIM_RECORDS), 9).await.unwrap().len(), 2, "the oldest went");
+    assert_eq!(trim().await, Outcome::Trimmed { records: 2 });
+    assert_eq!(trim().await, Outcome::Trimmed { records: 0 });
 }
 
 pub(super) async fn waiting(subject: &Subject) {

@@ -143,6 +143,7 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     log::manifests_added_and_dropped(&empty().await).await;
     log::shared_bodies(&empty().await).await;
     log::trimming(&empty().await).await;
+    log::trimming_in_steps(&empty().await).await;
     log::waiting(&empty().await).await;
     inspect::bodies(&empty().await).await;
     inspect::ages(&empty().await).await;

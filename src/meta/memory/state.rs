@@ -3,6 +3,7 @@
 
 use super::agenda::Agenda;
 use super::rows::{Counted, Upload, Version};
+use crate::meta::commit::TRIM_RECORDS;
 use crate::meta::rules::RulesSet;
 use crate::meta::times::Times;
 use crate::meta::{Bucket, Change, Commit, CommitError, Consumer, LogRecord, ManifestRow, Outcome};
@@ -96,10 +97,17 @@ impl State {
                 let others = self.cursors.values().copied().min();
                 let index = self.cursor(Consumer::ChunkIndex);
                 let slowest = others.map_or(index, |others| others.min(index));
-                self.log = self.log.split_off(&through.min(slowest).next());
-                Ok(Outcome::Done)
+                Ok(self.trim_log(through.min(slowest)))
             }
         }
+    }
+
+    fn trim_log(&mut self, through: CommitSeq) -> Outcome {
+        let first = self.log.keys().next().map_or(0, |first| first.get());
+        let last = through.min(CommitSeq::new(first + TRIM_RECORDS - 1));
+        let kept = self.log.split_off(&last.next());
+        let records = std::mem::replace(&mut self.log, kept).len() as u64;
+        Outcome::Trimmed { records }
     }
 
     fn advance_cursor(&mut self, consumer: Consumer, through: CommitSeq) -> Result<Outcome, CommitError> {

@@ -9,7 +9,7 @@ use super::error::corrupt;
 use super::record::{self, EncodedManifest};
 use super::sql;
 use super::state::State;
-use crate::meta::commit::check_asked_lock;
+use crate::meta::commit::{TRIM_RECORDS, check_asked_lock};
 use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::rules::RulesSet;
 use crate::meta::times::Times;
@@ -252,8 +252,9 @@ impl Session<'_> {
             let holds_back = consumer == Consumer::ChunkIndex || cursor.is_some();
             through = if holds_back { through.min(cursor.unwrap_or_default()) } else { through };
         }
-        self.db.prepare_cached(sql::TRIM)?.execute([through.get().cast_signed()])?;
-        Ok(Outcome::Done)
+        let bounds = [through.get().cast_signed(), TRIM_RECORDS.cast_signed() - 1];
+        let records = self.db.prepare_cached(sql::TRIM)?.execute(bounds)? as u64;
+        Ok(Outcome::Trimmed { records })
     }
 
     /// Appends the command's record: from here on it has happened.

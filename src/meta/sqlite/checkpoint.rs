@@ -7,10 +7,15 @@
 //!
 //! It can do so only in a moment without a reader that uses the log; under readers that overlap there is none, and it would
 //! grow for ever. A log that has grown too large is therefore copied and cut off while the writer waits for the readers.
+//!
+//! SQLite syncs the database only after a copy that got to the end, so the copier syncs it itself. After a sync that failed
+//! nobody knows which pages the device has, and another one may well succeed: nothing is written from then on, the log is
+//! never begun anew, and whoever opens the store next reads all of it.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -64,13 +69,18 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// `limit`: the size that the log may have, in bytes.
+    /// `limit`: the size that the log may have, in bytes. `sync`: makes the database's file durable, without closing it:
+    /// closing any descriptor of it drops the locks that SQLite holds in this process.
     ///
     /// # Errors
     /// When the database cannot be opened once more.
-    pub(super) fn new(database: &Path, limit: u64) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        database: &Path,
+        limit: u64,
+        sync: impl Fn() -> io::Result<()> + Send + 'static,
+    ) -> rusqlite::Result<Self> {
         let db = super::open::open_copier(database)?;
-        Ok(Self::with(database, limit, Copier::start(move || copy(&db))))
+        Ok(Self::with(database, limit, Copier::start(move || copy(&db, &sync))))
     }
 
     fn with(database: &Path, limit: u64, copier: Copier) -> Self {
@@ -80,13 +90,23 @@ impl Checkpoints {
     }
 
     /// Called by the writer between transactions.
-    pub(super) fn keep_small(&mut self, db: &Connection) {
+    ///
+    /// # Errors
+    /// When a sync failed, with why: nothing may be written any more.
+    pub(super) fn keep_small(&mut self, db: &Connection) -> Result<(), String> {
         metrics::gauge!("sediment_meta_wal_bytes")
             .set(std::fs::metadata(&self.log).map_or(0, |log| log.len()) as f64);
-        if let Err(error) = self.tend(db) {
-            // Nothing is lost: the log still holds what could not be copied.
-            tracing::warn!(%error, "the metadata log could not be copied into the database");
-            self.put_off();
+        match self.tend(db) {
+            Ok(()) => Ok(()),
+            Err(error) if is_failed_sync(&error) => {
+                Err(format!("syncing the metadata database while its log was copied: {error}"))
+            }
+            Err(error) => {
+                // Nothing is lost: the log still holds what could not be copied.
+                tracing::warn!(%error, "the metadata log could not be copied into the database");
+                self.put_off();
+                Ok(())
+            }
         }
     }
 
@@ -98,6 +118,10 @@ impl Checkpoints {
 
     fn tend(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let pages = Pages::after(db, "NOOP")?;
+        if pages.is_busy {
+            // It says nothing about the log.
+            return Ok(());
+        }
         if pages.logged < self.seen {
             (self.copy_at, self.cut_at) = (self.limit / 4, self.limit);
         }
@@ -127,16 +151,28 @@ impl Checkpoints {
     }
 }
 
-/// Copies until little is left that came meanwhile. Returns whether it is little.
-fn copy(db: &Connection) -> rusqlite::Result<bool> {
+/// A page that a failed sync has lost does not make the next one fail.
+fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}
+
+fn failed_sync(error: &io::Error) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), Some(error.to_string()))
+}
+
+/// Copies until little is left that came meanwhile, and syncs what it copied. Returns whether it is little.
+fn copy(db: &Connection, sync: &dyn Fn() -> io::Result<()>) -> rusqlite::Result<bool> {
+    let mut before = None;
     for _ in 0..ROUNDS {
-        let pages = Pages::after(db, "PASSIVE")?;
+        let copied = Pages::after(db, "PASSIVE")?.copied;
+        sync().map_err(|error| failed_sync(&error))?;
         let now = Pages::after(db, "NOOP")?;
-        if now.left() <= LEFT_PAGES {
+        if !now.is_busy && now.left() <= LEFT_PAGES {
             return Ok(true);
         }
         // A reader holds up what is behind its snapshot.
-        if pages.is_busy {
+        if before.replace(copied) == Some(copied) {
             break;
         }
     }
@@ -181,9 +217,22 @@ impl Copier {
 
     /// What became of the copy that was begun, once.
     fn done(&mut self) -> Option<rusqlite::Result<bool>> {
-        let done = self.done.try_recv().ok()?;
-        self.is_at_work = false;
-        Some(done)
+        match self.done.try_recv() {
+            Ok(done) => {
+                self.is_at_work = false;
+                Some(done)
+            }
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.is_at_work = false;
+                if self.begin.take().is_some() {
+                    tracing::error!(
+                        "the thread that copies the metadata log has ended; writes wait for cuts instead"
+                    );
+                }
+                None
+            }
+        }
     }
 }
 
@@ -199,16 +248,44 @@ impl Drop for Copier {
 #[cfg(test)]
 pub(super) mod testing {
     use super::{Checkpoints, Copier, copy};
+    use std::io;
     use std::path::Path;
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     /// Copies only when it is let.
     pub(in crate::meta::sqlite) fn held(database: &Path, limit: u64, let_it: Receiver<()>) -> Checkpoints {
         let db = super::super::open::open_copier(database).unwrap();
         let copier = Copier::start(move || {
             let _ = let_it.recv();
-            copy(&db)
+            copy(&db, &|| Ok(()))
         });
         Checkpoints::with(database, limit, copier)
+    }
+
+    /// The first copy has just ended so.
+    pub(in crate::meta::sqlite) fn answered(
+        database: &Path,
+        limit: u64,
+        answer: rusqlite::Result<bool>,
+    ) -> Checkpoints {
+        let (tell, done) = sync_channel(1);
+        tell.send(answer).unwrap();
+        Checkpoints::with(database, limit, Copier { begin: None, done, is_at_work: true, thread: None })
+    }
+
+    /// Its thread has died in the first copy.
+    pub(in crate::meta::sqlite) fn dead(database: &Path, limit: u64) -> Checkpoints {
+        let mut copier = Copier::start(|| panic!("on purpose"));
+        copier.begin();
+        copier.thread.take().unwrap().join().unwrap_err();
+        Checkpoints::with(database, limit, copier)
+    }
+
+    /// One copy by a connection of its own. Returns whether little is left.
+    pub(in crate::meta::sqlite) fn copied(
+        database: &Path,
+        sync: &dyn Fn() -> io::Result<()>,
+    ) -> rusqlite::Result<bool> {
+        copy(&super::super::open::open_copier(database).unwrap(), sync)
     }
 }

@@ -92,6 +92,16 @@ fn an_open_database_keeps_temporary_data_in_memory() {
     assert_eq!(memory, 2);
 }
 
+#[test]
+fn i5_a_migration_leaves_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meta.db");
+    drop(of_version(&path, 1));
+    let _db = open::open(&path, OpenMode::Existing, UnixMillis::new(1), &SqliteSettings::default()).unwrap();
+    let log = std::fs::metadata(open::beside(&path, "-wal")).map_or(0, |log| log.len());
+    assert_eq!(log, 0);
+}
+
 /// A stamp that the machine's clock gave when it was wrong does not hold locks for years.
 #[test]
 fn the_clock_of_locks_does_not_begin_at_a_stamp_ahead_of_the_wall_clock() {

@@ -66,8 +66,15 @@ pub(super) fn open(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
+    keep_log(&db)?;
     migrate(&db, path, now)?;
     Ok(db)
+}
+
+/// Closing the last connection would copy the log and remove it. After a sync that failed, the log is all that is sure.
+fn keep_log(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
 }
 
 /// A connection that cannot write.
@@ -83,6 +90,7 @@ pub(super) fn open_copier(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     // The log is synced before it is copied, the database before the log is begun anew.
     db.execute_batch("PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA wal_autocheckpoint = 0;")?;
+    keep_log(&db)?;
     Ok(db)
 }
 
@@ -170,6 +178,8 @@ fn migrate(db: &Connection, path: &Path, now: UnixMillis) -> Result<(), MetaErro
             db.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {step}; {by_now} PRAGMA user_version = {version}; COMMIT;"
             ))?;
+            // A step may write as much as the database has, and nothing else copies the log yet.
+            db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
         }
         Ok(())
     })

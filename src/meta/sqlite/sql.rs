@@ -239,7 +239,8 @@ statements! {
     // The log.
     ADD_CHANGE = "INSERT INTO changes (seq, at, record) VALUES (?1, ?2, ?3)";
     CHANGES = "SELECT seq, at, record FROM changes WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-    TRIM = "DELETE FROM changes WHERE seq <= ?1";
+    // `?2`: the most records that go, less one.
+    TRIM = "DELETE FROM changes WHERE seq <= min(?1, (SELECT min(seq) FROM changes) + ?2)";
     CURSOR = "SELECT seq FROM cursors WHERE consumer = ?1";
     SET_CURSOR = "INSERT INTO cursors (consumer, seq) VALUES (?1, ?2)
         ON CONFLICT (consumer) DO UPDATE SET seq = excluded.seq";

@@ -23,6 +23,7 @@ use crate::types::{
     UploadId, VersionId, object_prefix,
 };
 use async_trait::async_trait;
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -40,6 +41,8 @@ pub struct SqliteStore {
     published: watch::Receiver<State>,
     poisoned: Arc<OnceLock<String>>,
     lock_clock: LockClock,
+    /// The database, for syncing it. Closing it drops the locks that SQLite holds in this process: so it is dropped last.
+    _database: Arc<File>,
 }
 
 impl SqliteStore {
@@ -58,6 +61,8 @@ impl SqliteStore {
     ) -> Result<Self, MetaError> {
         settings.validate().map_err(MetaError::Incompatible)?;
         let db = open::open(path, mode, clock.now(), settings)?;
+        // In this order, so that the file outlives the connection whatever fails.
+        let (database, db) = (Arc::new(File::open(path)?), db);
         let state = state::load(&db)?;
         let (look_ups, scans) = Readers::lanes(path, settings)?;
         let cache = Arc::new(RowCache::new(settings.row_cache_bytes));
@@ -65,6 +70,7 @@ impl SqliteStore {
         let (sender, published) = watch::channel(state);
         let poisoned = Arc::new(OnceLock::new());
         let lock_clock = LockClock::default();
+        let synced = Arc::clone(&database);
         let writer = Writer {
             db,
             syncs: Syncs::new(barrier)?,
@@ -75,13 +81,24 @@ impl SqliteStore {
             state,
             rules: RulesSet::default(),
             published: sender,
-            checkpoints: Checkpoints::new(path, open::LOG_BYTES)?,
+            checkpoints: Checkpoints::new(path, open::LOG_BYTES, move || synced.sync_data())?,
             batch_commands: settings.batch_commands,
             poisoned: Arc::clone(&poisoned),
         };
         let thread = std::thread::Builder::new().name("meta-write".into());
         let writer = Some(thread.spawn(move || writer.run(commands))?);
-        Ok(Self { queue: Some(queue), writer, look_ups, scans, cache, published, poisoned, lock_clock })
+        let queue = Some(queue);
+        Ok(Self {
+            queue,
+            writer,
+            look_ups,
+            scans,
+            cache,
+            published,
+            poisoned,
+            lock_clock,
+            _database: database,
+        })
     }
 
     /// What locks go by from now on; until then it is the wall clock. The first one given counts.

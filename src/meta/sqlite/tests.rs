@@ -5,7 +5,7 @@ use super::checkpoint::Checkpoints;
 use super::scan::Snapshot;
 use super::syncs::Syncs;
 use super::writer::{Command, Writer};
-use super::{OpenMode, SqliteSettings, SqliteStore, open, sql, state};
+use super::{OpenMode, SqliteSettings, SqliteStore, checkpoint, open, sql, state};
 use crate::meta::listing::{self, Positions, Source, Visit};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
@@ -19,7 +19,7 @@ use crate::types::{
     Namespace, ObjectKey, ObjectLock, TagSet, UnixMillis, UploadId, Versioning, row_key,
 };
 use parking_lot::{Condvar, Mutex};
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -225,7 +225,7 @@ fn writer(path: &Path, log_bytes: u64) -> Writer {
         state,
         rules: RulesSet::default(),
         published: tokio::sync::watch::channel(state).0,
-        checkpoints: Checkpoints::new(path, log_bytes).unwrap(),
+        checkpoints: Checkpoints::new(path, log_bytes, || Ok(())).unwrap(),
         batch_commands: 1,
         poisoned: Arc::default(),
     }
@@ -476,7 +476,7 @@ fn i5_commits_go_on_while_the_log_is_copied_and_it_begins_anew_after_that() {
     drop(create(&path));
     let mut writer = writer(&path, LOG_BYTES);
     let (let_it, held) = std::sync::mpsc::channel();
-    writer.checkpoints = super::checkpoint::testing::held(&path, LOG_BYTES, held);
+    writer.checkpoints = checkpoint::testing::held(&path, LOG_BYTES, held);
     let log = || std::fs::metadata(open::beside(&path, "-wal")).unwrap().len();
     let mut n = 0;
     while log() < 3 * LOG_BYTES {
@@ -495,6 +495,82 @@ fn i5_commits_go_on_while_the_log_is_copied_and_it_begins_anew_after_that() {
     let db = Connection::open(&path).unwrap();
     let rows: i64 = db.query_row("SELECT count(*) FROM versions", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, n as i64 + 400);
+}
+
+/// The writer when its first copy has just ended in this error.
+fn failing(path: &Path, code: i32) -> Writer {
+    let mut writer = writer(path, open::LOG_BYTES);
+    let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+    writer.checkpoints = checkpoint::testing::answered(path, open::LOG_BYTES, Err(error));
+    writer
+}
+
+/// The next one may succeed, and the log would be begun anew over what the device has lost.
+#[test]
+fn i1_a_failed_sync_of_the_database_while_its_log_is_copied_poisons_the_store() {
+    for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
+        let (_dir, path) = database();
+        drop(create(&path));
+        let mut failing = failing(&path, code);
+        write(&mut failing, 0).unwrap();
+        let error = write(&mut failing, 1).unwrap_err();
+        assert!(matches!(error, CommitError::Store(MetaError::Poisoned(_))), "{error}");
+        drop(failing);
+        let log = std::fs::metadata(open::beside(&path, "-wal")).unwrap().len();
+        assert!(log > 0, "closing keeps the log");
+        assert_eq!(writer(&path, open::LOG_BYTES).state.last_seq, CommitSeq::new(1));
+    }
+}
+
+#[test]
+fn i5_a_log_that_finds_no_room_in_the_database_is_copied_later() {
+    let (_dir, path) = database();
+    drop(create(&path));
+    let mut writer = failing(&path, ffi::SQLITE_FULL);
+    for n in 0..3 {
+        write(&mut writer, n).unwrap();
+    }
+    assert!(writer.poisoned.get().is_none());
+}
+
+/// Or the writer's own sync would wait for all that was copied.
+#[test]
+fn i5_what_is_copied_is_synced_before_the_writer_copies_the_rest() {
+    let (_dir, path) = database();
+    drop(create(&path));
+    let mut first = writer(&path, open::LOG_BYTES);
+    for n in 0..50 {
+        write(&mut first, n).unwrap();
+    }
+    let (going_on, syncs) = (std::cell::RefCell::new(first), std::cell::Cell::new(0));
+    let sync = || -> std::io::Result<()> {
+        syncs.set(syncs.get() + 1);
+        if syncs.get() == 1 {
+            for n in 50..100 {
+                write(&mut going_on.borrow_mut(), n).unwrap();
+            }
+        }
+        Ok(())
+    };
+    assert!(checkpoint::testing::copied(&path, &sync).unwrap());
+    assert_eq!(syncs.get(), 2, "after each copy, and what came meanwhile was too much");
+    let broken = || -> std::io::Result<()> { Err(std::io::Error::other("the disk is gone")) };
+    let error = checkpoint::testing::copied(&path, &broken).unwrap_err();
+    assert_eq!(error.sqlite_error().unwrap().extended_code, ffi::SQLITE_IOERR_FSYNC);
+}
+
+#[test]
+fn i5_the_log_is_cut_when_its_copier_has_died() {
+    const LOG_BYTES: u64 = 1 << 20;
+    let (_dir, path) = database();
+    drop(create(&path));
+    let mut writer = writer(&path, LOG_BYTES);
+    writer.checkpoints = checkpoint::testing::dead(&path, LOG_BYTES);
+    for n in 0..400 {
+        write(&mut writer, n).unwrap();
+        let log = std::fs::metadata(open::beside(&path, "-wal")).unwrap().len();
+        assert!(log < 4 * LOG_BYTES, "{log} bytes after {n} writes");
+    }
 }
 
 /// A log is never begun anew here: there is no moment without a reader.

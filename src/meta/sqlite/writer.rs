@@ -3,9 +3,9 @@
 //!
 //! A refused command leaves nothing and the others go on: nearly all are refused before they change anything. For the
 //! one that fails half-way the batch is done anew, with a savepoint for each command: one costs as much as the rows
-//! of a put (`docs/decisions/015-small-puts.md`). A sync or COMMIT that fails leaves what is on disk unknown, so it
-//! poisons the store: no write counts until it is opened anew. A full disk or quota does not: SQLite fails before the
-//! transaction's last page is written, and nothing of it counts.
+//! of a put (`docs/decisions/015-small-puts.md`). A sync or COMMIT that fails, of the log or of the database, leaves what
+//! is on disk unknown, so it poisons the store: no write counts until it is opened anew. A full disk or quota does not:
+//! SQLite fails before the transaction's last page is written, and nothing of it counts.
 
 use super::apply::Session;
 use super::bodies::EncodedRoot;
@@ -149,16 +149,24 @@ impl Writer {
                     .into_iter()
                     .zip(answers)
                     .for_each(|(command, answer)| drop(command.answer.send(answer)));
-                self.checkpoints.keep_small(&self.db);
+                // What was answered is in the log, durably.
+                if let Err(why) = self.checkpoints.keep_small(&self.db) {
+                    self.poison(&why);
+                }
             }
             Err(failure) => {
-                if let (Failure::Poison(why), None) = (&failure, self.poisoned.get()) {
-                    tracing::error!(%why, "the metadata store stopped accepting writes");
-                    metrics::counter!("sediment_meta_poisoned_total").increment(1);
-                    let _ = self.poisoned.set(why.clone());
+                if let Failure::Poison(why) = &failure {
+                    self.poison(why);
                 }
                 batch.into_iter().for_each(|command| drop(command.answer.send(Err(failure.error()))));
             }
+        }
+    }
+
+    fn poison(&self, why: &str) {
+        if self.poisoned.set(why.to_owned()).is_ok() {
+            tracing::error!(%why, "the metadata store stopped accepting writes");
+            metrics::counter!("sediment_meta_poisoned_total").increment(1);
         }
     }
 
