@@ -160,7 +160,7 @@ async fn i5_who_waits_for_memory_gets_it_in_turn_and_is_refused_in_time() {
     }
     drop(all);
     assert_eq!(budget.used_kib(), 0);
-    // Small wants are met from what the long uploads leave, but never from the half that is theirs.
+    // What is more than a seat is met from what the long uploads leave, but never from the half that is theirs.
     let mut borrowed = Vec::new();
     while let Ok(memory) = budget.take(Share::Small, 1 << 20).await {
         borrowed.push(memory);
