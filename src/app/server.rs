@@ -73,7 +73,7 @@ impl Server {
             token: letters(&OsRandom, 40),
             allowed_hosts: settings.admin.allowed_hosts.clone(),
         });
-        let admin = serve("admin", admin_listener, &settings, admin_handler(&api))?;
+        let admin = serve_admin(admin_listener, &settings, admin_handler(&api))?;
         let opened = open(data, &settings, keys, &health).await;
         let (store, disk, handler) = match opened {
             Ok(opened) => opened,
@@ -209,13 +209,8 @@ async fn bind(name: &str, address: &str) -> Result<TcpListener, AppError> {
     })
 }
 
-fn serve(
-    name: &'static str,
-    listener: TcpListener,
-    settings: &Settings,
-    handler: Handler,
-) -> Result<HttpServer, AppError> {
-    HttpServer::start(name, listener, settings.http.clone(), handler)
+fn serve_admin(listener: TcpListener, settings: &Settings, handler: Handler) -> Result<HttpServer, AppError> {
+    HttpServer::start("admin", listener, settings.http.for_admin(), handler)
         .map_err(|error| AppError::failure("cannot listen", error))
 }
 

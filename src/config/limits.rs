@@ -10,12 +10,10 @@ use toml::{Table, Value};
 const MIB: u64 = 1 << 20;
 /// Below this, some part would have too little to work with.
 const LEAST: u64 = 128 * MIB;
-/// What the defaults of all sections add up to, and room for what nobody counts.
-const USUAL: u64 = 832 * MIB;
+/// What the defaults of all sections add up to, with Redis, and room for what nobody counts.
+const USUAL: u64 = 960 * MIB;
 /// The program, its threads, the first of everything, and what the allocator keeps for later.
 const FIXED: u64 = 24 * MIB;
-/// A connection that waits for its next request.
-const CONNECTION: u64 = 22 << 10;
 
 /// The `limits` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,16 +27,17 @@ pub struct LimitsSettings {
 /// Section and name, and what it is at the smallest.
 const SHARES: [(&str, &str, u64); 9] = [
     ("engine", "memory_bytes", 64 * MIB),
-    ("cache", "memory_bytes", 2 * MIB),
-    ("index", "cache_bytes", 4 * MIB),
-    ("index", "write_bytes", 6 * MIB),
+    ("cache", "memory_bytes", MIB),
+    ("index", "cache_bytes", 3 * MIB),
+    ("index", "write_bytes", 5 * MIB),
     ("index", "filter_bytes", 0),
     ("meta", "row_cache_bytes", MIB),
     ("meta", "page_cache_bytes", 4 * MIB),
     ("s3", "document_bytes", 8 * MIB),
     ("http", "read_buffer_bytes", 4 * MIB),
 ];
-const LEAST_CONNECTIONS: u64 = 512;
+/// Enough for 256 uploads, and who else there is.
+const LEAST_CONNECTIONS: u64 = 300;
 
 /// Gives what is not set the share that it has of the whole, if that is set. The table is what is set.
 ///
@@ -93,8 +92,10 @@ impl Settings {
     /// What all of it may take together.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
+        let admin = self.http.for_admin();
+        let fixed = FIXED + admin.connections_bytes() + admin.read_buffer_bytes as u64;
         let sections = self.memory_by_section();
-        sections.iter().fold(FIXED, |sum, (.., bytes)| sum.saturating_add(*bytes))
+        sections.iter().fold(fixed, |sum, (.., bytes)| sum.saturating_add(*bytes))
     }
 
     /// Each with the setting that lowers it.
@@ -110,8 +111,8 @@ impl Settings {
             .redis_queue_bytes
             .saturating_add(cache.redis_max_in_flight.saturating_mul(cache.redis_max_value_bytes));
         let redis = if cache.redis_url.is_some() { redis as u64 } else { 0 };
-        let connections = (self.http.max_connections as u64).saturating_mul(CONNECTION);
-        let more = [("http.max_connections", connections), ("cache.redis_queue_bytes", redis)];
+        let more =
+            [("http.max_connections", self.http.connections_bytes()), ("cache.redis_queue_bytes", redis)];
         shares.into_iter().chain(more.map(|(name, bytes)| (name.to_owned(), bytes))).collect()
     }
 

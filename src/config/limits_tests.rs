@@ -1,4 +1,4 @@
-use super::{LEAST, USUAL};
+use super::{LEAST, MIB, USUAL};
 use crate::config::{Overrides, Settings, load};
 
 fn sets(sets: &[&str]) -> Overrides {
@@ -18,6 +18,12 @@ fn i5_whatever_the_limit_the_shares_fit_into_it_and_grow_with_it() {
         assert!(taken <= mib << 20, "{mib} MiB: {taken}");
         assert!(taken >= before, "{mib} MiB: {taken} after {before}");
         before = taken;
+        // Each connection, and what it reads of a body however many do.
+        let connections = settings.http.max_connections as u64;
+        assert!(
+            connections >= 300 && taken >= connections * ((22 << 10) + (32 << 10)),
+            "{mib} MiB: {connections}"
+        );
     }
 }
 
@@ -51,4 +57,33 @@ fn settings_as_they_are_printed_are_the_same_settings() {
     std::fs::write(&file, settings.to_toml().unwrap()).unwrap();
     let again = load(&Overrides { file: Some(file), ..Overrides::default() }).unwrap();
     assert_eq!(again.to_toml().unwrap(), settings.to_toml().unwrap());
+}
+
+#[test]
+fn the_documented_shares_are_those_that_are_given() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let usual = USUAL / MIB;
+    assert!(text.contains(&format!("at 128 MiB | at {usual} MiB, and without a limit | at 2 GiB |")));
+    let sum = Settings::default().memory_bytes().div_ceil(MIB);
+    assert!(text.contains(&format!("({sum} MiB in all")), "{sum}");
+    for (column, memory) in [LEAST, USUAL, 2 << 30].into_iter().enumerate() {
+        let settings = with_memory(memory);
+        for (name, bytes) in settings.memory_by_section() {
+            // Nothing, unless there is one.
+            if name == "cache.redis_queue_bytes" {
+                continue;
+            }
+            let has_name = |line: &&str| line.starts_with("| ") && line.contains(&format!("| `{name}` | "));
+            let row = text.lines().find(has_name).unwrap_or_else(|| panic!("no row for {name}"));
+            let cell = row.split(" | ").nth(2 + column).unwrap().trim_end_matches(" |");
+            let shown = match name.as_str() {
+                "http.max_connections" => {
+                    format!("{} of them: {}", settings.http.max_connections, bytes.div_ceil(MIB))
+                }
+                _ => bytes.div_ceil(MIB).to_string(),
+            };
+            assert_eq!(cell, shown, "{name} of {memory}");
+        }
+    }
 }

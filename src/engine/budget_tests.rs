@@ -11,6 +11,7 @@ use crate::types::ResolvedRange;
 use bytes::Bytes;
 use futures::StreamExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 fn noise(seed: u64, len: usize) -> Bytes {
@@ -159,7 +160,7 @@ async fn i5_who_waits_for_memory_gets_it_in_turn_and_is_refused_in_time() {
     }
     drop(all);
     assert_eq!(budget.used_kib(), 0);
-    // Small wants are met from what the long uploads leave, but never from the half that is theirs.
+    // What is more than a seat is met from what the long uploads leave, but never from the half that is theirs.
     let mut borrowed = Vec::new();
     while let Ok(memory) = budget.take(Share::Small, 1 << 20).await {
         borrowed.push(memory);
@@ -212,4 +213,41 @@ async fn i5_long_blocks_are_wanted_back_once_somebody_asked_in_vain() {
     large.pop();
     let memory = budget.try_large(3 << 20).unwrap();
     assert!(!budget.is_wanted(&memory), "a turn begins anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_who_waits_is_lent_what_comes_free_and_nobody_who_came_later_before_him() {
+    for share in [Share::First, Share::Small] {
+        let budget = UploadBudget::new(16 << 20, Duration::from_secs(2));
+        let _whole = budget.take(share, 1 << 30).await.unwrap();
+        let mut borrowed = Vec::new();
+        while let Ok(memory) = budget.take(share, 1 << 20).await {
+            borrowed.push(memory);
+        }
+        let mut waits = std::pin::pin!(budget.take(share, 1 << 20));
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        drop(borrowed);
+        let mut newcomer = std::pin::pin!(budget.take(share, 1 << 20));
+        assert!(futures::poll!(newcomer.as_mut()).is_pending(), "somebody waits");
+        let (waited, came_later) = tokio::join!(waits, newcomer);
+        assert!(waited.is_ok() && came_later.is_ok(), "there is memory for both");
+        assert_eq!(budget.pool(share).waiting.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_short_bodies_wait_for_seats_when_their_share_is_used_up_and_joins_do_not() {
+    let budget = UploadBudget::new(16 << 20, Duration::from_secs(2));
+    let _whole = budget.take(Share::Small, 1 << 30).await.unwrap();
+    let mut seats = Vec::new();
+    while let Ok(memory) = budget.take(Share::Small, 96 << 10).await {
+        seats.push(memory);
+    }
+    assert_eq!(seats.len(), (12 << 20) / (96 << 10), "every seat");
+    let mut join = std::pin::pin!(budget.take(Share::Small, 3 << 20));
+    assert!(futures::poll!(join.as_mut()).is_pending());
+    let mut short = std::pin::pin!(budget.take(Share::Small, 96 << 10));
+    assert!(futures::poll!(short.as_mut()).is_pending());
+    seats.pop();
+    assert!(short.await.is_ok(), "the join keeps no seats from it");
 }

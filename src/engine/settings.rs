@@ -30,7 +30,7 @@ pub struct EngineSettings {
     pub compression_level: i32,
     /// A long body makes its chunks durable in steps of so many bytes, so that its commit has little left to do.
     pub sync_every_bytes: u64,
-    /// Threads that hash, cut and compress. 0: as many as the machine has cores.
+    /// Threads that hash, cut and compress. 0: one more than the machine has cores.
     pub hash_threads: usize,
     /// Deduplication off: every body above `inline_max_bytes` becomes a file of its own.
     pub plain_bodies: bool,

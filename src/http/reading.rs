@@ -8,6 +8,8 @@ const MOST_BYTES: usize = 256 << 10;
 const LEAST_BYTES: usize = 8 << 10;
 /// hyper allocates twice of what it read last, and what it passed on keeps the piece before alive.
 const HELD: usize = 4;
+/// What a connection with a body may hold, however many there are, in bytes.
+pub(super) const LEAST_HELD_BYTES: usize = LEAST_BYTES * HELD;
 
 /// Shared by the connections of a listener.
 #[derive(Debug)]

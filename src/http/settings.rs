@@ -1,16 +1,25 @@
 //! What an operator may set about connections.
 
 use super::pace::Pace;
+use super::reading::LEAST_HELD_BYTES;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// A connection that waits for its next request, in bytes.
+const CONNECTION_BYTES: u64 = 22 << 10;
+/// The admin listener's most: few look at it, and none sends it long bodies.
+const ADMIN_CONNECTIONS: usize = 32;
+const ADMIN_HTTP2_CONNECTIONS: usize = 4;
+const ADMIN_READ_BUFFER_BYTES: usize = 1 << 20;
 
 /// Limits and timeouts of the listeners.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Connections open at once on one listener. At the limit idle ones are closed early and new ones wait.
+    /// Connections open at once on the S3 listener. At the limit idle ones are closed early and new ones wait. The admin
+    /// listener has at most 32.
     pub max_connections: usize,
-    /// HTTP/2 connections among them: each may buffer a whole window.
+    /// HTTP/2 connections among them: each may buffer a whole window. The admin listener has at most 4.
     pub max_http2_connections: usize,
     /// Requests at once on one HTTP/2 connection.
     pub max_http2_streams: u32,
@@ -72,6 +81,27 @@ impl HttpSettings {
         limits.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err(why))
     }
 
+    /// What the admin listener gets of them.
+    #[must_use]
+    pub fn for_admin(&self) -> Self {
+        Self {
+            max_connections: self.max_connections.min(ADMIN_CONNECTIONS),
+            max_http2_connections: self.max_http2_connections.min(ADMIN_HTTP2_CONNECTIONS),
+            read_buffer_bytes: self.read_buffer_bytes.min(ADMIN_READ_BUFFER_BYTES),
+            ..self.clone()
+        }
+    }
+
+    /// The memory that a listener's connections may take beside `read_buffer_bytes`, in bytes: what each needs by itself, and
+    /// what that is too little for when all of them receive bodies.
+    #[must_use]
+    pub const fn connections_bytes(&self) -> u64 {
+        let connections = self.max_connections as u64;
+        let reading = connections.saturating_mul(LEAST_HELD_BYTES as u64);
+        let more = reading.saturating_sub(self.read_buffer_bytes as u64);
+        connections.saturating_mul(CONNECTION_BYTES).saturating_add(more)
+    }
+
     pub(super) const fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.header_timeout_seconds)
     }
@@ -99,5 +129,31 @@ impl HttpSettings {
     #[must_use]
     pub const fn drain_timeout(&self) -> Duration {
         Duration::from_secs(self.drain_timeout_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HttpSettings;
+
+    #[test]
+    fn i5_each_connection_may_hold_the_least_that_is_read_at_once() {
+        let with = |max_connections, read_buffer_bytes| {
+            let settings = HttpSettings { max_connections, read_buffer_bytes, ..HttpSettings::default() };
+            settings.connections_bytes()
+        };
+        assert_eq!(with(100, 100 * (32 << 10)), 100 * (22 << 10));
+        assert_eq!(with(100, 1 << 30), 100 * (22 << 10));
+        assert_eq!(with(100, 0), 100 * (54 << 10));
+        assert_eq!(with(usize::MAX, 0), u64::MAX);
+    }
+
+    #[test]
+    fn the_admin_listener_is_small_and_never_larger_than_the_other() {
+        let admin = HttpSettings::default().for_admin();
+        assert_eq!((admin.max_connections, admin.max_http2_connections), (32, 4));
+        assert_eq!(admin.idle_timeout_seconds, HttpSettings::default().idle_timeout_seconds);
+        let few = HttpSettings { max_connections: 3, ..HttpSettings::default() };
+        assert_eq!(few.for_admin().max_connections, 3);
     }
 }

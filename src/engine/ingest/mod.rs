@@ -49,8 +49,6 @@ const BLOCK_BYTES: usize = 1 << 20;
 const TURN_BLOCKS: u32 = 16;
 /// What is gathered at least: a short block is what is carried over from the one before, less than a chunk, and this.
 const LEAST_BYTES: usize = 16 << 10;
-/// Bodies up to so many bytes are one short block.
-const SMALL_BYTES: u64 = 64 << 10;
 /// The open nodes of a manifest.
 const NODES_BYTES: usize = 16 << 10;
 /// A last block up to so many bytes is one job: another thread costs more than it takes off. In bytes.
@@ -140,8 +138,10 @@ impl Ingest {
     /// What a body takes once its first bytes have come.
     fn share_of(&self, size: Option<u64>) -> (Share, u64) {
         match size {
-            Some(size) if size <= SMALL_BYTES => (Share::Small, small_bytes(size)),
-            Some(size) if size <= BLOCK_BYTES as u64 => (Share::Small, self.seat_bytes()),
+            // In short blocks, as those with a seat, or in one that is no longer: so it needs no more than they do.
+            Some(size) if size <= BLOCK_BYTES as u64 => {
+                (Share::Small, small_bytes(size).min(self.seat_bytes()))
+            }
             _ => (Share::Seat, self.seat_bytes()),
         }
     }
