@@ -48,7 +48,7 @@ fn block(number: u8) -> &'static [u8] {
     let make = |n: usize| {
         let mut bytes = vec![0; 1200 + n * 37 % 700];
         SeededRandom::new(n as u64).fill(&mut bytes);
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             let word = bytes[..12].to_vec();
             bytes.chunks_mut(12).for_each(|piece| piece.copy_from_slice(&word[..piece.len()]));
         }

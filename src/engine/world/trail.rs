@@ -199,7 +199,7 @@ pub(super) fn empty_index() -> &'static Path {
 }
 
 pub(super) fn settings() -> IndexSettings {
-    IndexSettings { cache_bytes: 1 << 20 }
+    IndexSettings { cache_bytes: 1 << 20, ..IndexSettings::default() }
 }
 
 pub(super) fn copy(from: &Path, to: &Path) {
