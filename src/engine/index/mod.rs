@@ -98,6 +98,7 @@ mod filters;
 mod heal;
 mod hold;
 mod id_hash;
+mod keyspaces;
 mod lookup;
 mod make_room;
 mod open;

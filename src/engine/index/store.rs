@@ -7,22 +7,18 @@ use super::encoding::{
     decode_u64, decode_usage, decode_zero_key, encode_counts, encode_cursor, encode_usage, owed_key,
 };
 use super::filters::Filters;
+use super::keyspaces::{ENTRIES_BYTES, MARGIN_BYTES, SMALL_BYTES, entries, small};
 use super::make_room::make_room;
 use super::recent::Recent;
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq};
-use fjall::compaction::Leveled;
-use fjall::config::{
-    BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy,
-};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -43,13 +39,6 @@ pub(super) fn fjall_error(error: fjall::Error) -> EngineError {
         other => EngineError::Index(other.to_string()),
     }
 }
-
-/// What fjall is told that `entries`, and each of the others, may keep in memory. An index keeps what it was made with, so these
-/// never change; [`Handles::flush_full`] writes to disk before.
-const ENTRIES_BYTES: u64 = 16 << 20;
-const SMALL_BYTES: u64 = 4 << 20;
-/// So much below what fjall is told.
-const MARGIN_BYTES: u64 = 1 << 20;
 
 /// The tree and its keyspaces. Nobody keeps them: they are closed and opened anew after a failed write.
 pub(super) struct Handles {
@@ -108,9 +97,8 @@ impl Handles {
             .worker_threads(1)
             .max_journaling_size(64 << 20)
             .open()?;
-        let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_BYTES);
         Ok(Self {
-            entries: db.keyspace("entries", entries_options)?,
+            entries: db.keyspace("entries", entries)?,
             zero: db.keyspace("zero", small)?,
             packs: db.keyspace("packs", small)?,
             known: db.keyspace("known", small)?,
@@ -482,26 +470,6 @@ fn write_back(dir: &Path) {
     {
         let _ = std::fs::File::open(journal).and_then(|journal| journal.sync_data());
     }
-}
-
-/// For tens of millions of rows in random order: `docs/decisions/014-fifty-million-chunks.md` has the reasons and numbers. An index
-/// keeps those that it was made with.
-fn entries_options() -> KeyspaceCreateOptions {
-    let bloom = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0));
-    // Two levels of 128 and 768 MiB above the last one, in steps of 16 MiB: no merge is long.
-    let levels = Leveled::default()
-        .with_l0_threshold(8)
-        .with_table_target_size(16 << 20)
-        .with_level_ratio_policy(vec![6.0]);
-    KeyspaceCreateOptions::default()
-        .max_memtable_size(ENTRIES_BYTES)
-        .compaction_strategy(Arc::new(levels))
-        // Ids do not compress.
-        .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
-        .filter_policy(FilterPolicy::all(bloom))
-        // Of the levels above the last one; read through the cache they would push each other out of it.
-        .filter_block_pinning_policy(PinningPolicy::all(true))
-        .index_block_pinning_policy(PinningPolicy::all(true))
 }
 
 fn adds(value: &[u8]) -> bool {
