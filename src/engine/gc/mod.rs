@@ -2,7 +2,7 @@
 //!
 //! Rules of the module: chunks die only here; a dry run ([`Collector::plan`]) changes nothing; at every moment a
 //! crash leaves only garbage, which a later run finds; nothing in a pack is marked, punched or removed before the
-//! index that no longer names it is durable.
+//! index that no longer names it is durable, nor punched before its mark is.
 //!
 //! # How it is safe
 //! Every request that writes or reads takes a *hold* before it looks at the index: the position that the index

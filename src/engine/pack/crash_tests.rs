@@ -161,26 +161,51 @@ fn i3_a_pack_whose_header_a_power_cut_took_is_removed_with_the_half_records_behi
     assert_eq!(report.removed, [id]);
 }
 
+fn open_on(fs: &SimulatedFileSystem) -> PackSet {
+    let store = Arc::new(DiskPackStore::open(Arc::new(fs.clone()), "packs").unwrap());
+    let random = Arc::new(SeededRandom::new(fs.calls() as u64));
+    PackSet::open(store, Arc::new(ManualClock::default()), random, &PackSettings::default()).unwrap().0
+}
+
+/// The process is killed between marks and their sync; the next one punches what is marked, and the power fails.
+#[test]
+fn i1_what_is_punched_never_looks_alive_after_a_kill_and_a_power_cut() {
+    let fs = SimulatedFileSystem::new(1);
+    let packs = open_on(&fs);
+    let places = append(&packs, &(0..4).map(|seed| chunk(seed, 9000)).collect::<Vec<_>>());
+    packs.seal().unwrap();
+    packs.tombstone(&[places[1].1, places[2].1]).unwrap();
+    let marks_synced = fs.calls() - 1;
+    for seed in 0..60 {
+        let fs = fs.killed_at(marks_synced, seed);
+        let packs = open_on(&fs);
+        let range = places[1].1.range().end - 4096..places[2].1.range().end;
+        assert!(packs.punch(places[0].1.pack, range).unwrap());
+        fs.crash();
+        let packs = open_on(&fs);
+        packs
+            .scan(places[0].1.pack, &mut |record| {
+                let read = packs.read(&[(record.id, record.location)]).remove(0);
+                assert!(record.dead || read.is_ok(), "seed {seed}: {read:?}");
+            })
+            .unwrap();
+    }
+}
+
 #[test]
 fn i5_a_start_whose_sync_found_no_room_takes_writes_once_there_is_some() {
     let fs = SimulatedFileSystem::new(1);
-    let open = || {
-        let store = Arc::new(DiskPackStore::open(Arc::new(fs.clone()), "packs").unwrap());
-        let (clock, random) =
-            (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(fs.calls() as u64)));
-        PackSet::open(store, clock, random, &PackSettings::default()).unwrap().0
-    };
-    let packs = open();
+    let packs = open_on(&fs);
     let places = append(&packs, &[chunk(1, 5000)]);
     packs.sync().unwrap();
     fs.kill();
     // The first sync is that of reading anew, the second that of sealing.
     fs.inject(FaultPlan { kind: Some(CallKind::Sync), after: 1, times: 1, fault: Fault::Full });
-    let packs = open();
+    let packs = open_on(&fs);
     assert_eq!((fs.fault_counts().of("call: Sync Full"), packs.sealed_records(places[0].1.pack)), (1, None));
     append(&packs, &[chunk(2, 5000)]);
     packs.seal().unwrap();
     assert!(packs.read(&places)[0].is_ok());
     fs.kill();
-    assert_eq!(open().sealed_records(places[0].1.pack), Some(1));
+    assert_eq!(open_on(&fs).sealed_records(places[0].1.pack), Some(1));
 }

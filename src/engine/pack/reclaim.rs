@@ -65,10 +65,11 @@ impl PackSet {
         marked.map(|marked| marked == 1)
     }
 
-    /// Gives the whole blocks inside a range of dead records back; `false` where that is not supported.
+    /// Gives the whole blocks inside a range of dead records back; `false` where that is not supported. Their marks are
+    /// durable before: a power cut must not leave a hole that looks alive.
     ///
     /// # Errors
-    /// When the pack is not known, or the range goes past its records.
+    /// When the pack is not known, the range goes past its records, or the marks could not be made durable.
     pub fn punch(&self, pack: PackId, range: Range<u64>) -> Result<bool, EngineError> {
         let known = self.known(pack).ok_or_else(|| unknown(pack))?;
         if range.start >= range.end || range.end > u64::from(known.end) || known.sealed.is_none() {
@@ -77,6 +78,7 @@ impl PackSet {
                 "only dead records of sealed packs can be punched",
             )));
         }
+        self.sync_marks(pack)?;
         self.store().punch(pack, range.start, range.end - range.start).map_err(from_io)
     }
 

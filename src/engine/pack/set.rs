@@ -40,6 +40,8 @@ struct Shared {
     buffers: Buffers,
     /// Packs with a damaged record that could not be marked dead.
     suspect: RwLock<HashSet<PackId>>,
+    /// Packs whose marks this process knows to be durable.
+    marked: Mutex<HashSet<PackId>>,
 }
 
 /// What is known of a pack without reading it.
@@ -96,6 +98,7 @@ impl PackSet {
             flush: Flush::default(),
             buffers: Buffers::default(),
             suspect: RwLock::default(),
+            marked: Mutex::default(),
         };
         Ok((Self(Arc::new(shared)), report))
     }
@@ -195,8 +198,20 @@ impl PackSet {
         self.0.packs.read().get(&pack).cloned()
     }
 
+    /// Makes the marks in a pack durable, once for each process: one that was killed may have left them to memory.
+    pub(super) fn sync_marks(&self, pack: PackId) -> Result<(), EngineError> {
+        let mut marked = self.0.marked.lock();
+        if !marked.contains(&pack) {
+            self.wrote(pack);
+            self.sync()?;
+            marked.insert(pack);
+        }
+        Ok(())
+    }
+
     pub(super) fn forget(&self, pack: PackId) {
         self.0.packs.write().remove(&pack);
+        self.0.marked.lock().remove(&pack);
     }
 
     pub(super) fn suspect(&self, pack: PackId) {
