@@ -438,11 +438,10 @@ impl Store {
         // While the tree syncs its journal, every change waits. So most of it is brought to the device before.
         self.written(handles.db.persist(PersistMode::Buffer))?;
         write_back(&self.dir);
-        #[cfg(test)]
-        let journal = super::journal::bytes(&self.dir);
         self.written(handles.db.persist(PersistMode::SyncAll))?;
+        // Not before: batches wait in the process until then.
         #[cfg(test)]
-        self.persisted.store(journal, Ordering::Release);
+        self.persisted.store(super::journal::bytes(&self.dir), Ordering::Release);
         Ok(())
     }
 }

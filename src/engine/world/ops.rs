@@ -163,6 +163,20 @@ impl Dice {
         }
     }
 
+    /// What leaves holes in packs: much that the index knows durably is dropped beside what stays.
+    fn holes(&self) -> Vec<Op> {
+        let key = self.small(KEYS.into());
+        let durable = if self.one_in(2) { Op::Checkpoint } else { Op::Restart(Restart::Clean) };
+        let ops = [
+            Op::Put { key, body: Body::Blocks { from: self.small(3), count: 20 } },
+            Op::Put { key: (key + 1) % KEYS, body: self.body() },
+            durable,
+            Op::Delete { key },
+            Op::Collect,
+        ];
+        ops.into_iter().filter(|_| !self.one_in(8)).collect()
+    }
+
     fn restart(&self) -> Restart {
         match self.below(5) {
             0 => Restart::Clean,
@@ -187,6 +201,10 @@ impl Dice {
 pub(super) fn plan(seed: u64, is_faulty: bool) -> Vec<Op> {
     let dice = Dice::new(seed);
     let len = 4 + dice.below(9);
-    let op = |_| if is_faulty && dice.one_in(5) { dice.failure() } else { dice.op() };
-    (0..len).map(op).collect()
+    let some = |_| match dice.below(20) {
+        0 => dice.holes(),
+        1..=4 if is_faulty => vec![dice.failure()],
+        _ => vec![dice.op()],
+    };
+    (0..len).flat_map(some).collect()
 }
