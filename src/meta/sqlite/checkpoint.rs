@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const FRAME_BYTES: u64 = super::open::PAGE_BYTES as u64 + 24;
 /// What is left to the writer is synced in less than a millisecond.
 const LEFT_PAGES: u64 = 32;
+/// A log that is so many times as large as it may be is not added to before the copy under way is done: the device is
+/// slower than the writer.
+const MOST_LIMITS: u64 = 3;
 /// A writer that is as fast as copying is not waited for.
 const ROUNDS: usize = 8;
 
@@ -126,7 +129,8 @@ impl Checkpoints {
             (self.copy_at, self.cut_at) = (self.limit / 4, self.limit);
         }
         self.seen = pages.logged;
-        if let Some(copied) = self.copier.done() {
+        let is_too_large = self.seen >= MOST_LIMITS * self.limit;
+        if let Some(copied) = self.copier.done(is_too_large) {
             self.copy_at = self.seen + self.limit / 32;
             if copied? {
                 Pages::after(db, "PASSIVE")?;
@@ -215,9 +219,13 @@ impl Copier {
         self.is_at_work = self.begin.as_ref().is_some_and(|begin| begin.try_send(()).is_ok());
     }
 
-    /// What became of the copy that was begun, once.
-    fn done(&mut self) -> Option<rusqlite::Result<bool>> {
-        match self.done.try_recv() {
+    /// What became of the copy that was begun, once; `waits`: not before it is done.
+    fn done(&mut self, waits: bool) -> Option<rusqlite::Result<bool>> {
+        let done = match waits && self.is_at_work {
+            true => self.done.recv().map_err(|_| TryRecvError::Disconnected),
+            false => self.done.try_recv(),
+        };
+        match done {
             Ok(done) => {
                 self.is_at_work = false;
                 Some(done)

@@ -479,7 +479,7 @@ fn i5_commits_go_on_while_the_log_is_copied_and_it_begins_anew_after_that() {
     writer.checkpoints = checkpoint::testing::held(&path, LOG_BYTES, held);
     let log = || std::fs::metadata(open::beside(&path, "-wal")).unwrap().len();
     let mut n = 0;
-    while log() < 3 * LOG_BYTES {
+    while log() < 2 * LOG_BYTES {
         write(&mut writer, n).unwrap();
         n += 1;
     }
