@@ -48,7 +48,7 @@ pub(super) fn scratch() -> TempDir {
 impl Trail {
     pub(super) fn new() -> Arc<Self> {
         let trail = Self { dir: scratch(), state: Mutex::default() };
-        copy(empty_index(), &trail.live());
+        lay_empty(&trail.live());
         Arc::new(trail)
     }
 
@@ -101,7 +101,7 @@ impl Trail {
     /// The index is closed, and deleted.
     pub(super) fn lose(&self) {
         std::fs::remove_dir_all(self.live()).unwrap();
-        copy(empty_index(), &self.live());
+        lay_empty(&self.live());
     }
 
     /// The index is closed, and the power fails.
@@ -117,7 +117,7 @@ impl Trail {
     /// What a power cut within the call leaves; the index is closed.
     pub(super) fn cut_at(&self, call: usize, dice: &Dice, to: &Path) {
         if dice.one_in(6) {
-            return copy(empty_index(), to);
+            return lay_empty(to);
         }
         let (from, mark) = self.at(call);
         copy(&from, to);
@@ -181,21 +181,39 @@ pub(super) fn cut_now(index: &Path, durable: u64, dice: &Dice) {
     shorten(index, Mark { durable, all: journal::bytes(index).max(durable) }.toss(dice));
 }
 
-/// An index that was made and knows nothing, with a journal as long as what is in it.
-pub(super) fn empty_index() -> &'static Path {
-    static MADE: OnceLock<TempDir> = OnceLock::new();
-    let make = || {
-        let dir = scratch();
-        for _ in 0..2 {
-            let (clock, random) = (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(1)));
-            let store = Arc::new(TestPacks::default());
-            let (packs, _) = PackSet::open(store, clock, random, &PackSettings::default()).unwrap();
-            ChunkIndex::open(&dir.path().join("index"), packs, &settings()).unwrap();
+/// Lays down an index that was made and knows nothing, with a journal as long as what is in it.
+fn lay_empty(to: &Path) {
+    static MADE: OnceLock<Vec<(PathBuf, Option<Vec<u8>>)>> = OnceLock::new();
+    for (name, bytes) in MADE.get_or_init(make_empty) {
+        match bytes {
+            Some(bytes) => std::fs::write(to.join(name), bytes).unwrap(),
+            None => std::fs::create_dir_all(to.join(name)).unwrap(),
         }
-        dir
-    };
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| MADE.get_or_init(make).path().join("index"))
+    }
+}
+
+/// Its directories, each before what is in it, and its files with their bytes.
+fn make_empty() -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let dir = scratch();
+    for _ in 0..2 {
+        let (clock, random) = (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(1)));
+        let store = Arc::new(TestPacks::default());
+        let (packs, _) = PackSet::open(store, clock, random, &PackSettings::default()).unwrap();
+        ChunkIndex::open(dir.path(), packs, &settings()).unwrap();
+    }
+    let (mut found, mut at) = (vec![(PathBuf::new(), None)], 0);
+    while let Some((name, bytes)) = found.get(at).cloned() {
+        at += 1;
+        if bytes.is_none() {
+            for entry in std::fs::read_dir(dir.path().join(&name)).unwrap() {
+                let entry = entry.unwrap();
+                let is_dir = entry.file_type().unwrap().is_dir();
+                let bytes = (!is_dir).then(|| std::fs::read(entry.path()).unwrap());
+                found.push((name.join(entry.file_name()), bytes));
+            }
+        }
+    }
+    found
 }
 
 pub(super) fn settings() -> IndexSettings {
