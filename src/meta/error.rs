@@ -9,10 +9,11 @@ pub enum MetaError {
     Database(String),
     #[error("metadata row is corrupt: {0}")]
     Corrupt(String),
-    /// A sync failed earlier: what is on disk is unknown, so no write counts until the store is opened anew.
-    #[error(
-        "the store stopped accepting writes after a failed sync; restart it once the disk is healthy: {0}"
-    )]
+    /// The database itself, not one row: what else is wrong with it is not known.
+    #[error("the metadata database is damaged, see docs/runbooks/corrupt-database.md: {0}")]
+    Damaged(String),
+    /// A sync failed, or the database is damaged: no write counts until the store is opened anew.
+    #[error("the store stopped accepting writes: {0}")]
     Poisoned(String),
     /// The queue of writers is full or closing; try again.
     #[error("the metadata writer is {0}")]

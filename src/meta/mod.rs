@@ -7,6 +7,7 @@
 //! conformance suite: SQLite, and an in-memory model that is the specification in executable form.
 
 mod agenda;
+mod audit;
 mod commit;
 pub mod conformance;
 mod error;
@@ -22,6 +23,7 @@ mod store;
 mod times;
 
 pub use agenda::{AgendaChange, DueKey, HistoryEntry, HistoryObject, LifecycleReads, ScanPosition};
+pub use audit::{Audit, AuditedBody, AuditedManifest, AuditedUpload, PartRow, UploadRow, VersionRow};
 pub use commit::{
     Above, Commit, Consumer, DeleteCondition, NewBody, NewObject, NewPart, NewUpload, Outcome, TRIM_RECORDS,
     VersionTarget, WriteCondition,

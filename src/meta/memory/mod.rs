@@ -4,6 +4,7 @@
 //! not survive their process.
 
 mod agenda;
+mod audit;
 mod bodies;
 mod buckets;
 mod lifecycle;

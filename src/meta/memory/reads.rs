@@ -60,7 +60,7 @@ impl State {
         })
     }
 
-    fn data(&self, object: &LoggedObject) -> Result<ObjectData, MetaError> {
+    pub(super) fn data(&self, object: &LoggedObject) -> Result<ObjectData, MetaError> {
         Ok(ObjectData {
             body: self.body(&object.body)?,
             size: object.size,

@@ -9,6 +9,7 @@ use super::sql;
 use crate::meta::{CommitError, MetaError, NewBody};
 use crate::types::{Body, Manifest, ManifestId, PlainId};
 use rusqlite::{OptionalExtension, Row, params};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
 /// A root with its id and bytes, made before the command is queued: the writer has no time for it.
@@ -151,7 +152,16 @@ impl Session<'_> {
         let totals = &mut self.state.totals;
         totals.manifests = totals.manifests.saturating_sub(1);
         totals.manifest_bytes = totals.manifest_bytes.wrapping_sub(unsigned(row, 1)?);
-        draft.dropped.push(EncodedManifest::new(blob(row, 0)?, blob(row, 2)?.to_vec()));
+        let (id, root) = (blob(row, 0)?, blob(row, 2)?);
+        if Sha256::digest(root)[..] == *id {
+            draft.dropped.push(EncodedManifest::new(id, root.to_vec()));
+        } else {
+            // A record with it could not be read, and nobody could follow the log. What it referenced stays counted.
+            tracing::error!(
+                id = hex::encode(id),
+                "a damaged manifest is gone; `fsck --repair` gives its chunks back"
+            );
+        }
         // To its end: only then is the statement done.
         while rows.next()?.is_some() {}
         Ok(())

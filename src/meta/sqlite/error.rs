@@ -2,6 +2,7 @@
 
 use crate::meta::{CommitError, MetaError};
 use rusqlite::{ErrorCode, ffi};
+use std::sync::OnceLock;
 
 impl From<rusqlite::Error> for MetaError {
     fn from(error: rusqlite::Error) -> Self {
@@ -10,7 +11,7 @@ impl From<rusqlite::Error> for MetaError {
             return Self::Io(std::io::ErrorKind::StorageFull.into());
         }
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             _ => Self::Database(error.to_string()),
         }
     }
@@ -31,4 +32,22 @@ pub(super) fn lacks_room(error: &rusqlite::Error) -> bool {
 
 pub(super) fn corrupt(what: impl std::fmt::Display) -> MetaError {
     MetaError::Corrupt(what.to_string())
+}
+
+/// Why nothing is written any more.
+pub(super) fn after_failed_sync(why: &str) -> String {
+    format!("after a failed sync; restart it once the disk is healthy: {why}")
+}
+
+/// As [`after_failed_sync`]. A write to a damaged database may damage more of it.
+pub(super) fn damaged(why: &str) -> String {
+    format!("the metadata database is damaged, see docs/runbooks/corrupt-database.md: {why}")
+}
+
+/// The first reason counts, and is told once.
+pub(super) fn poison(poisoned: &OnceLock<String>, why: &str) {
+    if poisoned.set(why.to_owned()).is_ok() {
+        tracing::error!(why, "the metadata store stopped accepting writes");
+        metrics::counter!("sediment_meta_poisoned_total").increment(1);
+    }
 }

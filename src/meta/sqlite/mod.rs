@@ -5,6 +5,7 @@
 
 mod agenda;
 mod apply;
+mod audit;
 mod bodies;
 mod buckets;
 mod cache;

@@ -116,8 +116,8 @@ pub(super) fn null_row(db: &Connection, start: &[u8], end: &[u8]) -> Result<Opti
     }
 }
 
-/// From the columns of `CURRENT`, `VERSION_AT` and `COMPLETED`.
-fn object_version(row: &Row<'_>, key: &ObjectKey) -> Result<ObjectVersion, MetaError> {
+/// From the columns of `CURRENT`, `VERSION_AT`, `COMPLETED` and `AUDIT_VERSIONS`.
+pub(super) fn object_version(row: &Row<'_>, key: &ObjectKey) -> Result<ObjectVersion, MetaError> {
     let seq = seq(row, 0)?;
     let kind = match row.get(4)? {
         DELETE_MARKER => VersionKind::DeleteMarker,

@@ -1,6 +1,7 @@
 //! Threads that read: each with a connection of its own, fed by a bounded queue. Look-ups and scans have lanes of
 //! their own, so that a look-up never waits behind a page of a listing.
 
+use super::error::{damaged, poison};
 use super::open;
 use super::settings::SqliteSettings;
 use crate::meta::MetaError;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,20 +23,33 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     queue: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    /// Set by whoever meets a page that is damaged: then nothing is written any more.
+    poisoned: Arc<OnceLock<String>>,
 }
 
 impl Readers {
     /// The threads for look-ups of a row or a few, and those for everything longer.
-    pub(super) fn lanes(path: &Path, settings: &SqliteSettings) -> Result<(Self, Self), MetaError> {
+    pub(super) fn lanes(
+        path: &Path,
+        settings: &SqliteSettings,
+        poisoned: &Arc<OnceLock<String>>,
+    ) -> Result<(Self, Self), MetaError> {
         let (look_ups, scans) = (settings.reader_threads, settings.reader_threads.div_ceil(2));
         let share = settings.page_cache_bytes / 2 / (look_ups + scans).max(1) as u64;
-        Ok((Self::start(path, "meta-read", look_ups, share)?, Self::start(path, "meta-scan", scans, share)?))
+        let start = |name, threads| Self::start(path, name, threads, share, Arc::clone(poisoned));
+        Ok((start("meta-read", look_ups)?, start("meta-scan", scans)?))
     }
 
-    fn start(path: &Path, name: &str, threads: usize, cache_bytes: u64) -> Result<Self, MetaError> {
+    fn start(
+        path: &Path,
+        name: &str,
+        threads: usize,
+        cache_bytes: u64,
+        poisoned: Arc<OnceLock<String>>,
+    ) -> Result<Self, MetaError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
-        let mut readers = Self { queue: Some(queue), threads: Vec::new() };
+        let mut readers = Self { queue: Some(queue), threads: Vec::new(), poisoned };
         for n in 0..threads {
             let db = open::open_reader(path, cache_bytes)?;
             let jobs = jobs.clone();
@@ -61,7 +75,12 @@ impl Readers {
         });
         let queue = self.queue.as_ref().ok_or(STOPPING)?;
         queue.send(job).await.map_err(|_| STOPPING)?;
-        answered.await.unwrap_or(Err(MetaError::Database("a look-up failed unexpectedly".into())))
+        let answer =
+            answered.await.unwrap_or(Err(MetaError::Database("a look-up failed unexpectedly".into())));
+        if let Err(MetaError::Damaged(why)) = &answer {
+            poison(&self.poisoned, &damaged(why));
+        }
+        answer
     }
 }
 

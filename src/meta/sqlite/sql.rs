@@ -246,7 +246,14 @@ statements! {
         ON CONFLICT (consumer) DO UPDATE SET seq = excluded.seq";
     MANIFESTS = "SELECT id, root FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2";
 
-    // Inspection.
+    // Inspection. What is wrong with a row must not hide the next one: each page is one statement, and rows are judged alone.
+    AUDIT_VERSIONS = "SELECT v.seq, v.salt, v.modified, 1, v.kind, v.size, v.etag, v.checksum, v.body, m.id, m.root,
+        v.attributes, v.parts, v.tags, v.lock, v.row FROM versions v LEFT JOIN manifests m ON m.n = v.manifest
+        WHERE v.row > ?1 ORDER BY v.row LIMIT ?2";
+    AUDIT_UPLOADS = "SELECT row, id, seq FROM uploads WHERE row > ?1 ORDER BY row LIMIT ?2";
+    AUDIT_PARTS = "SELECT p.number, p.kind, p.size, p.etag, p.body, m.id, m.root
+        FROM parts p LEFT JOIN manifests m ON m.n = p.manifest
+        WHERE p.upload = ?1 AND p.number > ?2 ORDER BY p.number LIMIT ?3";
     DUPLICATES = "SELECT id, refs, size FROM manifests INDEXED BY duplicates
         WHERE refs > 1 AND id > ?1 ORDER BY id LIMIT ?2";
     OF_BODY = "SELECT row, salt, modified FROM versions INDEXED BY versions_by_manifest

@@ -9,13 +9,14 @@ use super::settings::SqliteSettings;
 use super::state::{self, State};
 use super::syncs::Syncs;
 use super::writer::{Command, Writer};
-use super::{agenda, apply, read};
+use super::{agenda, apply, audit, read};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{
-    Bucket, ChangeLog, Commit, CommitError, Consumer, DueKey, Duplicate, HistoryEntry, Inspect,
-    LifecycleReads, ListPage, ListQuery, LogRecord, ManifestRow, MetaError, MetaStore, ObjectVersion,
-    Outcome, Part, ScanPosition, Totals, Upload, UploadPage, VersionPage, VersionPlace, listing,
+    Audit, AuditedManifest, Bucket, ChangeLog, Commit, CommitError, Consumer, DueKey, Duplicate,
+    HistoryEntry, Inspect, LifecycleReads, ListPage, ListQuery, LogRecord, ManifestRow, MetaError, MetaStore,
+    ObjectVersion, Outcome, Part, PartRow, ScanPosition, Totals, Upload, UploadPage, UploadRow, VersionPage,
+    VersionPlace, VersionRow, listing,
 };
 use crate::sys::{Barrier, Clock, Random, RecordedClock};
 use crate::types::{
@@ -24,10 +25,11 @@ use crate::types::{
 };
 use async_trait::async_trait;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Metadata in one SQLite database. Only one store may have it open. Dropping the store waits for the writes that
 /// are queued, so that it may be opened again at once.
@@ -41,6 +43,7 @@ pub struct SqliteStore {
     published: watch::Receiver<State>,
     poisoned: Arc<OnceLock<String>>,
     lock_clock: LockClock,
+    path: PathBuf,
     /// The database, for syncing it. Closing it drops the locks that SQLite holds in this process: so it is dropped last.
     _database: Arc<File>,
 }
@@ -64,11 +67,11 @@ impl SqliteStore {
         // In this order, so that the file outlives the connection whatever fails.
         let (database, db) = (Arc::new(File::open(path)?), db);
         let state = state::load(&db)?;
-        let (look_ups, scans) = Readers::lanes(path, settings)?;
+        let poisoned = Arc::new(OnceLock::new());
+        let (look_ups, scans) = Readers::lanes(path, settings, &poisoned)?;
         let cache = Arc::new(RowCache::new(settings.row_cache_bytes));
         let (queue, commands) = mpsc::channel(settings.queue_commands);
         let (sender, published) = watch::channel(state);
-        let poisoned = Arc::new(OnceLock::new());
         let lock_clock = LockClock::default();
         let synced = Arc::clone(&database);
         let writer = Writer {
@@ -97,6 +100,7 @@ impl SqliteStore {
             published,
             poisoned,
             lock_clock,
+            path: path.to_owned(),
             _database: database,
         })
     }
@@ -322,6 +326,41 @@ impl Inspect for SqliteStore {
 
     async fn plain_bodies(&self, after: Option<PlainId>, limit: usize) -> Result<Vec<PlainId>, MetaError> {
         self.scans.ask(move |db| read::plain_bodies(db, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl Audit for SqliteStore {
+    async fn version_rows(&self, after: &[u8], limit: usize) -> Result<Vec<VersionRow>, MetaError> {
+        let after = after.to_vec();
+        self.scans.ask(move |db| audit::version_rows(db, &after, limit)).await
+    }
+
+    async fn upload_rows(&self, after: &[u8], limit: usize) -> Result<Vec<UploadRow>, MetaError> {
+        let after = after.to_vec();
+        self.scans.ask(move |db| audit::upload_rows(db, &after, limit)).await
+    }
+
+    async fn part_rows(
+        &self,
+        upload: CommitSeq,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<PartRow>, MetaError> {
+        self.scans.ask(move |db| audit::part_rows(db, upload, after, limit)).await
+    }
+
+    async fn manifest_rows(&self, after: &[u8], limit: usize) -> Result<Vec<AuditedManifest>, MetaError> {
+        let after = after.to_vec();
+        self.scans.ask(move |db| audit::manifest_rows(db, &after, limit)).await
+    }
+
+    async fn bucket_name(&self, id: BucketId) -> Result<Option<String>, MetaError> {
+        self.look_ups.ask(move |db| audit::bucket_name(db, id)).await
+    }
+
+    async fn integrity(&self, thorough: bool, stop: &CancellationToken) -> Result<Vec<String>, MetaError> {
+        audit::integrity(&self.path, thorough, stop).await
     }
 }
 

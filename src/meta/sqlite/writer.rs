@@ -11,7 +11,7 @@ use super::apply::Session;
 use super::bodies::EncodedRoot;
 use super::cache::RowCache;
 use super::checkpoint::Checkpoints;
-use super::error::lacks_room;
+use super::error::{after_failed_sync, damaged, lacks_room, poison};
 use super::sql;
 use super::state::{self, State};
 use super::syncs::{Syncing, Syncs};
@@ -54,7 +54,7 @@ fn body(commit: &Commit) -> Option<&NewBody> {
 /// Why a whole batch did not happen.
 #[derive(Debug)]
 enum Failure {
-    /// For ever.
+    /// For ever: why nothing is written any more.
     Poison(String),
     /// The next batch may work.
     Full,
@@ -73,7 +73,7 @@ impl Failure {
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        if lacks_room(&error) { Self::Full } else { Self::Database(error.to_string()) }
+        MetaError::from(error).into()
     }
 }
 
@@ -81,18 +81,23 @@ impl From<MetaError> for Failure {
     fn from(error: MetaError) -> Self {
         match error {
             MetaError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::Full,
+            MetaError::Damaged(why) => Self::Poison(damaged(&why)),
             other => Self::Database(other.to_string()),
         }
     }
 }
 
 /// What is known after a COMMIT that failed, once it is rolled back.
-fn failed_commit(error: &rusqlite::Error) -> Failure {
-    if lacks_room(error) {
+fn failed_commit(error: rusqlite::Error) -> Failure {
+    if lacks_room(&error) {
         tracing::warn!(%error, "no room for the metadata database to grow");
         return Failure::Full;
     }
-    Failure::Poison(format!("committing to the metadata database: {error}"))
+    let why = format!("committing to the metadata database: {error}");
+    match MetaError::from(error) {
+        MetaError::Damaged(_) => Failure::Poison(damaged(&why)),
+        _ => Failure::Poison(after_failed_sync(&why)),
+    }
 }
 
 #[derive(Debug)]
@@ -151,22 +156,15 @@ impl Writer {
                     .for_each(|(command, answer)| drop(command.answer.send(answer)));
                 // What was answered is in the log, durably.
                 if let Err(why) = self.checkpoints.keep_small(&self.db) {
-                    self.poison(&why);
+                    poison(&self.poisoned, &after_failed_sync(&why));
                 }
             }
             Err(failure) => {
                 if let Failure::Poison(why) = &failure {
-                    self.poison(why);
+                    poison(&self.poisoned, why);
                 }
                 batch.into_iter().for_each(|command| drop(command.answer.send(Err(failure.error()))));
             }
-        }
-    }
-
-    fn poison(&self, why: &str) {
-        if self.poisoned.set(why.to_owned()).is_ok() {
-            tracing::error!(%why, "the metadata store stopped accepting writes");
-            metrics::counter!("sediment_meta_poisoned_total").increment(1);
         }
     }
 
@@ -181,7 +179,7 @@ impl Writer {
         let applied = self.apply_batch(batch);
         if let Some(Err(error)) = syncing.map(Syncing::wait) {
             self.roll_back()?;
-            return Err(Failure::Poison(format!("syncing the packs: {error}")));
+            return Err(Failure::Poison(after_failed_sync(&format!("syncing the packs: {error}"))));
         }
         let Applied { state, mut touched, answers } = applied?;
         touched.sort_unstable();
@@ -225,7 +223,8 @@ impl Writer {
 
     fn apply_all(&mut self, batch: &[Command], undo: Undo, applied: &mut Applied) -> Result<bool, Failure> {
         if state::load(&self.db)? != self.state {
-            return Err(Failure::Poison("another process writes to the metadata database".into()));
+            let why = "another process writes to the metadata database; stop it, then restart";
+            return Err(Failure::Poison(why.into()));
         }
         for command in batch {
             if !self.apply_one(command, undo, applied)? {
@@ -248,6 +247,9 @@ impl Writer {
         let Applied { state, touched, .. } = applied;
         let mut session = Session { db: &self.db, state, touched, rules: &mut self.rules };
         let answer = session.apply(command.commit.clone(), command.root.clone(), times, salt);
+        if let Err(CommitError::Store(MetaError::Damaged(why))) = &answer {
+            return Err(Failure::Poison(damaged(why)));
+        }
         if let Err(error) = &answer {
             // SQLite gives up the whole transaction for some errors.
             if self.db.is_autocommit() {
@@ -278,7 +280,7 @@ impl Writer {
         let committed = self.db.prepare_cached(sql::COMMIT)?.execute([]);
         metrics::histogram!("sediment_fsync_seconds", "file" => "meta").record(began.elapsed());
         let Err(error) = committed else { return Ok(()) };
-        let failure = failed_commit(&error);
+        let failure = failed_commit(error);
         match (self.roll_back(), failure) {
             (Err(poison), Failure::Full) => Err(poison),
             (_, failure) => Err(failure),
@@ -293,7 +295,10 @@ impl Writer {
             self.db.prepare_cached(sql::ROLLBACK).and_then(|mut statement| statement.execute([]));
         match rolled_back {
             Ok(_) => Ok(()),
-            Err(error) => Err(Failure::Poison(format!("rolling back in the metadata database: {error}"))),
+            Err(error) => {
+                let why = format!("rolling back in the metadata database: {error}");
+                Err(Failure::Poison(after_failed_sync(&why)))
+            }
         }
     }
 }
@@ -305,7 +310,7 @@ mod tests {
 
     #[test]
     fn i2_no_room_heals_but_a_failed_sync_is_for_ever() {
-        let failed = |code| failed_commit(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        let failed = |code| failed_commit(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
         // An exhausted quota is a write that failed.
         for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE] {
             assert!(matches!(failed(code), Failure::Full), "{code}");
