@@ -2,7 +2,7 @@
 
 use super::health::Health;
 use super::host;
-use super::operations::Operations;
+use super::operations::{Operations, ScrubRequest};
 use axum::Router;
 use axum::extract::{RawQuery, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -33,7 +33,7 @@ impl std::fmt::Debug for AdminApi {
 
 type Api = State<Arc<AdminApi>>;
 
-/// `/healthz`, `/readyz`, `/metrics`, `/admin/v1/stats`, `/admin/v1/gc`.
+/// `/healthz`, `/readyz`, `/metrics`, `/admin/v1/stats`, `/admin/v1/gc`, `/admin/v1/scrub`.
 pub fn router(api: Arc<AdminApi>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -41,6 +41,7 @@ pub fn router(api: Arc<AdminApi>) -> Router {
         .route("/metrics", get(metrics))
         .route("/admin/v1/stats", get(stats))
         .route("/admin/v1/gc", post(gc))
+        .route("/admin/v1/scrub", get(scrub_status).post(scrub_start).delete(scrub_stop))
         .layer(from_fn_with_state(Arc::clone(&api), guard_host))
         .with_state(api)
 }
@@ -89,6 +90,25 @@ async fn gc(State(api): Api, headers: HeaderMap, RawQuery(query): RawQuery) -> R
     };
     match api.operations(&headers) {
         Ok(operations) => answer(operations.gc(dry_run).await),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn scrub_status(State(api): Api, headers: HeaderMap) -> Response {
+    scrub(&api, &headers, ScrubRequest::Status).await
+}
+
+async fn scrub_start(State(api): Api, headers: HeaderMap) -> Response {
+    scrub(&api, &headers, ScrubRequest::Start).await
+}
+
+async fn scrub_stop(State(api): Api, headers: HeaderMap) -> Response {
+    scrub(&api, &headers, ScrubRequest::Stop).await
+}
+
+async fn scrub(api: &AdminApi, headers: &HeaderMap, request: ScrubRequest) -> Response {
+    match api.operations(headers) {
+        Ok(operations) => answer(operations.scrub(request).await),
         Err(refusal) => refusal,
     }
 }

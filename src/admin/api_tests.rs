@@ -1,5 +1,5 @@
 use super::{AdminApi, router};
-use crate::admin::{Operations, Phase, StoreStats};
+use crate::admin::{Operations, Phase, ScrubRequest, StoreStats};
 use async_trait::async_trait;
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -21,6 +21,10 @@ impl Operations for Fake {
 
     async fn gc(&self, dry_run: bool) -> Result<Value, String> {
         if dry_run { Ok(json!({ "dry_run": true })) } else { Err("busy".to_owned()) }
+    }
+
+    async fn scrub(&self, request: ScrubRequest) -> Result<Value, String> {
+        Ok(json!(format!("{request:?}")))
     }
 }
 
@@ -108,4 +112,15 @@ async fn i6_the_verbs_need_the_token() {
     assert_eq!((status, said.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":"busy"}"#));
     assert_eq!(ask(&api, "POST", "/admin/v1/gc?dryrun=1", &[HERE, OWNER]).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(ask(&api, "GET", "/admin/v1/gc", &[HERE, OWNER]).await.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn i6_scrubbing_is_the_owners_and_each_method_asks_for_one_thing() {
+    let api = api();
+    api.operations.set(Arc::new(Fake)).unwrap();
+    for (method, asked) in [("GET", "Status"), ("POST", "Start"), ("DELETE", "Stop")] {
+        assert_eq!(ask(&api, method, "/admin/v1/scrub", &[HERE]).await.0, StatusCode::UNAUTHORIZED);
+        let (status, body) = ask(&api, method, "/admin/v1/scrub", &[HERE, OWNER]).await;
+        assert_eq!((status, body), (StatusCode::OK, format!("\"{asked}\"")));
+    }
 }

@@ -10,6 +10,17 @@ pub trait Operations: Send + Sync + std::fmt::Debug {
 
     /// Collects garbage once, or says what a collection would do. The report as JSON.
     async fn gc(&self, dry_run: bool) -> Result<serde_json::Value, String>;
+
+    /// Where scrubbing stands, after what was asked for. As JSON.
+    async fn scrub(&self, request: ScrubRequest) -> Result<serde_json::Value, String>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScrubRequest {
+    Status,
+    /// Does nothing to one that is at work.
+    Start,
+    Stop,
 }
 
 /// What a store holds and what it costs.

@@ -6,6 +6,7 @@ use super::store::Store;
 use super::{lock_clock, metrics, stamps, stats, warm};
 use crate::admin::Health;
 use crate::config::Settings;
+use crate::engine::check::scrub::{ScrubSchedule, Scrubber};
 use crate::engine::gc::{Collector, Schedule};
 use crate::meta::{Commit, MetaStore};
 use crate::service::LifecycleWorker;
@@ -32,6 +33,7 @@ pub(super) struct Background {
     working: TaskTracker,
     following: TaskTracker,
     collector: Collector,
+    scrubber: Scrubber,
 }
 
 impl Background {
@@ -42,6 +44,7 @@ impl Background {
             working: TaskTracker::new(),
             following: TaskTracker::new(),
             collector: store.collector.clone(),
+            scrubber: store.scrubber.clone(),
         };
         this.follow(store, health);
         let lifecycle = LifecycleWorker::new(
@@ -54,6 +57,13 @@ impl Background {
         this.working.spawn(lifecycle.run(this.writers.clone()));
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
         this.working.spawn(schedule.run(this.writers.clone()));
+        this.working.spawn(ScrubSchedule::new(store.scrubber.clone()).run(this.writers.clone()));
+        let scrubber = store.scrubber.clone();
+        health.note(Box::new(move || {
+            let lost = scrubber.status().lost_objects();
+            (lost > 0)
+                .then(|| format!("{lost} objects or parts are damaged: `sediment scrub --status` names them"))
+        }));
         this.repeat(DISK_INTERVAL, {
             let disk = Arc::clone(disk);
             move || {
@@ -183,6 +193,7 @@ impl Background {
         self.working.wait().await;
         // One that was asked for, whose asker may be gone.
         self.collector.idle().await;
+        self.scrubber.idle().await;
         self.follower.cancel();
         self.following.close();
         self.following.wait().await;

@@ -3,7 +3,7 @@
 use super::error::{AppError, Exit};
 use super::print::print;
 use super::server::StartOptions;
-use super::{bench, logging, serve, verbs};
+use super::{bench, fsck, logging, scrub, serve, verbs};
 use crate::config::{Overrides, Settings, load};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -54,6 +54,19 @@ enum Verb {
         /// Build the chunk index anew, from packs and metadata, before checking.
         #[arg(long)]
         rebuild_index: bool,
+        /// Build the chunk index anew, heal what can be healed, and name what is lost. Deletes nothing.
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Read everything that is stored, heal what can be healed, and name what is lost; through the server when one is running.
+    /// A scrub that is stopped goes on there the next time.
+    Scrub {
+        /// Only print where scrubbing stands, and what the last one found.
+        #[arg(long, conflicts_with = "stop")]
+        status: bool,
+        /// Stop the scrub that the running server is at.
+        #[arg(long)]
+        stop: bool,
     },
     /// Print what the store holds and what it costs.
     Stats,
@@ -116,7 +129,17 @@ fn run(cli: &Cli) -> Result<(), AppError> {
             serve::run(settings, options, json)
         }
         Verb::Gc { dry_run } => verbs::gc(&settings, *dry_run, json),
-        Verb::Fsck { deep, rebuild_index } => verbs::fsck(&settings, *deep, *rebuild_index, json),
+        Verb::Fsck { deep, rebuild_index, repair } => {
+            let asked = fsck::Asked {
+                deep: *deep || *repair,
+                rebuild_index: *rebuild_index || *repair,
+                repair: *repair,
+            };
+            fsck::fsck(&settings, asked, json)
+        }
+        Verb::Scrub { status: true, .. } => scrub::status(&settings, json),
+        Verb::Scrub { stop: true, .. } => scrub::stop(&settings, json),
+        Verb::Scrub { .. } => scrub::scrub(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
         Verb::Bench(_) => Ok(()),
         Verb::Config => print_config(&settings, json),

@@ -2,7 +2,9 @@
 
 use super::stats;
 use super::store::Store;
-use crate::admin::{Operations, StoreStats};
+use crate::admin::{Operations, ScrubRequest, StoreStats};
+use crate::engine::EngineError;
+use crate::engine::check::scrub::Pace;
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -35,5 +37,22 @@ impl Operations for StoreOperations {
         }
         let report = collector.run(&self.stop, None).await.map_err(|error| error.to_string())?;
         Ok(serde_json::json!({ "report": report, "text": report.to_string() }))
+    }
+
+    async fn scrub(&self, request: ScrubRequest) -> Result<serde_json::Value, String> {
+        let scrubber = &self.store.scrubber;
+        match request {
+            ScrubRequest::Status => {}
+            ScrubRequest::Start => match scrubber.start(Pace::Beside, &self.stop) {
+                // Whoever asks wants one to be at work.
+                Ok(()) | Err(EngineError::Busy(_)) => {}
+                Err(error) => return Err(error.to_string()),
+            },
+            ScrubRequest::Stop => {
+                let _ = scrubber.cancel();
+                scrubber.idle().await;
+            }
+        }
+        Ok(serde_json::json!(scrubber.status()))
     }
 }

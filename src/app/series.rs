@@ -206,6 +206,33 @@ const SERIES: &[Series] = &[
     series(Counter, "sediment_gc_collected_total", PLAIN, "chunks and nodes collected"),
     series(Counter, "sediment_gc_freed_bytes_total", PLAIN, "bytes given back to the file system"),
     series(Counter, "sediment_gc_moved_bytes_total", PLAIN, "bytes written anew to empty a pack"),
+    series(Counter, "sediment_scrub_bytes_total", PLAIN, "bytes read and proven by scrubs"),
+    series(Counter, "sediment_scrub_records_total", PLAIN, "chunks and nodes read and proven by scrubs"),
+    series(Counter, "sediment_scrub_damaged_total", PLAIN, "what scrubs found damaged or missing"),
+    series(
+        Counter,
+        "sediment_scrub_healed_total",
+        PLAIN,
+        "damaged chunks and nodes that scrubs made whole again",
+    ),
+    series(
+        Histogram,
+        "sediment_scrub_seconds",
+        PLAIN,
+        "how long a scrub was at work, to its end or until it was stopped",
+    ),
+    series(
+        Gauge,
+        "sediment_scrub_age_seconds",
+        PLAIN,
+        "since the last scrub that got to its end, or else since the store was first scrubbed or the server began",
+    ),
+    series(
+        Gauge,
+        "sediment_scrub_lost_objects",
+        PLAIN,
+        "versions and parts that the last scrub, or the one under way, found damaged",
+    ),
     series(
         Counter,
         "sediment_lifecycle_actions_total",

@@ -2,9 +2,11 @@
 
 use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
-use super::{lock_clock, warm};
+use super::{lock_clock, presence, warm};
 use crate::config::Settings;
 use crate::engine::Follower;
+use crate::engine::check::Checker;
+use crate::engine::check::scrub::{ScrubParts, Scrubber};
 use crate::engine::gc::{Collector, PlainFiles};
 use crate::engine::index::{ChunkIndex, Progress};
 use crate::engine::pack::{PackSet, RecoveryReport};
@@ -22,6 +24,7 @@ use std::sync::Arc;
 pub(super) struct Store {
     pub(super) engine: Engine,
     pub(super) collector: Collector,
+    pub(super) scrubber: Scrubber,
     pub(super) meta: Arc<SqliteStore>,
     /// What locks and lifecycle go by.
     pub(super) lock_clock: Arc<GuardedClock>,
@@ -38,6 +41,7 @@ impl Store {
         progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     ) -> Result<Self, AppError> {
         let store = Self::open_behind(data, settings, Arc::clone(&progress)).await?;
+        presence::check_metadata(&store).await?;
         let caught_up = store.follower().catch_up(Progress(progress.as_ref())).await;
         caught_up.map_err(|error| store_error(store.data.path(), error))?;
         Ok(store)
@@ -57,6 +61,11 @@ impl Store {
 
     pub(super) fn parts(&self) -> &EngineParts {
         self.engine.parts()
+    }
+
+    /// Reads everything that bodies are made of.
+    pub(super) fn checker(&self) -> Checker {
+        checker(self.parts(), &self.meta)
     }
 
     pub(super) fn follower(&self) -> Follower {
@@ -134,8 +143,22 @@ fn open(
         settings: Arc::new(settings.engine.clone()),
         memory: EngineParts::memory_budget(&settings.engine),
     };
+    let scrubber = Scrubber::new(ScrubParts {
+        checker: checker(&parts, &meta),
+        fs: Arc::clone(&parts.fs),
+        clock: Arc::clone(&parts.clock),
+        file: data.join("scrub.json"),
+        settings: settings.scrub.clone(),
+    });
     let engine = Engine::new(parts).map_err(failed)?;
-    Ok(Store { engine, collector, meta, lock_clock, data })
+    Ok(Store { engine, collector, scrubber, meta, lock_clock, data })
+}
+
+fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>) -> Checker {
+    let plain = PlainFiles { store: parts.plain.clone(), inspect: Arc::clone(meta) as _ };
+    Checker::new(parts.packs.clone(), parts.index.clone(), Arc::clone(&parts.log))
+        .with_rows(Arc::clone(meta) as _)
+        .with_plain(plain)
 }
 
 /// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).
@@ -175,6 +198,13 @@ fn store_error(dir: &Path, error: EngineError) -> AppError {
     match error {
         EngineError::Incompatible(why) | EngineError::Meta(MetaError::Incompatible(why)) => {
             AppError::new(Exit::Format, why)
+        }
+        EngineError::Meta(MetaError::Damaged(_) | MetaError::Corrupt(_)) => {
+            let message = format!(
+                "the metadata in {} is damaged: {error}; nothing was changed; `sediment fsck --repair` tells what is left, docs/runbooks/corrupt-database.md what to do",
+                dir.display()
+            );
+            AppError::new(Exit::Damage, message)
         }
         EngineError::Full => super::data_dir::unusable(dir, &std::io::ErrorKind::StorageFull.into()),
         EngineError::Io(error) | EngineError::Meta(MetaError::Io(error)) => {

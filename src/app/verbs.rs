@@ -11,7 +11,6 @@ use super::stats;
 use super::store::Store;
 use crate::admin::StoreStats;
 use crate::config::Settings;
-use crate::engine::check::Checker;
 use crate::engine::gc::GcProgress;
 use crate::sys::{OsRandom, RealFileSystem};
 use serde_json::Value;
@@ -80,65 +79,22 @@ async fn collect(data: DataDir, settings: &Settings, dry_run: bool, json: bool) 
     print_report(&report, json)
 }
 
-pub(super) fn fsck(settings: &Settings, deep: bool, rebuild_index: bool, json: bool) -> Result<(), AppError> {
-    let data = open_dir(&settings.storage.data_dir)?;
-    runtime()?.block_on(async {
-        let shown = Shown::new(json);
-        // An index that cannot follow must not keep from building another.
-        let opened = if rebuild_index {
-            Store::open_behind(data, settings, catching_up(&shown)).await
-        } else {
-            Store::open(data, settings, catching_up(&shown)).await
-        };
-        let store = opened?;
-        let parts = store.parts();
-        let checker = Checker::new(parts.packs.clone(), parts.index.clone(), Arc::clone(&parts.log))
-            .with_rows(Arc::clone(&parts.meta));
-        let failed = |error| AppError::failure("the check", error);
-        if rebuild_index {
-            let bar = shown.clone();
-            let progress = move |done: u64, total: u64| bar.set("rebuilding", done, total);
-            checker.rebuild_index(Some(Arc::new(progress))).await.map_err(failed)?;
-        }
-        let bar = shown.clone();
-        let progress = Arc::new(move |at: crate::engine::check::CheckProgress| {
-            bar.set(&format!("{:?}", at.phase).to_lowercase(), at.done, at.total);
-        });
-        let report = checker.check(deep, &interrupted(), Some(progress)).await.map_err(failed)?;
-        shown.finish();
-        close(store).await?;
-        print_report(&report, json)?;
-        if report.is_clean() {
-            return Ok(());
-        }
-        if report.stopped {
-            return Err(AppError::new(Exit::Failure, "the check was stopped before its end"));
-        }
-        let next = if deep {
-            "restore what is named above from a backup"
-        } else {
-            "`fsck --rebuild-index` repairs wrong counts; `fsck --deep` reads everything"
-        };
-        Err(AppError::new(Exit::Damage, format!("the store is damaged: {next}")))
-    })
-}
-
-fn open_dir(dir: &Path) -> Result<DataDir, AppError> {
+pub(super) fn open_dir(dir: &Path) -> Result<DataDir, AppError> {
     DataDir::open(dir, false, &OsRandom)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, AppError> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, AppError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| AppError::failure("cannot start threads", error))
 }
 
-fn catching_up(shown: &Shown) -> Arc<dyn Fn(u64, u64) + Send + Sync> {
+pub(super) fn catching_up(shown: &Shown) -> Arc<dyn Fn(u64, u64) + Send + Sync> {
     let shown = shown.clone();
     Arc::new(move |done, total| shown.set("index", done, total))
 }
 
 /// Cancelled by SIGINT: long work then stops between two steps.
-fn interrupted() -> CancellationToken {
+pub(super) fn interrupted() -> CancellationToken {
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {
@@ -149,7 +105,7 @@ fn interrupted() -> CancellationToken {
     stop
 }
 
-async fn close(store: Store) -> Result<(), AppError> {
+pub(super) async fn close(store: Store) -> Result<(), AppError> {
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| AppError::failure("cannot close the store", error))?
 }

@@ -2,6 +2,7 @@
 
 use super::{LimitsSettings, accounts};
 use crate::admin::AdminSettings;
+use crate::engine::check::scrub::ScrubSettings;
 use crate::engine::gc::GcSettings;
 use crate::engine::index::IndexSettings;
 use crate::engine::pack::{MAX_TARGET_BYTES, PackSettings};
@@ -34,6 +35,7 @@ pub struct Settings {
     pub engine: EngineSettings,
     pub index: IndexSettings,
     pub gc: GcSettings,
+    pub scrub: ScrubSettings,
     pub meta: SqliteSettings,
     pub lock: LockClockSettings,
 }
@@ -60,11 +62,13 @@ pub struct StorageSettings {
     pub data_dir: PathBuf,
     /// Below this many free bytes on its device, new bodies are refused; reading and deleting go on.
     pub min_free_bytes: u64,
+    /// Serve although every pack is gone that bodies stand in: only what stands in rows and in `plain/` is left.
+    pub start_without_packs: bool,
 }
 
 impl Default for StorageSettings {
     fn default() -> Self {
-        Self { data_dir: "sediment-data".into(), min_free_bytes: 256 << 20 }
+        Self { data_dir: "sediment-data".into(), min_free_bytes: 256 << 20, start_without_packs: false }
     }
 }
 
@@ -118,6 +122,7 @@ impl Settings {
         self.http.validate()?;
         self.engine.validate().map_err(|error| error.to_string())?;
         self.gc.validate().map_err(|error| error.to_string())?;
+        self.scrub.validate().map_err(|error| error.to_string())?;
         self.lock.validate().map_err(|why| format!("lock.{why}"))?;
         self.meta.validate().map_err(|why| format!("meta.{why}"))?;
         self.index.validate().map_err(|why| format!("index.{why}"))?;

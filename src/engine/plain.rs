@@ -242,6 +242,14 @@ impl PlainReader {
         self.size
     }
 
+    /// What is read next comes from the device, not from memory.
+    ///
+    /// # Errors
+    /// When the system does not let that be asked for.
+    pub fn reload(&self) -> Result<(), EngineError> {
+        Ok(self.file.drop_cached()?)
+    }
+
     /// The bytes of a range, verified. Reads whole blocks: ranges at multiples of 64 KiB cost the least. Uses
     /// about twice the range's length in memory while it runs.
     ///

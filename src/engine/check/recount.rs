@@ -5,10 +5,10 @@ use super::{Manifests, Pass};
 use crate::engine::EngineError;
 use crate::engine::codec::decode_record;
 use crate::engine::pack::Record;
+use crate::meta::AuditedManifest;
 use crate::types::{ChunkId, Entry, EntryKind, Node};
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// Nodes read at a time; each has at most 42 KiB.
@@ -64,8 +64,17 @@ impl Pass<'_> {
     ) -> Result<Option<Counts>, EngineError> {
         let (references, nodes, to_walk) = (HashMap::new(), HashSet::new(), Vec::new());
         let mut counts = Counts { range, references, nodes, to_walk };
-        for row in Manifests::new(Arc::clone(&self.checker.log), handle.clone()) {
-            counts.add(row?.root.entries());
+        for row in Manifests::new(self.checker, handle.clone()) {
+            let AuditedManifest { id, manifest } = row?;
+            match manifest {
+                Ok(row) => counts.add(row.root.entries()),
+                Err(why) => {
+                    self.report.incomplete = true;
+                    if is_first {
+                        self.found(Finding::DamagedManifest { id: hex::encode(id), why });
+                    }
+                }
+            }
             self.report.manifests += u64::from(is_first);
             while !counts.to_walk.is_empty() {
                 self.walk(&mut counts, is_first)?;
@@ -92,8 +101,8 @@ impl Pass<'_> {
                 Ok(node) => counts.add(node.entries()),
                 Err(error) => {
                     self.report.incomplete = true;
-                    if is_first {
-                        self.report.found(Finding::Damaged { id: *id, why: error.to_string() });
+                    if is_first && self.lost.unreadable(*id) {
+                        self.found(Finding::Damaged { id: *id, why: error.to_string() });
                     }
                 }
             }
@@ -113,19 +122,21 @@ impl Pass<'_> {
                 }
                 let counted = counts.references.remove(&id).unwrap_or(0);
                 self.report.entries += 1;
-                if counted > 0 && !self.checker.packs.is_valid(&entry.location) {
-                    self.report.found(Finding::Missing { id });
+                if counted > 0 && !self.checker.packs.is_valid(&entry.location) && self.lost.gone(id) {
+                    self.found(Finding::Missing { id });
                 }
                 let excused = self.report.incomplete && counted < entry.references;
                 if counted != entry.references && !excused {
-                    self.report.found(Finding::WrongCount { id, indexed: entry.references, counted });
+                    self.found(Finding::WrongCount { id, indexed: entry.references, counted });
                 }
             }
         }
         let mut missing: Vec<_> = counts.references.into_keys().collect();
         missing.sort_unstable();
         for id in missing {
-            self.report.found(Finding::Missing { id });
+            if self.lost.gone(id) {
+                self.found(Finding::Missing { id });
+            }
         }
         Ok(())
     }

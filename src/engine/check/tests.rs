@@ -1,4 +1,4 @@
-use super::{Checker, Finding};
+use super::{Checker, Finding, Named};
 use crate::engine::gc::testing::{World, content};
 use crate::meta::testing::object;
 use crate::meta::{
@@ -155,6 +155,8 @@ async fn i4_a_damaged_row_is_named() {
     bytes[at] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     let report = check(&store().await.checker().with_rows(open()), true).await;
-    let [Finding::DamagedObject { key, .. }] = &report.findings[..] else { panic!("{report}") };
+    let [Finding::DamagedObject { object: Named { key, .. }, .. }] = &report.findings[..] else {
+        panic!("{report}")
+    };
     assert_eq!((key.as_str(), report.damaged, report.rows, report.is_clean()), ("changed", 1, 2, false));
 }

@@ -69,7 +69,7 @@ mod collect;
 mod fence;
 mod plain;
 mod plan;
-mod rate;
+pub(super) mod rate;
 mod reclaim;
 mod report;
 mod schedule;

@@ -398,6 +398,10 @@ impl World {
         }
     }
 
+    pub(crate) fn plain_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("plain")
+    }
+
     pub(crate) fn checker(&self) -> Checker {
         Checker::new(self.packs.clone(), self.index.clone(), self.meta.clone())
     }

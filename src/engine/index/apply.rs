@@ -85,6 +85,17 @@ impl ChunkIndex {
         self.0.store.uncounted()
     }
 
+    /// Counts a node that nobody can read: from now on nothing is collected, until the index is built anew.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn owe_unread(&self, id: ChunkId) -> Result<(), EngineError> {
+        let mut totals = self.0.totals.lock();
+        let mut changes = Changes::new(&self.0.store);
+        changes.owe(&id, Some(Owed { adds: true, unread: true }))?;
+        changes.commit(&mut totals)
+    }
+
     /// Counts the nodes that could not be read and can be by now. Returns [`Self::uncounted_nodes`].
     ///
     /// # Errors

@@ -211,6 +211,14 @@ impl ChunkIndex {
             .collect())
     }
 
+    /// How many records the index names in a pack.
+    #[must_use]
+    pub fn live_records(&self, pack: PackId) -> u64 {
+        let totals = self.0.totals.lock();
+        let recent = self.0.store.recent().usage().get(&pack).map_or(0, |(records, _)| *records);
+        totals.usage.get(&pack).map_or(0, |(records, _)| *records) + recent
+    }
+
     /// Entries in order of id, behind `after`, phantoms too.
     ///
     /// # Errors

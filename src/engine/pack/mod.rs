@@ -12,6 +12,7 @@ mod format;
 mod read;
 mod reclaim;
 mod recover;
+mod salvage;
 mod scan;
 mod seal;
 mod set;

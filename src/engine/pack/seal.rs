@@ -3,7 +3,9 @@
 //! A footer is written only when all records before it are durable. So a footer found at a start, synced or not,
 //! is proof of them, whatever a kill or a power cut took.
 
-use super::format::{FOOTER_ENTRY_BYTES, RecordHeader, Trailer, encode_footer_entry, encode_gaps};
+use super::format::{
+    FOOTER_ENTRY_BYTES, RecordHeader, Trailer, encode_footer_entry, encode_gaps, encode_pack_header,
+};
 use super::scan::Walked;
 use super::set::{PackSet, from_io};
 use crate::engine::EngineError;
@@ -48,9 +50,11 @@ impl Unsealed {
         [&self.entries[..], &gaps, &trailer.encode(self.id)].concat()
     }
 
-    /// Cuts off what stands behind the records, makes them durable, and writes the footer.
+    /// Cuts off what stands behind the records, makes them durable, and writes the footer; and the header, which a power cut
+    /// may have taken.
     pub(super) fn seal(&self, store: &dyn PackStore) -> io::Result<()> {
         store.truncate(self.id, u64::from(self.end))?;
+        store.write_at(self.id, 0, &encode_pack_header(self.id))?;
         store.sync(self.id)?;
         store.write_at(self.id, u64::from(self.end), &self.footer())?;
         store.sync(self.id)

@@ -185,6 +185,11 @@ impl PackSet {
         ids
     }
 
+    /// The oldest pack that is not older than `from`.
+    pub(in crate::engine) fn next_from(&self, from: PackId) -> Option<PackId> {
+        self.0.packs.read().keys().filter(|pack| **pack >= from).min().copied()
+    }
+
     pub(super) fn store(&self) -> &dyn PackStore {
         self.0.store.as_ref()
     }

@@ -35,8 +35,13 @@ pub(super) async fn rot(life: &Life, seed: u64) -> Result<Tried, String> {
     }
     tried.faults = fs.fault_counts();
     let is_chunk_harmed = harmed.iter().any(|(_, is_chunked)| *is_chunked);
-    if store.check().await.is_ok() && is_chunk_harmed {
-        return Err(format!("I4: {harmed:?} cannot be read, and the check is content"));
+    let is_content = store.check().await.is_ok();
+    // What a check can heal it has healed.
+    for (key, is_chunked) in harmed.iter().filter(|_| is_content) {
+        let Some(value) = allowed.keys[key].last().and_then(Option::as_ref) else { continue };
+        if *is_chunked && read_or_fail(&store, *key, value).await?.is_some() {
+            return Err(format!("I4: key {key} cannot be read, and the check is content"));
+        }
     }
     if heals && is_chunk_harmed {
         heal(&store, &life.oracle.bodies(), &allowed, &harmed).await?;

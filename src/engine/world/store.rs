@@ -22,6 +22,7 @@ use crate::types::{
 };
 use bytes::Bytes;
 use futures::StreamExt;
+use md5::{Digest, Md5};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,7 +185,7 @@ impl Store {
         body: NewBody,
         size: u64,
     ) -> Result<(), CommitError> {
-        let part = NewPart { body, size, etag: ETag::of_body([0; 16]), checksum: None };
+        let part = NewPart { etag: etag_of(&body), body, size, checksum: None };
         let number = PartNumber::parse(number.into()).unwrap();
         self.ledger.commit(Commit::PutPart { upload, number, part }).await.map(drop)
     }
@@ -292,7 +293,7 @@ impl Store {
         let parts = self.engine.parts();
         self.follow().await.map_err(|error| format!("the log cannot be followed: {error}"))?;
         let checker = Checker::new(parts.packs.clone(), parts.index.clone(), parts.log.clone())
-            .with_rows(self.ledger.clone());
+            .with_rows(self.ledger.model.clone());
         match checker.check(true, &CancellationToken::new(), None).await {
             Ok(report) if report.is_clean() => Ok(()),
             Ok(report) => Err(format!("the check found:\n{report}")),
@@ -341,14 +342,22 @@ pub(super) fn named(key: u8) -> ObjectKey {
 
 fn new_object(body: NewBody, size: u64) -> NewObject {
     NewObject {
+        etag: etag_of(&body),
         body,
         size,
-        etag: ETag::of_body([0; 16]),
         checksum: None,
         attributes: Attributes::default(),
         parts: Vec::new(),
         tags: TagSet::default(),
         lock: ObjectLock::default(),
+    }
+}
+
+/// Made up, unless the body stands in its row.
+fn etag_of(body: &NewBody) -> ETag {
+    match body {
+        NewBody::Inline(bytes) => ETag::of_body(Md5::digest(bytes).into()),
+        _ => ETag::of_body([0; 16]),
     }
 }
 
