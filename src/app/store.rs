@@ -110,7 +110,7 @@ fn open(
     let cache = {
         // Its tasks live on the runtime.
         let _runtime = handle.enter();
-        ChunkCache::new(&settings.cache, Arc::clone(&clock))
+        ChunkCache::new(&settings.cache, Arc::new(SystemSteady))
             .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?
     };
     let collector = Collector::new(

@@ -11,7 +11,8 @@ use super::{
 use crate::meta::{ChangeLog, MetaStore, OpenMode, SqliteSettings, SqliteStore};
 use crate::storage::{DiskPackStore, StorageError, StorageLayer};
 use crate::sys::{
-    Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock, create_durable_dir, parent,
+    Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock, SystemSteady, create_durable_dir,
+    parent,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -266,7 +267,7 @@ fn open(config: &StorageConfig, runtime: &Handle) -> Result<(EngineParts, Collec
     };
     // The cache's tasks live on the runtime.
     let _runtime = runtime.enter();
-    let cache = ChunkCache::new(&cache, Arc::clone(&clock))?;
+    let cache = ChunkCache::new(&cache, Arc::new(SystemSteady))?;
     let memory = EngineParts::memory_budget(&settings);
     let collector = Collector::new(
         packs.clone(),

@@ -8,6 +8,7 @@ mod app_start;
 mod architecture;
 mod bench;
 mod cache_redis;
+mod cache_redis_faults;
 mod fuzz;
 mod kill;
 mod memory;
