@@ -245,6 +245,8 @@ fn open(config: &StorageConfig, runtime: &Handle) -> Result<(EngineParts, Collec
     let database = database(config)?;
     let (data, settings) = (&config.data_path, Arc::new(EngineSettings::default()));
     let store = StoreFile::open(fs.as_ref(), data, &database, random.as_ref())?;
+    // Before packs are recovered: a store of a newer version stays as it is.
+    SqliteStore::check(&database).map_err(EngineError::from)?;
 
     let files = Arc::new(DiskPackStore::open(Arc::clone(&fs), data.join("packs"))?);
     let (packs, _) = PackSet::open(files, Arc::clone(&clock), Arc::clone(&random), &PackSettings::default())?;

@@ -34,4 +34,5 @@ mod s3_promises;
 mod s3_requests;
 mod s3_tags;
 mod s3_xml_objects;
+mod store_formats;
 mod support;
