@@ -1,4 +1,4 @@
-//! What an open makes of packs of a newer version.
+//! What an open makes of clocks that were wrong, and of packs of a newer version.
 
 use super::format::encode_pack_header;
 use super::testing::TestPacks;
@@ -10,11 +10,34 @@ use crate::sys::{ManualClock, SeededRandom};
 use crate::types::UnixMillis;
 use std::sync::Arc;
 
-const NOW: i64 = 1_800_000_000_000;
+const HOUR: i64 = 3_600_000;
+const NOW: i64 = 500_000 * HOUR;
 
 fn open(store: &Arc<TestPacks>, clock: &Arc<ManualClock>) -> Result<PackSet, EngineError> {
     let (random, settings) = (Arc::new(SeededRandom::new(9)), PackSettings { target_bytes: 1 << 20 });
     PackSet::open(store.clone(), clock.clone(), random, &settings).map(|(packs, _)| packs)
+}
+
+/// The index prefers the newer of two copies of a chunk, and that is the one that healed it.
+#[test]
+fn i3_packs_are_in_the_order_of_their_creation_whatever_the_clock_does() {
+    let store = Arc::new(TestPacks::default());
+    let clock = Arc::new(ManualClock::at(UnixMillis::new(NOW)));
+    let mut newest = PackId::new(0);
+    let (ahead, behind) = (NOW + 24 * HOUR, NOW - 24 * HOUR);
+    let times = [NOW, NOW, ahead, ahead, behind, behind, NOW, 0, i64::MAX, -5, ahead];
+    for (n, now) in times.into_iter().enumerate() {
+        clock.set(UnixMillis::new(now));
+        let packs = open(&store, &clock).unwrap();
+        for (seed, is_moved) in [(0, false), (1, true), (2, false)] {
+            let record = chunk(n as u64 * 10 + seed, 100);
+            let place = if is_moved { packs.append_aside(&[record]) } else { packs.append(&[record]) };
+            packs.seal().unwrap();
+            let made = place.unwrap()[0].pack;
+            assert!(newest < made, "at {now}: {made} is behind {newest}");
+            newest = made;
+        }
+    }
 }
 
 #[test]
