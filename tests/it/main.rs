@@ -9,6 +9,7 @@ mod architecture;
 mod bench;
 mod cache_redis;
 mod cache_redis_faults;
+mod clocks;
 mod fuzz;
 mod kill;
 mod memory;
