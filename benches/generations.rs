@@ -16,7 +16,9 @@ use sediment::meta::{
     ChangeLog, Commit, MemoryStore, MetaStore, NewObject, Outcome, StoredBody, VersionKind, WriteCondition,
 };
 use sediment::storage::{DiskPackStore, PackFile, PackId, PackStore};
-use sediment::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SeededRandom, SystemClock};
+use sediment::sys::{
+    Clock, FileSystem, OsRandom, Random, RealFileSystem, SeededRandom, SystemClock, SystemSteady,
+};
 use sediment::types::{
     Attributes, BucketId, BucketName, BucketSettings, ETag, ObjectKey, ObjectLock, ResolvedRange, TagSet,
 };
@@ -102,7 +104,7 @@ impl World {
         let store = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&random)));
         let (meta, log): (Arc<dyn MetaStore>, Arc<dyn ChangeLog>) = (Arc::clone(&store) as _, store);
         let settings = Arc::new(settings);
-        let cache = ChunkCache::new(&CacheSettings::default(), Arc::clone(&clock)).unwrap();
+        let cache = ChunkCache::new(&CacheSettings::default(), Arc::new(SystemSteady)).unwrap();
         let plain = PlainStore::open(Arc::clone(&fs), &dir.path().join("plain")).unwrap();
         let memory = EngineParts::memory_budget(&settings);
         let name = BucketName::parse("bucket").unwrap();

@@ -15,7 +15,9 @@ use sediment::engine::{
 };
 use sediment::meta::{ChangeLog, MemoryStore, MetaStore};
 use sediment::storage::DiskPackStore;
-use sediment::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SeededRandom, SystemClock};
+use sediment::sys::{
+    Clock, FileSystem, OsRandom, Random, RealFileSystem, SeededRandom, SystemClock, SystemSteady,
+};
 use sediment::types::{ChecksumAlgorithm, ChunkId};
 use std::hint::black_box;
 use std::path::Path;
@@ -39,7 +41,7 @@ fn engine(dir: &Path) -> Engine {
     let store = Arc::new(MemoryStore::new(Arc::clone(&clock), Arc::clone(&random)));
     let (meta, log): (Arc<dyn MetaStore>, Arc<dyn ChangeLog>) = (Arc::clone(&store) as _, store);
     let settings = Arc::new(EngineSettings::default());
-    let cache = ChunkCache::new(&CacheSettings::default(), Arc::clone(&clock)).unwrap();
+    let cache = ChunkCache::new(&CacheSettings::default(), Arc::new(SystemSteady)).unwrap();
     let plain = PlainStore::open(Arc::clone(&fs), &dir.join("plain")).unwrap();
     let memory = EngineParts::memory_budget(&settings);
     Engine::new(EngineParts { packs, index, cache, meta, log, fs, plain, clock, random, settings, memory })

@@ -11,7 +11,7 @@ use sediment::engine::read::{BodyReader, Locate, ReadBudget};
 use sediment::engine::{CacheSettings, ChunkCache, EngineError, PlainStore};
 use sediment::meta::StoredBody;
 use sediment::storage::DiskPackStore;
-use sediment::sys::{OsRandom, Random, RealFileSystem, SeededRandom, SystemClock};
+use sediment::sys::{OsRandom, Random, RealFileSystem, SeededRandom, SystemClock, SystemSteady};
 use sediment::types::{
     ChunkId, Entry, EntryKind, MAX_NODE_ENTRIES, Manifest, ManifestId, Node, ResolvedRange,
 };
@@ -83,7 +83,7 @@ fn body(packs: &PackSet, places: &Places, is_text: bool) -> StoredBody {
 
 fn reader(dir: &Path, packs: &PackSet, places: &Arc<Places>, cache_bytes: u64) -> BodyReader {
     let settings = CacheSettings { memory_bytes: cache_bytes, ..CacheSettings::default() };
-    let cache = ChunkCache::new(&settings, Arc::new(SystemClock)).unwrap();
+    let cache = ChunkCache::new(&settings, Arc::new(SystemSteady)).unwrap();
     let plain = PlainStore::open(Arc::new(RealFileSystem), &dir.join("plain")).unwrap();
     let budget = ReadBudget::new(MEMORY_BYTES, 64 << 10, Duration::from_secs(10));
     BodyReader::new(packs.clone(), Arc::clone(places) as _, cache, plain, budget)

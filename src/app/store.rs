@@ -16,7 +16,7 @@ use crate::storage::DiskPackStore;
 use crate::sys::{
     Clock, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock, SystemSteady,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// An open store whose index has caught up. Whoever holds it holds the data directory.
@@ -100,6 +100,9 @@ fn open(
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
     let dir = data.path().to_owned();
     let failed = |error| store_error(&dir, error);
+    tracing::info!(dir = %dir.display(), "opening the store");
+    // Before packs are recovered: a store of a newer version stays as it is.
+    SqliteStore::check(&database(&data)).map_err(|error| failed(error.into()))?;
 
     let files = DiskPackStore::open(Arc::clone(&fs), data.join("packs")).map_err(|e| failed(e.into()))?;
     let (packs, recovery) =
@@ -119,7 +122,7 @@ fn open(
     let cache = {
         // Its tasks live on the runtime.
         let _runtime = handle.enter();
-        ChunkCache::new(&settings.cache, Arc::clone(&clock))
+        ChunkCache::new(&settings.cache, Arc::new(SystemSteady))
             .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?
     };
     let collector = Collector::new(
@@ -161,6 +164,10 @@ fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>) -> Checker {
         .with_plain(plain)
 }
 
+fn database(data: &DataDir) -> PathBuf {
+    data.join("meta").join("sediment.db")
+}
+
 /// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).
 fn open_meta(
     data: &mut DataDir,
@@ -170,7 +177,7 @@ fn open_meta(
     random: Arc<dyn Random>,
 ) -> Result<Arc<SqliteStore>, AppError> {
     let mode = if data.is_initialised() { OpenMode::Existing } else { OpenMode::Create };
-    let path = data.join("meta").join("sediment.db");
+    let path = database(data);
     let meta = SqliteStore::open(&path, mode, Arc::new(packs.clone()), clock, random, &settings.meta)
         .map_err(|error| store_error(data.path(), error.into()))?;
     data.initialise()?;

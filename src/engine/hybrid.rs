@@ -11,7 +11,8 @@ use super::{
 use crate::meta::{ChangeLog, MetaStore, OpenMode, SqliteSettings, SqliteStore};
 use crate::storage::{DiskPackStore, StorageError, StorageLayer};
 use crate::sys::{
-    Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock, create_durable_dir, parent,
+    Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock, SystemSteady, create_durable_dir,
+    parent,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -244,6 +245,8 @@ fn open(config: &StorageConfig, runtime: &Handle) -> Result<(EngineParts, Collec
     let database = database(config)?;
     let (data, settings) = (&config.data_path, Arc::new(EngineSettings::default()));
     let store = StoreFile::open(fs.as_ref(), data, &database, random.as_ref())?;
+    // Before packs are recovered: a store of a newer version stays as it is.
+    SqliteStore::check(&database).map_err(EngineError::from)?;
 
     let files = Arc::new(DiskPackStore::open(Arc::clone(&fs), data.join("packs"))?);
     let (packs, _) = PackSet::open(files, Arc::clone(&clock), Arc::clone(&random), &PackSettings::default())?;
@@ -266,7 +269,7 @@ fn open(config: &StorageConfig, runtime: &Handle) -> Result<(EngineParts, Collec
     };
     // The cache's tasks live on the runtime.
     let _runtime = runtime.enter();
-    let cache = ChunkCache::new(&cache, Arc::clone(&clock))?;
+    let cache = ChunkCache::new(&cache, Arc::new(SystemSteady))?;
     let memory = EngineParts::memory_budget(&settings);
     let collector = Collector::new(
         packs.clone(),

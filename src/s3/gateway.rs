@@ -1,11 +1,11 @@
 //! A request's way through the room: who makes it, what it asks for, s3s, the operation, the answer.
 
 use super::address::{Address, Domains, host};
+use super::answer_date::AnswerDate;
 use super::auth::{Authenticator, Payload, Verified};
 use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, read_document};
 use super::convert::sent_checksums;
 use super::cors;
-use super::dates::http_date;
 use super::digest::require_digest;
 use super::direct::DirectRead;
 use super::direct_put::DirectPut;
@@ -28,7 +28,7 @@ use crate::sys::{Clock, Random};
 use crate::types::Principal;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use parking_lot::Mutex;
@@ -62,6 +62,7 @@ pub struct S3Gateway {
     meters: Arc<Meters>,
     ids: Arc<RequestIds>,
     clock: Arc<dyn Clock>,
+    date: Arc<AnswerDate>,
 }
 
 impl std::fmt::Debug for S3Gateway {
@@ -91,7 +92,9 @@ impl S3Gateway {
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         let (documents, meters) = (Documents::new(settings.document_bytes), Arc::new(Meters::default()));
         let ids = Arc::new(RequestIds::new(random));
-        Ok(Self { s3s: builder.build(), service, authenticator, domains, documents, meters, ids, clock })
+        let date = Arc::new(AnswerDate::new(Arc::clone(&clock)));
+        let s3s = builder.build();
+        Ok(Self { s3s, service, authenticator, domains, documents, meters, ids, clock, date })
     }
 
     /// The answer to a request. The body of a successful read streams. What few requests come to is boxed: the future
@@ -116,8 +119,15 @@ impl S3Gateway {
         let response = answer.unwrap_or_else(|refusal| refused(refusal, &noted));
         let mut response = finish(response, &noted, &id, &method, &resource);
         response.headers_mut().extend(for_page.unwrap_or_default());
+        self.date(response.headers_mut());
         record(&traffic, response.status(), &id, &method, &resource);
         response.map(|body| Counted::new(body, traffic).boxed_unsync())
+    }
+
+    fn date(&self, headers: &mut HeaderMap) {
+        if let Some(date) = self.date.now() {
+            headers.insert(header::DATE, date);
+        }
     }
 
     /// The answer to what is no request. It has a document as every other.
@@ -126,9 +136,7 @@ impl S3Gateway {
         let noted = Noted::default();
         let response = refused(why.refusal(), &noted);
         let (mut head, body) = finish(response, &noted, &id, &Method::GET, "").into_parts();
-        if let Ok(date) = HeaderValue::from_str(&http_date(self.clock.now())) {
-            head.headers.insert(header::DATE, date);
-        }
+        self.date(&mut head.headers);
         // It is all there.
         let body = body.collect().now_or_never().and_then(Result::ok);
         Response::from_parts(head, body.map(http_body_util::Collected::to_bytes).unwrap_or_default())

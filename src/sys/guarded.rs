@@ -58,6 +58,21 @@ impl Steady for SystemSteady {
     }
 }
 
+/// For tests: as if the machine never slept.
+impl Steady for ManualClock {
+    fn millis(&self) -> i64 {
+        self.now().get()
+    }
+
+    fn asleep_millis(&self) -> i64 {
+        0
+    }
+
+    fn boot(&self) -> Option<String> {
+        None
+    }
+}
+
 /// The `lock` section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

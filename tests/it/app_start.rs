@@ -65,7 +65,7 @@ fn i5_a_signal_ends_a_start_that_takes_long() {
     let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
     rustix::fs::mknodat(rustix::fs::CWD, &database, kind, mode, 0).unwrap();
     let mut server = Sediment::spawn(command(dir.path(), &["serve"]), &[]);
-    server.wait_for("packs opened");
+    server.wait_for("opening the store");
     server.terminate();
     server.wait_for_line("stopped while starting");
     assert_eq!(server.wait().0.code(), Some(1));

@@ -3,7 +3,7 @@
 use crate::support::redis::RedisServer;
 use bytes::Bytes;
 use sediment::engine::{CacheSettings, ChunkCache, EngineError, RedisUrl, Wanted};
-use sediment::sys::{Clock, ManualClock};
+use sediment::sys::{ManualClock, Steady};
 use sediment::types::{ChunkId, Node, UnixMillis};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const CHUNKS: usize = 40;
+pub(crate) const CHUNKS: usize = 40;
 const CHUNK_BYTES: usize = 16 << 10;
 
 fn chunk(n: usize) -> (ChunkId, Bytes) {
@@ -23,26 +23,27 @@ fn chunk(n: usize) -> (ChunkId, Bytes) {
 }
 
 /// A gateway without memory tier, so that every read asks Redis; its packs count what is loaded from them.
-struct Gateway {
+#[derive(Clone)]
+pub(crate) struct Gateway {
     cache: ChunkCache,
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     loaded: Arc<AtomicUsize>,
 }
 
 impl Gateway {
-    fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         let settings = CacheSettings {
             memory_bytes: 0,
             redis_url: Some(RedisUrl::new(url)),
             ..CacheSettings::default()
         };
         let clock = Arc::new(ManualClock::at(UnixMillis::new(1_000_000)));
-        let cache = ChunkCache::new(&settings, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let cache = ChunkCache::new(&settings, Arc::clone(&clock) as Arc<dyn Steady>).unwrap();
         Self { cache, clock, loaded: Arc::default() }
     }
 
     /// Reads all chunks in windows of ten, checks their bytes, and says how many came from the packs.
-    async fn read_all(&self) -> usize {
+    pub(crate) async fn read_all(&self) -> usize {
         let before = self.loaded.load(Ordering::SeqCst);
         let loaded = Arc::clone(&self.loaded);
         let load = move |wanted: Vec<Wanted>| {
@@ -65,7 +66,7 @@ impl Gateway {
 
     /// Reads until everything comes from Redis again, letting the breaker's time pass. Between two reads it waits for
     /// Redis to tell that something was written to it.
-    async fn read_until_cached(&self, server: &RedisServer) {
+    pub(crate) async fn read_until_cached(&self, server: &RedisServer) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut connection = server.connect();
         let mut written = connection.as_pubsub();
@@ -80,7 +81,7 @@ impl Gateway {
     }
 
     /// Twenty reads of everything, each right, all together far under what as many timeouts would take.
-    async fn read_in_bounded_time(&self) {
+    pub(crate) async fn read_in_bounded_time(&self) {
         let started = Instant::now();
         for _ in 0..20 {
             self.read_all().await;
@@ -273,6 +274,6 @@ async fn i6_a_malformed_url_is_refused_without_repeating_its_password() {
     assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
 }
 
-fn redis_key(n: usize) -> Vec<u8> {
+pub(crate) fn redis_key(n: usize) -> Vec<u8> {
     [b"sediment:chunk:".as_slice(), chunk(n).0.as_bytes()].concat()
 }

@@ -1,6 +1,7 @@
-//! A circuit breaker: after a few failures in a row nothing is asked for a while, then one probe decides.
+//! A circuit breaker: after a few failures in a row nothing is asked for a while, then one probe decides. Its waits are
+//! counted by a clock that nobody can set.
 
-use crate::sys::Clock;
+use crate::sys::Steady;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub(super) enum State {
 
 #[derive(Debug)]
 pub(super) struct Breaker {
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn Steady>,
     state: Mutex<State>,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Permit<'a> {
 }
 
 impl Breaker {
-    pub(super) const fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(super) const fn new(clock: Arc<dyn Steady>) -> Self {
         Self { clock, state: Mutex::new(State::Closed { failures: 0 }) }
     }
 
@@ -50,9 +51,7 @@ impl Breaker {
             State::Closed { .. } => false,
             State::HalfOpen { .. } => return None,
             State::Open { since, wait } => {
-                let now = self.clock.now().get();
-                // A clock set back must not keep the circuit open for hours.
-                if now >= since && now - since < wait {
+                if self.clock.millis() - since < wait {
                     return None;
                 }
                 *state = State::HalfOpen { wait: (wait * 2).min(LONGEST_WAIT_MILLIS) };
@@ -80,7 +79,7 @@ impl Breaker {
     }
 
     fn open(&self, state: &mut State, wait: i64) {
-        self.set(state, State::Open { since: self.clock.now().get(), wait });
+        self.set(state, State::Open { since: self.clock.millis(), wait });
     }
 }
 
@@ -185,16 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn late_answers_and_clocks_set_back_do_not_confuse_it() {
-        let clock = Arc::new(ManualClock::at(UnixMillis::new(1_000_000)));
-        let breaker = Breaker::new(Arc::clone(&clock) as _);
+    fn late_answers_do_not_confuse_it() {
+        let breaker = Breaker::new(Arc::new(ManualClock::at(UnixMillis::new(1_000_000))));
         let slow = breaker.try_acquire().unwrap();
         for _ in 0..FAILURES_TO_OPEN {
             breaker.try_acquire().unwrap().failed();
         }
         slow.succeeded();
         assert!(!breaker.is_closed(), "an old answer closed it");
-        clock.set(UnixMillis::new(0));
-        assert!(breaker.try_acquire().is_some(), "stays open until the clock catches up");
     }
 }

@@ -4,7 +4,7 @@ use super::breaker::Breaker;
 use super::redis_pool::{Connection, Pool};
 use super::resp::Reply;
 use super::{CacheError, CacheSettings, RedisUrl, Wanted};
-use crate::sys::Clock;
+use crate::sys::Steady;
 use crate::types::{ChunkId, Node};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -33,7 +33,7 @@ impl RedisTier {
     pub(super) fn new(
         url: &RedisUrl,
         settings: &CacheSettings,
-        clock: Arc<dyn Clock>,
+        clock: Arc<dyn Steady>,
     ) -> Result<Self, CacheError> {
         let max_in_flight = settings.redis_max_in_flight.clamp(1, Semaphore::MAX_PERMITS - 1);
         Ok(Self {

@@ -6,7 +6,7 @@ use super::redis_tier::RedisTier;
 use super::write_behind::WriteBehind;
 use super::{CacheError, CacheSettings, hot_list};
 use crate::engine::EngineError;
-use crate::sys::{Clock, FileSystem};
+use crate::sys::{FileSystem, Steady};
 use crate::types::ChunkId;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -40,11 +40,11 @@ struct Inner {
 }
 
 impl ChunkCache {
-    /// Must be called inside a tokio runtime. An unreachable Redis is no error: it is a tier that misses.
+    /// Must be called inside a tokio runtime. `clock` times how long a Redis that fails is left alone. An unreachable Redis is no error: it is a tier that misses.
     ///
     /// # Errors
     /// When the Redis URL is malformed.
-    pub fn new(settings: &CacheSettings, clock: Arc<dyn Clock>) -> Result<Self, CacheError> {
+    pub fn new(settings: &CacheSettings, clock: Arc<dyn Steady>) -> Result<Self, CacheError> {
         let redis = match &settings.redis_url {
             None => None,
             Some(url) => {

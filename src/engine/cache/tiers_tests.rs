@@ -1,7 +1,7 @@
 use super::{ChunkCache, Wanted};
 use crate::engine::EngineError;
 use crate::engine::cache::CacheSettings;
-use crate::sys::SystemClock;
+use crate::sys::SystemSteady;
 use crate::types::ChunkId;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -23,7 +23,7 @@ fn ids(range: std::ops::Range<usize>) -> Vec<Wanted> {
 }
 
 fn cache() -> ChunkCache {
-    ChunkCache::new(&CacheSettings::default(), Arc::new(SystemClock)).unwrap()
+    ChunkCache::new(&CacheSettings::default(), Arc::new(SystemSteady)).unwrap()
 }
 
 /// Packs that hold chunks 0..100, count the loads, and answer once the gate has a permit for each load.

@@ -14,7 +14,7 @@ use crate::meta::{
     StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::storage::DiskPackStore;
-use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
+use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock, SystemSteady};
 use crate::types::{
     Attributes, BucketId, ETag, ObjectKey, ObjectLock, PartNumber, ResolvedRange, TagSet, UploadId,
 };
@@ -56,7 +56,7 @@ fn parts(dir: &Path, meta: &Arc<SqliteStore>, packs: PackSet) -> EngineParts {
     EngineParts {
         packs,
         index,
-        cache: ChunkCache::new(&CacheSettings::default(), Arc::new(SystemClock)).unwrap(),
+        cache: ChunkCache::new(&CacheSettings::default(), Arc::new(SystemSteady)).unwrap(),
         meta: meta.clone(),
         log: meta.clone(),
         fs: Arc::new(RealFileSystem),

@@ -24,6 +24,8 @@ mod crash_tests;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
+mod open_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

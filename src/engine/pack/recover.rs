@@ -28,6 +28,7 @@ pub(super) fn open_all(store: &dyn PackStore) -> Result<Opened, EngineError> {
     let mut files = store.list()?;
     files.sort_unstable_by_key(|file| file.id);
     let sealed: Vec<_> = files.into_par_iter().map(|file| (file, open_sealed(store, file))).collect();
+    refuse_newer(store, &sealed)?;
     let mut opened = Opened::default();
     for (file, sealed) in sealed {
         let pack = match sealed {
@@ -52,6 +53,21 @@ fn open_sealed(store: &dyn PackStore, file: PackFile) -> io::Result<Option<Pack>
         if len == 0 { Vec::new().into() } else { store.read_at(file.id, trailer.gaps_offset(), len)? };
     let Ok(gaps) = decode_gaps(&gaps, trailer.gaps_crc) else { return Ok(None) };
     Ok(Some(Pack { end: trailer.records_end, gaps: gaps.into(), sealed: Some(trailer.records) }))
+}
+
+/// Before any pack is changed: those of a newer version, or of elsewhere, leave all as it is.
+fn refuse_newer(
+    store: &dyn PackStore,
+    found: &[(PackFile, io::Result<Option<Pack>>)],
+) -> Result<(), EngineError> {
+    for (file, _) in found.iter().filter(|(_, sealed)| !matches!(sealed, Ok(Some(_)))) {
+        match check_header(store, *file) {
+            Err(error @ EngineError::Incompatible(_)) => return Err(error),
+            // What else is wrong with it is found again when it is recovered.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Scans a pack, as the device has it, and seals it. `None` when there was nothing in it, and it was removed.

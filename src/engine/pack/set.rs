@@ -358,11 +358,14 @@ impl PackSet {
     fn create(&self, writer: &mut Writer) -> Result<Unsealed, EngineError> {
         let Writer { last_id, is_noted, .. } = writer;
         const ATTEMPTS: usize = 16;
+        /// An id has 42 bits for its time: until the year 2109.
+        const LAST_MILLIS: u64 = (1 << 42) - 1;
         let mut refused = None;
+        let newest = self.0.packs.read().keys().map(|id| id.get()).max().unwrap_or(0).max(*last_id);
         for _ in 0..ATTEMPTS {
-            let millis = u64::try_from(self.0.clock.now().get()).unwrap_or(0);
-            // Should the clock step back, ids still grow: order is that of creation.
-            let millis = millis.max(*last_id >> 22) & ((1 << 42) - 1);
+            let millis = u64::try_from(self.0.clock.now().get()).ok().filter(|millis| *millis < LAST_MILLIS);
+            // Whatever the clock does, ids grow: of two copies of a chunk the newer pack's is the one that healed it.
+            let millis = millis.unwrap_or(0).max((newest >> 22) + 1).min(LAST_MILLIS);
             let id = PackId::new(millis << 22 | self.0.random.u64() >> 42);
             match self.0.store.create(id) {
                 Ok(()) => {}

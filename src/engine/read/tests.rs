@@ -7,7 +7,7 @@ use crate::engine::pack::testing::TestPacks;
 use crate::engine::pack::{Location, NewRecord, PackSet, PackSettings, RecordKind};
 use crate::engine::{BodyStream, CacheSettings, ChunkCache, EngineError, PlainStore};
 use crate::meta::StoredBody;
-use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
+use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock, SystemSteady};
 use crate::types::{ByteRange, ChunkId, Entry, EntryKind, Manifest, ManifestId, Node, ResolvedRange};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -80,7 +80,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let plain = PlainStore::open(Arc::new(RealFileSystem), &dir.path().join("plain")).unwrap();
         let settings = CacheSettings { memory_bytes: cache_bytes, ..CacheSettings::default() };
-        let cache = ChunkCache::new(&settings, Arc::new(SystemClock)).unwrap();
+        let cache = ChunkCache::new(&settings, Arc::new(SystemSteady)).unwrap();
         let budget = ReadBudget::new(u64::from(total_kib) << 10, 64 << 10, wait);
         let index = Arc::new(TestIndex::default());
         let reader = BodyReader::new(packs.clone(), Arc::clone(&index) as _, cache, plain.clone(), budget);

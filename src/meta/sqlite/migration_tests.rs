@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Names the database to a test that is run again in a process of its own.
@@ -121,4 +121,127 @@ fn the_clock_of_locks_does_not_begin_at_a_stamp_ahead_of_the_wall_clock() {
         assert_eq!(again.reached, UnixMillis::new(reached), "once, and for good");
         assert_eq!(again.last_at, UnixMillis::new(stamped), "stamps go on from where they were");
     }
+}
+
+/// The database of a store that another version made, with all that it does not know itself.
+fn of_schema_1(directory: &Path) -> PathBuf {
+    let packed = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/stores/schema-1.tar.zst");
+    let unpacked = zstd::decode_all(std::fs::File::open(packed).unwrap()).unwrap();
+    let mut tar = Command::new("tar");
+    let tar = tar.args(["-x", "-C"]).arg(directory).arg("./meta").stdin(std::process::Stdio::piped());
+    let mut tar = tar.spawn().unwrap();
+    std::io::Write::write_all(&mut tar.stdin.take().unwrap(), &unpacked).unwrap();
+    assert!(tar.wait().unwrap().success());
+    directory.join("meta/sediment.db")
+}
+
+fn version(db: &Connection) -> usize {
+    db.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0)).unwrap() as usize
+}
+
+/// Every row of every table, and that all indexes agree.
+fn all_rows(path: &Path) -> Vec<String> {
+    let db = Connection::open(path).unwrap();
+    let intact: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(intact, "ok");
+    let mut names = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
+    let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let mut rows = Vec::new();
+    for name in names {
+        let mut select = db
+            .prepare(&format!("SELECT * FROM {name} ORDER BY 1, 2"))
+            .unwrap_or_else(|_| db.prepare(&format!("SELECT * FROM {name}")).unwrap());
+        let columns = select.column_count();
+        let values = select.query_map([], |row| {
+            let value = |n| row.get::<_, rusqlite::types::Value>(n);
+            Ok(format!("{name}: {:?}", (0..columns).map(value).collect::<Result<Vec<_>, _>>()?))
+        });
+        rows.extend(values.unwrap().map(Result::unwrap));
+    }
+    rows
+}
+
+fn migrated(path: &Path) -> Vec<String> {
+    let settings = SqliteSettings::default();
+    let db = open::open(path, OpenMode::Existing, UnixMillis::new(5_000), &settings).unwrap();
+    assert_eq!(version(&db), sql::MIGRATIONS.len());
+    drop(db);
+    all_rows(path)
+}
+
+/// As a kill between two steps leaves it: the last migration that was begun goes on from there.
+#[test]
+fn i1_a_migration_that_was_cut_off_after_any_step_goes_on_from_there() {
+    let whole = {
+        let dir = tempfile::tempdir().unwrap();
+        migrated(&of_schema_1(dir.path()))
+    };
+    assert!(whole.len() > 40, "{}", whole.len());
+    for done in 1..=sql::MIGRATIONS.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = of_schema_1(dir.path());
+        let db = Connection::open(&path).unwrap();
+        assert_eq!(version(&db), 1, "the fixture's");
+        for (at, step) in sql::MIGRATIONS.iter().enumerate().take(done).skip(1) {
+            let now =
+                if at + 1 == sql::REACHED { sql::reached_by(UnixMillis::new(5_000)) } else { String::new() };
+            db.execute_batch(&format!("BEGIN; {step}; {now} PRAGMA user_version = {}; COMMIT", at + 1))
+                .unwrap();
+        }
+        drop(db);
+        assert!(migrated(&path) == whole, "cut off after step {done}");
+    }
+}
+
+/// In the middle of a step: when it has just begun to sort into a file, which is gone with it.
+#[test]
+fn i1_a_migration_that_was_killed_in_the_middle_of_a_step_begins_that_step_again() {
+    let name = "meta::sqlite::migration_tests::i1_a_migration_that_was_killed_in_the_middle_of_a_step_begins_that_step_again";
+    let settings = SqliteSettings { page_cache_bytes: 1 << 20, ..SqliteSettings::default() };
+    if let Ok(database) = std::env::var(DATABASE) {
+        open::open(Path::new(&database), OpenMode::Existing, UnixMillis::new(1), &settings).unwrap();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meta.db");
+    const ROWS: u32 = 60_000;
+    of_version(&path, 1)
+        .execute_batch(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+             INSERT INTO versions (row, seq, modified, kind, size)
+             SELECT CAST(printf('%092d00000000', i) AS BLOB), i, 0, 1, 0 FROM n;"
+        ))
+        .unwrap();
+    let mut cut_off_at = Vec::new();
+    for files in 1.. {
+        let watch = watch(dir.path());
+        let mut migrating = Command::new(std::env::current_exe().unwrap());
+        migrating.args([name, "--exact"]).env(DATABASE, &path).stdout(std::process::Stdio::null());
+        let mut migrating = migrating.spawn().unwrap();
+        let mut seen = 0;
+        let ended = loop {
+            seen += temporary_files(&watch);
+            if seen >= files {
+                migrating.kill().unwrap();
+            }
+            if let Some(status) = migrating.try_wait().unwrap() {
+                break status;
+            }
+            std::thread::yield_now();
+        };
+        let db = Connection::open(&path).unwrap();
+        if ended.success() {
+            assert_eq!(version(&db), sql::MIGRATIONS.len());
+            break;
+        }
+        cut_off_at.push(version(&db));
+    }
+    assert_eq!(cut_off_at.first(), Some(&1), "{cut_off_at:?}");
+    assert!(cut_off_at.is_sorted(), "{cut_off_at:?}");
+    let db = open::open(&path, OpenMode::Existing, UnixMillis::new(1), &settings).unwrap();
+    let listed = "SELECT count(*) FROM versions INDEXED BY current_objects WHERE listed IS NOT NULL";
+    let listed: u32 = db.query_row(listed, [], |row| row.get(0)).unwrap();
+    assert_eq!(listed, ROWS);
+    let intact: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(intact, "ok");
 }

@@ -33,6 +33,15 @@ pub enum OpenMode {
     Existing,
 }
 
+/// Whether there is a database; one of something else, or of a newer version, is an error. Nothing is changed.
+pub(super) fn check(path: &Path) -> Result<bool, MetaError> {
+    match application_id(path)? {
+        Some(APPLICATION_ID) => refuse_newer(path).map(|()| true),
+        Some(_) => Err(foreign(path)),
+        None => Ok(false),
+    }
+}
+
 /// `now`: by the wall clock.
 pub(super) fn open(
     path: &Path,
@@ -41,18 +50,15 @@ pub(super) fn open(
     settings: &SqliteSettings,
 ) -> Result<Connection, MetaError> {
     check_version(rusqlite::version_number())?;
-    match application_id(path)? {
-        Some(APPLICATION_ID) => {}
-        Some(_) => return Err(foreign(path)),
-        None if mode == OpenMode::Create => create(path, now)?,
-        None => {
+    if !check(path)? {
+        if mode == OpenMode::Existing {
             return Err(MetaError::Incompatible(format!(
                 "there is no metadata database at {}: restore it from a backup; the store does not start empty",
                 path.display()
             )));
         }
+        create(path, now)?;
     }
-    refuse_newer(path)?;
     let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     configure(&db, settings.page_cache_bytes / 2)?;
     let journal: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -170,6 +176,9 @@ fn migrate(db: &Connection, path: &Path, now: UnixMillis) -> Result<(), MetaErro
     let from = schema_version(db)?;
     if from == sql::MIGRATIONS.len() {
         return Ok(());
+    }
+    if from > 0 {
+        tracing::info!(from, to = sql::MIGRATIONS.len(), "migrating the metadata");
     }
     sorting_beside(db, path, || {
         for (at, step) in sql::MIGRATIONS.iter().enumerate().skip(from) {

@@ -49,6 +49,15 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Refuses what [`Self::open`] refuses as another program's or a newer version's: for whoever changes anything else of
+    /// a store before. Changes nothing. Blocks.
+    ///
+    /// # Errors
+    /// `Incompatible` for such a file; that there is none is no error.
+    pub fn check(path: &Path) -> Result<(), MetaError> {
+        open::check(path).map(drop)
+    }
+
     /// Blocks: it reads the disk, and may migrate the database. `barrier` is called by a thread beside the writer's.
     ///
     /// # Errors

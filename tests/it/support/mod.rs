@@ -2,6 +2,7 @@
 
 pub mod form;
 pub mod redis;
+pub mod scripted_redis;
 pub mod sediment;
 pub mod wire;
 

@@ -31,6 +31,10 @@ impl RedisServer {
         panic!("redis-server started on none of ten free ports");
     }
 
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }

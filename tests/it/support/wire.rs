@@ -144,6 +144,10 @@ impl Wire {
     }
 
     pub fn sign(&self, request: &Request) -> Signed {
+        self.sign_at(request, SystemTime::now())
+    }
+
+    pub fn sign_at(&self, request: &Request, at: SystemTime) -> Signed {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -153,7 +157,6 @@ impl Wire {
             settings.expires_in = Some(Duration::from_secs(seconds));
             settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
         }
-        let at = SystemTime::now();
         let (access_key, secret_key) = (self.access_key.as_str(), self.secret_key.as_str());
         let identity = aws_credential_types::Credentials::new(access_key, secret_key, None, None, "test");
         let identity = identity.into();
