@@ -55,9 +55,10 @@ impl Background {
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
         this.working.spawn(schedule.run(this.writers.clone()));
         this.repeat(DISK_INTERVAL, {
-            let disk = Arc::clone(disk);
+            let (disk, memory) = (Arc::clone(disk), store.parts().memory.clone());
             move || {
                 let disk = Arc::clone(&disk);
+                stats::publish_memory(&memory);
                 async move {
                     let _ = tokio::task::spawn_blocking(move || disk.look()).await;
                 }
