@@ -65,9 +65,10 @@ impl Background {
                 .then(|| format!("{lost} objects or parts are damaged: `sediment scrub --status` names them"))
         }));
         this.repeat(DISK_INTERVAL, {
-            let disk = Arc::clone(disk);
+            let (disk, memory) = (Arc::clone(disk), store.parts().memory.clone());
             move || {
                 let disk = Arc::clone(&disk);
+                stats::publish_memory(&memory);
                 async move {
                     let _ = tokio::task::spawn_blocking(move || disk.look()).await;
                 }

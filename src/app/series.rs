@@ -24,6 +24,16 @@ struct Series {
 const LATER: &[Labels] = &[];
 const PLAIN: &[Labels] = &[&[]];
 const TIERS: &[Labels] = &[&[("tier", "memory")], &[("tier", "redis")]];
+const CLASSES: &[Labels] = &[
+    &[("class", "read")],
+    &[("class", "list")],
+    &[("class", "write")],
+    &[("class", "heavy")],
+    &[("class", "document")],
+    &[("class", "long_document")],
+    &[("class", "answer")],
+];
+const BODIES: &[Labels] = &[&[("for", "uploads")], &[("for", "reads")]];
 const FILES: &[Labels] = &[&[("file", "pack")], &[("file", "meta")], &[("file", "plain")]];
 const LISTENERS: &[Labels] = &[&[("listener", "s3")], &[("listener", "admin")]];
 const RESULTS: &[Labels] = &[&[("result", "ok")], &[("result", "error")]];
@@ -65,9 +75,21 @@ const SERIES: &[Series] = &[
     ),
     series(
         Counter,
+        "sediment_http_address_limit_total",
+        LISTENERS,
+        "connections closed at once because their address had all that it may have",
+    ),
+    series(
+        Counter,
         "sediment_http_timeouts_total",
         LISTENERS,
         "connections closed because the client was too slow",
+    ),
+    series(
+        Counter,
+        "sediment_http_floods_total",
+        PLAIN,
+        "HTTP/2 connections closed because they sent much that was no request's, or gave most requests up",
     ),
     series(
         Counter,
@@ -75,6 +97,20 @@ const SERIES: &[Series] = &[
         PLAIN,
         "connections closed because of an ambiguous request",
     ),
+    series(
+        Gauge,
+        "sediment_admission_running",
+        CLASSES,
+        "requests that are worked on, or that have memory for a document",
+    ),
+    series(Gauge, "sediment_admission_waiting", CLASSES, "requests that wait for their turn"),
+    series(
+        Counter,
+        "sediment_admission_refused_total",
+        CLASSES,
+        "requests that were told to slow down because their turn did not come in time",
+    ),
+    series(Gauge, "sediment_memory_used_bytes", BODIES, "memory for bodies that is in use"),
     series(Gauge, "sediment_logical_bytes", PLAIN, "sizes of all versions and parts, as clients see them"),
     series(Gauge, "sediment_unique_bytes", PLAIN, "distinct bytes, before compression"),
     series(Gauge, "sediment_stored_bytes", PLAIN, "bytes that packs, plain and inline bodies occupy"),

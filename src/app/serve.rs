@@ -12,8 +12,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a stop has left to do when everything is durable.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
-pub(super) fn run(settings: Settings, options: StartOptions, json: bool) -> Result<(), AppError> {
+pub(super) fn run(mut settings: Settings, options: StartOptions, json: bool) -> Result<(), AppError> {
     raise_file_limit();
+    leave_files(&mut settings, getrlimit(Resource::Nofile).current);
     compare_memory_limits(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sediment").build();
     let runtime = runtime.map_err(|error| AppError::failure("cannot start threads", error))?;
@@ -32,6 +33,24 @@ fn raise_file_limit() {
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, current = limit.current, "the limit on open files could not be raised");
+    }
+}
+
+/// One file in so many is for packs and databases: without one a commit would fail, while a connection only waits.
+const STORE_FILES_PART: u64 = 4;
+
+/// Has no more connections than there are files for.
+fn leave_files(settings: &mut Settings, limit: Option<u64>) {
+    let Some(limit) = limit else { return };
+    let most = usize::try_from(limit - limit / STORE_FILES_PART).unwrap_or(usize::MAX).max(1);
+    let wanted = settings.http.max_connections;
+    if wanted > most {
+        tracing::warn!(
+            limit,
+            wanted,
+            "the limit on open files lets this process have only {most} connections: raise it, or lower http.max_connections"
+        );
+        settings.http.max_connections = most;
     }
 }
 
@@ -109,5 +128,23 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leave_files;
+    use crate::config::Settings;
+
+    #[test]
+    fn i5_connections_leave_files_for_the_store() {
+        let left = |limit| {
+            let mut settings = Settings::default();
+            leave_files(&mut settings, limit);
+            settings.http.max_connections
+        };
+        assert_eq!(left(Some(1024)), 768);
+        assert_eq!(left(Some(1 << 20)), 4096);
+        assert_eq!(left(None), 4096);
     }
 }

@@ -11,7 +11,8 @@ use super::store::Store;
 use super::{metrics, presence, private_file, stats};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings, account_keys};
-use crate::http::{Handler, HttpServer, Refuser, ResponseBody, Unreadable};
+use crate::engine::MemoryBudget;
+use crate::http::{Handler, HttpServer, HttpService, Refuser, ResponseBody, Unreadable};
 use crate::s3::{self, Credentials, S3Gateway};
 use crate::service::ObjectService;
 use crate::sys::{OsRandom, SystemClock};
@@ -75,7 +76,7 @@ impl Server {
         });
         let admin = serve_admin(admin_listener, &settings, admin_handler(&api))?;
         let opened = open(data, &settings, keys, &health).await;
-        let (store, disk, handler) = match opened {
+        let (store, disk, service) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 admin.shutdown(ADMIN_DRAIN).await;
@@ -86,7 +87,7 @@ impl Server {
         let background = Background::start(&store, &disk, &settings, &health);
         let operations = StoreOperations::new(Arc::clone(&store), background.token());
         let _ = api.operations.set(Arc::new(operations));
-        let s3 = HttpServer::start_with("s3", s3_listener, settings.http.clone(), handler)
+        let s3 = HttpServer::start_with("s3", s3_listener, settings.http.clone(), service)
             .map_err(|error| AppError::failure("cannot listen", error))?;
         let server = Self {
             s3,
@@ -237,7 +238,7 @@ async fn open(
     settings: &Settings,
     keys: Credentials,
     health: &Health,
-) -> Result<(Arc<Store>, Arc<Disk>, (Handler, Refuser)), AppError> {
+) -> Result<(Arc<Store>, Arc<Disk>, HttpService), AppError> {
     let progress = Arc::new(|done: u64, total: u64| {
         tracing::info!(done, total, "bringing the chunk index up to date");
     });
@@ -266,18 +267,20 @@ async fn open(
         settings.service.clone(),
         keys.account_names().collect(),
     );
-    let handler = s3_handler(service, keys, settings)?;
-    Ok((store, disk, handler))
+    let service = s3_service(service, keys, settings, parts.memory.clone())?;
+    Ok((store, disk, service))
 }
 
-fn s3_handler(
+fn s3_service(
     service: ObjectService,
     keys: Credentials,
     settings: &Settings,
-) -> Result<(Handler, Refuser), AppError> {
+    memory: MemoryBudget,
+) -> Result<HttpService, AppError> {
     let gateway = S3Gateway::new(service, &settings.s3, keys, &OsRandom, Arc::new(SystemClock))
         .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?;
-    let (refusing, maximum_bytes) = (gateway.clone(), settings.http.max_header_bytes);
+    let (refusing, waited_at) = (gateway.clone(), gateway.clone());
+    let maximum_bytes = settings.http.max_header_bytes;
     let handler: Handler = Arc::new(move |request| {
         let gateway = gateway.clone();
         Box::pin(async move { gateway.handle(request).await })
@@ -289,5 +292,6 @@ fn s3_handler(
             Unreadable::Connect => s3::Unreadable::Connect,
         })
     });
-    Ok((handler, refuser))
+    let waiters = Arc::new(move || memory.waiting() + waited_at.waiting_for_memory());
+    Ok(HttpService { handler, refuser, waiters })
 }

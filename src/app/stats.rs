@@ -2,7 +2,7 @@
 
 use crate::admin::StoreStats;
 use crate::engine::gc::PlainCensus;
-use crate::engine::{EngineError, EngineParts};
+use crate::engine::{EngineError, EngineParts, MemoryBudget};
 use std::fmt::Write;
 
 /// Counts now. Exact up to commits under way; `plain` is as old as it is.
@@ -56,6 +56,13 @@ pub(super) async fn refresh(parts: &EngineParts, plain: PlainCensus) {
     // The index's lock may be held for as long as it is opened anew.
     let index = parts.index.clone();
     let _ = tokio::task::spawn_blocking(move || index.report()).await;
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges")]
+pub(super) fn publish_memory(memory: &MemoryBudget) {
+    let (uploads, reads) = memory.used_bytes();
+    metrics::gauge!("sediment_memory_used_bytes", "for" => "uploads").set(uploads as f64);
+    metrics::gauge!("sediment_memory_used_bytes", "for" => "reads").set(reads as f64);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges")]

@@ -120,6 +120,7 @@ impl Settings {
     /// The first value that cannot work, named, with what would.
     pub fn validate(&self) -> Result<(), String> {
         self.http.validate()?;
+        self.s3.validate()?;
         self.engine.validate().map_err(|error| error.to_string())?;
         self.gc.validate().map_err(|error| error.to_string())?;
         self.scrub.validate().map_err(|error| error.to_string())?;
@@ -149,7 +150,6 @@ impl Settings {
                 self.cache.redis_timeout_milliseconds == 0,
                 "cache.redis_timeout_milliseconds must be at least 1",
             ),
-            (self.s3.document_bytes < 8 << 20, "s3.document_bytes must be at least 8388608"),
             (self.cache.redis_max_in_flight == 0, "cache.redis_max_in_flight must be at least 1"),
         ];
         wrong.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err((*why).to_owned()))

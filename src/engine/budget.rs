@@ -178,6 +178,15 @@ impl UploadBudget {
 }
 
 impl UploadBudget {
+    pub(super) fn waiting(&self) -> usize {
+        self.pools.iter().map(|pool| pool.waiting.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn used_bytes(&self) -> u64 {
+        let used = |pool: &Pool| u64::from(pool.kib).saturating_sub(pool.free.available_permits() as u64);
+        self.pools.iter().map(used).sum::<u64>() << 10
+    }
+
     /// Memory for long blocks, if it is there.
     pub(super) fn try_large(&self, bytes: u64) -> Option<LargeMemory> {
         let memory = Arc::clone(&self.pool(Share::Large).free).try_acquire_many_owned(kib_of(bytes)).ok();
@@ -200,8 +209,8 @@ fn kib_of(bytes: u64) -> u32 {
 
 #[cfg(test)]
 impl UploadBudget {
-    pub(super) fn used_kib(&self) -> usize {
-        self.pools.iter().map(|pool| pool.kib as usize - pool.free.available_permits()).sum()
+    pub(super) fn used_kib(&self) -> u64 {
+        self.used_bytes() >> 10
     }
 
     /// Returns once nobody has any.

@@ -45,6 +45,18 @@ impl MemoryBudget {
             reads: ReadBudget::new(half, u64::from(settings.chunk_max_bytes), wait),
         }
     }
+
+    /// How many wait for some of it now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.uploads.waiting() + self.reads.waiting()
+    }
+
+    /// What is in use now, in bytes: by bodies on their way in, and by those on their way out.
+    #[must_use]
+    pub fn used_bytes(&self) -> (u64, u64) {
+        (self.uploads.used_bytes(), self.reads.used_bytes())
+    }
 }
 
 impl EngineParts {

@@ -2,6 +2,7 @@
 
 use super::HttpSettings;
 use super::framing::Phase;
+use super::progress::Progress;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ pub(super) struct Activity {
     /// A response, or its end, was given to hyper and may still be in its buffer.
     handed_over: AtomicBool,
     interim_wanted: AtomicBool,
+    pub(super) progress: Progress,
 }
 
 /// What the watchdog is to do.
@@ -44,6 +46,7 @@ impl Activity {
             flushed: AtomicBool::new(true),
             handed_over: AtomicBool::new(false),
             interim_wanted: AtomicBool::new(false),
+            progress: Progress::default(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Activity {
     }
 
     pub(super) fn request_began(&self) {
+        self.progress.request_began();
         self.open_requests.fetch_add(1, SeqCst);
         self.open_handlers.fetch_add(1, SeqCst);
     }
@@ -82,10 +86,12 @@ impl Activity {
 
     pub(super) fn wrote(&self) {
         self.flushed.store(false, SeqCst);
+        self.progress.blocked(true);
     }
 
     pub(super) fn flushed(&self) {
         self.flushed.store(true, SeqCst);
+        self.progress.blocked(false);
         self.handed_over.store(false, SeqCst);
     }
 
@@ -112,6 +118,12 @@ impl Activity {
             return None;
         }
         Some(Duration::from_millis(self.now().saturating_sub(self.last_event.load(SeqCst))))
+    }
+
+    /// For how long a head has been coming, if one is.
+    pub(super) fn head_for(&self) -> Option<Duration> {
+        let since = self.head_since.load(SeqCst).checked_sub(1)?;
+        Some(Duration::from_millis(self.now().saturating_sub(since)))
     }
 
     pub(super) fn verdict(&self, limits: &HttpSettings) -> Verdict {

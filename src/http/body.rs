@@ -44,18 +44,32 @@ pub struct RequestBody {
     received_bytes: u64,
     is_http2: bool,
     asked: Arc<AtomicBool>,
+    activity: Arc<Activity>,
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, pace: Pace, is_http2: bool) -> Self {
+    pub(super) fn new(incoming: Incoming, pace: Pace, is_http2: bool, activity: Arc<Activity>) -> Self {
         let (timer, waiting_since, waited) = (None, None, Duration::ZERO);
         let asked = Arc::new(AtomicBool::new(false));
-        Self { incoming, pace, timer, waiting_since, waited, received_bytes: 0, is_http2, asked }
+        Self { incoming, pace, timer, waiting_since, waited, received_bytes: 0, is_http2, asked, activity }
     }
 
     /// Whether anybody has asked for the body yet; a client that waits to be told has been told then.
     pub(super) fn asked(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.asked)
+    }
+
+    /// For how long the client was waited for, if it was.
+    fn stop_waiting(&mut self) -> Duration {
+        let Some(since) = self.waiting_since.take() else { return Duration::ZERO };
+        self.activity.progress.awaits(false);
+        since.elapsed()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.stop_waiting();
     }
 }
 
@@ -70,9 +84,12 @@ impl Body for RequestBody {
         let this = &mut *self;
         this.asked.store(true, Ordering::Release);
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
-            this.waited += this.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            let waited = this.stop_waiting();
+            this.waited += waited;
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
-            this.received_bytes += data.map_or(0, Bytes::len) as u64;
+            let received = data.map_or(0, Bytes::len) as u64;
+            this.received_bytes += received;
+            this.activity.progress.received(received);
             if frame.is_none() && this.is_http2 && !this.incoming.is_end_stream() {
                 let reset = io::ErrorKind::UnexpectedEof.into();
                 return Poll::Ready(Some(Err(RequestBodyError::Reset(reset))));
@@ -85,6 +102,7 @@ impl Body for RequestBody {
             let now = Instant::now();
             timer.as_mut().reset(now + left);
             this.waiting_since = Some(now);
+            this.activity.progress.awaits(true);
         }
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Some(Err(RequestBodyError::Stalled(io::ErrorKind::TimedOut.into()))))
@@ -121,6 +139,9 @@ impl OpenRequest {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
+        if !self.handled {
+            self.activity.progress.request_given_up();
+        }
         self.handled();
         self.activity.request_ended();
     }

@@ -5,8 +5,10 @@
 
 mod activity;
 mod body;
+mod crowd;
 mod framing;
 mod pace;
+mod progress;
 mod reading;
 mod server;
 mod settings;
@@ -26,6 +28,6 @@ pub mod fuzzing {
 }
 
 pub use body::{BoxError, RequestBody, RequestBodyError, ResponseBody};
-pub use server::{Handler, HttpServer, full};
+pub use server::{Handler, HttpServer, HttpService, Waiters, full};
 pub use settings::HttpSettings;
 pub use unreadable::{Refuser, Unreadable};

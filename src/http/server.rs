@@ -2,9 +2,11 @@
 
 use super::activity::{Activity, Verdict};
 use super::body::{OpenRequest, RequestBody, ResponseBody, WatchedBody};
+use super::crowd::Crowd;
+use super::progress::{STREAM_WINDOW_BYTES, Watch};
 use super::reading::{ReadShare, Reading};
 use super::settings::HttpSettings;
-use super::stream::GuardedStream;
+use super::stream::{GuardedStream, Place};
 use super::unreadable::{Refuser, Unreadable, plain};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -18,10 +20,10 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,8 +31,29 @@ use tokio_util::task::TaskTracker;
 pub type Handler =
     Arc<dyn Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> + Send + Sync>;
 
-/// Connections that have been idle this long are closed when there are too many.
+/// How many wait for what clients hold that keep others waiting, such as the memory of a body that nobody sends.
+pub type Waiters = Arc<dyn Fn() -> usize + Send + Sync>;
+
+/// What a listener's requests are answered by.
+pub struct HttpService {
+    pub handler: Handler,
+    pub refuser: Refuser,
+    pub waiters: Waiters,
+}
+
+impl std::fmt::Debug for HttpService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpService").finish_non_exhaustive()
+    }
+}
+
+/// Connections that have been idle this long are closed when there are too many, and those whose head has been coming this long.
 const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
+const HEAD_UNDER_PRESSURE: Duration = Duration::from_secs(3);
+/// Of stalled ones, so many each second.
+const STALLED_UNDER_PRESSURE: usize = 16;
+/// Between two looks at who waits. Who waits for less is none of the clients' fault.
+const LOOK_AT_WAITERS: Duration = Duration::from_millis(500);
 
 /// A listener and its connections. Dropping it does not stop it: `shutdown` does.
 #[derive(Debug)]
@@ -44,15 +67,18 @@ pub struct HttpServer {
 struct Shared {
     builder: Builder<TokioExecutor>,
     settings: HttpSettings,
-    handler: Handler,
-    refuser: Refuser,
+    service: HttpService,
     /// The listener's name in metrics.
     name: &'static str,
     connections: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     http2_connections: Arc<Semaphore>,
     reading: Arc<Reading>,
     /// Tells idle connections to make room.
     pressure: Notify,
+    /// Tells connections to look whether they are stalled, since others wait: so many may be ended.
+    squeeze: Notify,
+    to_end: AtomicUsize,
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
@@ -75,10 +101,11 @@ impl HttpServer {
         settings: HttpSettings,
         handler: Handler,
     ) -> io::Result<Self> {
-        Self::start_with(name, listener, settings, (handler, plain()))
+        let service = HttpService { handler, refuser: plain(), waiters: Arc::new(|| 0) };
+        Self::start_with(name, listener, settings, service)
     }
 
-    /// As [`Self::start`], with words of its own for what is no request.
+    /// As [`Self::start`], with words of its own for what is no request, and an eye on who waits.
     ///
     /// # Errors
     /// When the listener has no address.
@@ -86,7 +113,7 @@ impl HttpServer {
         name: &'static str,
         listener: TcpListener,
         settings: HttpSettings,
-        (handler, refuser): (Handler, Refuser),
+        service: HttpService,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
@@ -97,15 +124,18 @@ impl HttpServer {
                 settings.max_http2_connections.min(Semaphore::MAX_PERMITS),
             )),
             reading: Arc::new(Reading::new(settings.read_buffer_bytes)),
+            crowd: Arc::new(Crowd::new(settings.connections_per_address())),
             settings,
-            handler,
-            refuser,
+            service,
             name,
             pressure: Notify::new(),
+            squeeze: Notify::new(),
+            to_end: AtomicUsize::new(0),
             stop: stop.clone(),
             abort: abort.clone(),
             tasks: tasks.clone(),
         });
+        tasks.spawn(squeeze(Arc::clone(&shared)));
         tasks.spawn(accept(listener, shared));
         Ok(Self { address, stop, abort, tasks })
     }
@@ -144,7 +174,7 @@ fn builder(settings: &HttpSettings) -> Builder<TokioExecutor> {
         .max_header_list_size(settings.max_header_bytes)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(64)
-        .initial_stream_window_size(256 << 10)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(1 << 20)
         .max_send_buf_size(256 << 10)
         .keep_alive_interval(Duration::from_secs(30))
@@ -164,20 +194,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => {
-                metrics::counter!("sediment_http_connections_total", "listener" => shared.name).increment(1);
-                let activity = Arc::new(Activity::new());
-                // Small answers leave at once instead of waiting for the acknowledgement of earlier ones.
-                let _ = tcp.set_nodelay(true);
-                let http2 = Arc::clone(&shared.http2_connections);
-                let max_head = shared.settings.max_header_bytes;
-                let refuser = Arc::clone(&shared.refuser);
-                let activity_of_stream = Arc::clone(&activity);
-                let share = ReadShare::new(Arc::clone(&shared.reading));
-                let stream =
-                    GuardedStream::new(tcp, activity_of_stream, (permit, http2), max_head, refuser, share);
-                shared.tasks.spawn(serve(stream, peer, activity, Arc::clone(&shared)));
-            }
+            Ok((tcp, peer)) => begin(tcp, peer, permit, &shared),
             Err(error) => {
                 tracing::warn!(%error, listener = shared.name, "cannot accept a connection");
                 // Out of descriptors, most likely: there will be no progress before something closes.
@@ -188,12 +205,67 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn permit(shared: &Shared) -> Option<tokio::sync::OwnedSemaphorePermit> {
+/// Closes the connection where its address has all that it may have: others would find none.
+fn begin(tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, shared: &Arc<Shared>) {
+    let Some(member) = shared.crowd.join(peer.ip()) else {
+        metrics::counter!("sediment_http_address_limit_total", "listener" => shared.name).increment(1);
+        return;
+    };
+    metrics::counter!("sediment_http_connections_total", "listener" => shared.name).increment(1);
+    let activity = Arc::new(Activity::new());
+    // Small answers leave at once instead of waiting for the acknowledgement of earlier ones.
+    let _ = tcp.set_nodelay(true);
+    let place = Place { _permit: permit, _member: member };
+    let share = ReadShare::new(Arc::clone(&shared.reading));
+    let stream = GuardedStream::new(
+        tcp,
+        Arc::clone(&activity),
+        (place, Arc::clone(&shared.http2_connections)),
+        &shared.settings,
+        Arc::clone(&shared.service.refuser),
+        share,
+    );
+    shared.tasks.spawn(serve(stream, peer, activity, Arc::clone(shared)));
+}
+
+/// As long as somebody waits, has connections look whether it is their clients that are waited for.
+async fn squeeze(shared: Arc<Shared>) {
+    let mut before = 0;
+    while shared.stop.run_until_cancelled(tokio::time::sleep(LOOK_AT_WAITERS)).await.is_some() {
+        let now = (shared.service.waiters)();
+        let waiting = now.min(before);
+        before = now;
+        if waiting > 0 {
+            shared.make_room(waiting);
+        }
+    }
+}
+
+impl Shared {
+    fn timed_out(&self) {
+        metrics::counter!("sediment_http_timeouts_total", "listener" => self.name).increment(1);
+    }
+
+    /// Has connections look whether they are stalled; so many of those end.
+    fn make_room(&self, connections: usize) {
+        self.to_end.store(connections, Ordering::Relaxed);
+        self.squeeze.notify_waiters();
+    }
+
+    /// Whether one more stalled connection is to be ended for the sake of those who wait.
+    fn may_end(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        self.to_end.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+}
+
+async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
     if let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() {
         return Some(permit);
     }
     loop {
         shared.pressure.notify_waiters();
+        shared.make_room(STALLED_UNDER_PRESSURE);
         let waiting = Arc::clone(&shared.connections).acquire_owned();
         match tokio::time::timeout(IDLE_UNDER_PRESSURE, waiting).await {
             Ok(permit) => return permit.ok(),
@@ -211,7 +283,7 @@ async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>,
     let service = service_fn(|request| answer(request, peer, Arc::clone(&activity), Arc::clone(&shared)));
     let connection = shared.builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let mut closing = false;
+    let (mut closing, mut watch) = (false, Watch::default());
     loop {
         let wait = match activity.verdict(&shared.settings) {
             Verdict::Wait(wait) => wait,
@@ -223,7 +295,7 @@ async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>,
                 Duration::from_secs(1)
             }
             Verdict::HeadTooSlow | Verdict::ResponseNotTaken => {
-                metrics::counter!("sediment_http_timeouts_total", "listener" => shared.name).increment(1);
+                shared.timed_out();
                 break;
             }
         };
@@ -239,7 +311,17 @@ async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>,
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
+            () = shared.squeeze.notified() => {
+                if watch.is_stalled(&activity.progress) && shared.may_end() {
+                    shared.timed_out();
+                    break;
+                }
+            }
             () = shared.pressure.notified(), if !closing => {
+                if activity.head_for().is_some_and(|coming| coming >= HEAD_UNDER_PRESSURE) {
+                    shared.timed_out();
+                    break;
+                }
                 if activity.idle_for().is_some_and(|idle| idle >= IDLE_UNDER_PRESSURE) {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
@@ -260,7 +342,7 @@ async fn answer(
     let mut open = OpenRequest::new(Arc::clone(&activity));
     if request.method() == Method::CONNECT {
         open.handled();
-        let mut response = (shared.refuser)(Unreadable::Connect).map(full);
+        let mut response = (shared.service.refuser)(Unreadable::Connect).map(full);
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace())));
     }
@@ -268,9 +350,9 @@ async fn answer(
     request.extensions_mut().insert(peer);
     let pace = shared.settings.body_pace();
     let is_http2 = request.version() == Version::HTTP_2;
-    let request = request.map(|body| RequestBody::new(body, pace, is_http2));
+    let request = request.map(|body| RequestBody::new(body, pace, is_http2, Arc::clone(&activity)));
     let asked = request.body().asked();
-    let mut response = (shared.handler)(request).await;
+    let mut response = (shared.service.handler)(request).await;
     if waits && is_empty && response.status().is_success() {
         // hyper says 100 Continue when the body is first read, and there is none to read; but botocore waits for
         // it all the same, and would take the next response for it.

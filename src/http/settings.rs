@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// A connection that waits for its next request, in bytes.
 const CONNECTION_BYTES: u64 = 22 << 10;
+/// One connection in so many is for other addresses than that of the most.
+const OTHERS_PART: usize = 16;
 /// The admin listener's most: few look at it, and none sends it long bodies.
 const ADMIN_CONNECTIONS: usize = 32;
 const ADMIN_HTTP2_CONNECTIONS: usize = 4;
@@ -19,6 +21,9 @@ pub struct HttpSettings {
     /// Connections open at once on the S3 listener. At the limit idle ones are closed early and new ones wait. The admin
     /// listener has at most 32.
     pub max_connections: usize,
+    /// Those of one address among them (of IPv6, of one network of 64 bits); one more is closed at once. 0: all but one in sixteen. Behind
+    /// a proxy all come from one address: set it to `max_connections` there.
+    pub max_connections_per_address: usize,
     /// HTTP/2 connections among them: each may buffer a whole window. The admin listener has at most 4.
     pub max_http2_connections: usize,
     /// Requests at once on one HTTP/2 connection.
@@ -49,6 +54,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            max_connections_per_address: 0,
             max_http2_connections: 128,
             max_http2_streams: 64,
             max_headers: 100,
@@ -102,6 +108,13 @@ impl HttpSettings {
         connections.saturating_mul(CONNECTION_BYTES).saturating_add(more)
     }
 
+    pub(super) const fn connections_per_address(&self) -> usize {
+        match self.max_connections_per_address {
+            0 => self.max_connections - self.max_connections / OTHERS_PART,
+            most => most,
+        }
+    }
+
     pub(super) const fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.header_timeout_seconds)
     }
@@ -153,6 +166,7 @@ mod tests {
         let admin = HttpSettings::default().for_admin();
         assert_eq!((admin.max_connections, admin.max_http2_connections), (32, 4));
         assert_eq!(admin.idle_timeout_seconds, HttpSettings::default().idle_timeout_seconds);
+        assert_eq!(HttpSettings::default().connections_per_address(), 3840);
         let few = HttpSettings { max_connections: 3, ..HttpSettings::default() };
         assert_eq!(few.for_admin().max_connections, 3);
     }

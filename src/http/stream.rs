@@ -1,8 +1,10 @@
 //! The socket as hyper sees it: checked on the way in, completed on the way out, closed politely.
 
 use super::activity::Activity;
+use super::crowd::Member;
 use super::framing::{Framing, Phase};
 use super::reading::ReadShare;
+use super::settings::HttpSettings;
 use super::unreadable::{Refuser, Unreadable, refusal_to};
 use bytes::Bytes;
 use std::io::{self, IoSlice};
@@ -21,6 +23,13 @@ const REFUSED: &[u8] = b"\0\r\n\r\n";
 const LINGER_BYTES: usize = 8 << 20;
 const LINGER: Duration = Duration::from_secs(2);
 
+/// One of the connections that there may be, and that its address may have.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _member: Member,
+}
+
 /// A connection's socket.
 pub(super) struct GuardedStream {
     /// Taken on drop only.
@@ -30,7 +39,8 @@ pub(super) struct GuardedStream {
     http2_permits: Arc<Semaphore>,
     http2: Option<OwnedSemaphorePermit>,
     /// Held until the peer has been let go of.
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
+    limits: HttpSettings,
     /// Nothing more is read: the peer ended, or broke the rules.
     ended: bool,
     peer_ended: bool,
@@ -49,18 +59,19 @@ impl GuardedStream {
     pub(super) fn new(
         tcp: TcpStream,
         activity: Arc<Activity>,
-        (permit, http2_permits): (OwnedSemaphorePermit, Arc<Semaphore>),
-        max_head_bytes: u32,
+        (place, http2_permits): (Place, Arc<Semaphore>),
+        limits: &HttpSettings,
         refuser: Refuser,
         share: ReadShare,
     ) -> Self {
         Self {
             tcp: Some(tcp),
-            framing: Framing::new(max_head_bytes),
+            framing: Framing::new(limits.max_header_bytes),
             activity,
             http2_permits,
             http2: None,
-            permit: Some(permit),
+            place: Some(place),
+            limits: limits.clone(),
             ended: false,
             peer_ended: false,
             refused: &[],
@@ -177,7 +188,12 @@ impl AsyncRead for GuardedStream {
             self.peer_ended = true;
             return Poll::Ready(Ok(()));
         }
+        self.activity.progress.read(read.len());
         let believed = self.check(read);
+        if self.framing.phase() == Phase::Http2 && self.activity.progress.is_flood(&self.limits) {
+            metrics::counter!("sediment_http_floods_total").increment(1);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         buffer.set_filled(before + believed);
         self.put_refused(buffer);
         Poll::Ready(Ok(()))
@@ -192,7 +208,9 @@ impl AsyncWrite for GuardedStream {
         if self.own.is_some() {
             return Poll::Ready(ready!(self.poll_own(cx)).map(|()| bytes.len()));
         }
-        self.tcp()?.poll_write(cx, bytes)
+        let written = ready!(self.tcp()?.poll_write(cx, bytes))?;
+        self.activity.progress.wrote(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -207,7 +225,9 @@ impl AsyncWrite for GuardedStream {
             let length = slices.iter().map(|slice| slice.len()).sum();
             return Poll::Ready(ready!(self.poll_own(cx)).map(|()| length));
         }
-        self.tcp()?.poll_write_vectored(cx, slices)
+        let written = ready!(self.tcp()?.poll_write_vectored(cx, slices))?;
+        self.activity.progress.wrote(written);
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -237,10 +257,10 @@ impl Drop for GuardedStream {
         if self.peer_ended {
             return;
         }
-        let permit = self.permit.take();
+        let place = self.place.take();
         runtime.spawn(async move {
             let _ = tokio::time::timeout(LINGER, linger(tcp)).await;
-            drop(permit);
+            drop(place);
         });
     }
 }

@@ -34,6 +34,10 @@ impl Contents {
         Self(written.into())
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// The document with the keys in it, if an answer has some that are not.
     pub(super) fn complete(document: &Bytes, extensions: &Extensions) -> Option<Bytes> {
         let Self(contents) = extensions.get::<Self>()?;

@@ -1,5 +1,6 @@
 //! What every answer has: a request id, and in an error's document where and which request it was.
 
+use super::body::AnswerMemory;
 use super::contents::Contents;
 use super::refusal::{Fields, Refusal};
 use bytes::Bytes;
@@ -102,6 +103,10 @@ pub(super) fn finish(
             }
         };
         head.headers.remove(header::CONTENT_LENGTH);
+        let document = match head.extensions.remove::<AnswerMemory>() {
+            Some(memory) => memory.keep(document),
+            None => document,
+        };
         return Response::from_parts(head, Either::Left(Full::new(document)));
     }
     Response::from_parts(head, Either::Right(body))

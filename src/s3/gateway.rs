@@ -1,9 +1,11 @@
 //! A request's way through the room: who makes it, what it asks for, s3s, the operation, the answer.
 
 use super::address::{Address, Domains, host};
+use super::admission::{Admission, Class, Party};
 use super::answer_date::AnswerDate;
 use super::auth::{Authenticator, Payload, Verified};
 use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, read_document};
+use super::contents::Contents;
 use super::convert::sent_checksums;
 use super::cors;
 use super::digest::require_digest;
@@ -37,12 +39,15 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error, S3ErrorCode as Code, S3Result};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
+/// Answers up to this size are not counted: a connection has as much for itself.
+const SMALL_ANSWER_BYTES: usize = 4 << 10;
 /// Documents are limited before s3s sees them.
 const MAX_XML_BYTES: usize = 4 << 20;
 
@@ -59,6 +64,7 @@ pub struct S3Gateway {
     authenticator: Arc<Authenticator>,
     domains: Arc<Domains>,
     documents: Documents,
+    admission: Arc<Admission>,
     meters: Arc<Meters>,
     ids: Arc<RequestIds>,
     clock: Arc<dyn Clock>,
@@ -93,8 +99,8 @@ impl S3Gateway {
         let (documents, meters) = (Documents::new(settings.document_bytes), Arc::new(Meters::default()));
         let ids = Arc::new(RequestIds::new(random));
         let date = Arc::new(AnswerDate::new(Arc::clone(&clock)));
-        let s3s = builder.build();
-        Ok(Self { s3s, service, authenticator, domains, documents, meters, ids, clock, date })
+        let (s3s, admission) = (builder.build(), Arc::new(Admission::new(settings)));
+        Ok(Self { s3s, service, authenticator, domains, documents, admission, meters, ids, clock, date })
     }
 
     /// The answer to a request. The body of a successful read streams. What few requests come to is boxed: the future
@@ -160,7 +166,9 @@ impl S3Gateway {
         if head.method == Method::OPTIONS {
             traffic.names("Preflight");
             let address = address.map_err(|_| invalid())?;
-            return Box::pin(cors::preflight(&self.service, &address, &head.headers)).await;
+            let anybody = party_of(&Principal::Anonymous, &head);
+            let preflight = cors::preflight(&self.service, &address, &head.headers);
+            return Box::pin(self.admission.run(Class::Read, &anybody, preflight)).await;
         }
         if let Ok(address) = &address
             && let Some(bucket) = post::target(&head, address, &query)
@@ -175,26 +183,30 @@ impl S3Gateway {
         check_parameters(&mut query)?;
         check_headers(&head)?;
         let Verified { principal, payload } = verified;
+        let (class, party) = (Class::of(&head, &address, &query), party_of(&principal, &head));
+        traffic.keep(self.admission.place(&party).await?);
         let is_bare = body.is_end_stream();
         let direct = DirectRead::of(&head, &address, &query, (&principal, &payload), is_bare);
-        if let Some(read) = direct
-            && let Some(response) = read.answer(&self.service).await
-        {
-            traffic.names(read.operation());
-            return Ok(response);
+        if let Some(read) = direct {
+            let answer = async { Ok(read.answer(&self.service).await) };
+            if let Some(response) = self.admission.run(class, &party, answer).await? {
+                traffic.names(read.operation());
+                return Ok(response);
+            }
         }
         if let Some(put) = DirectPut::of(&head, &address, &query) {
             let put = put.answer(&self.service, (&head, &query), (principal, payload), body, traffic);
-            return Box::pin(put).await;
+            return Box::pin(self.admission.run(class, &party, put)).await;
         }
         let admitted = Admitted { head, address, query, principal, payload };
-        Box::pin(self.by_s3s(admitted, body, traffic, noted)).await
+        Box::pin(self.by_s3s(admitted, (class, &party), body, traffic, noted)).await
     }
 
-    /// The long way: what a body or a document asks for is read first.
+    /// The long way: a document is read first, so that nobody's turn is spent on waiting for it.
     async fn by_s3s<B>(
         &self,
         admitted: Admitted,
+        (class, party): (Class, &Party),
         body: B,
         traffic: &Arc<Traffic>,
         noted: &Noted,
@@ -214,7 +226,7 @@ impl S3Gateway {
             Shape::Document if is_anonymous && !is_empty => {
                 return Err(refuse(Code::AccessDenied, "Access Denied"));
             }
-            Shape::Document => Some(self.document(&head, &query, &upload).await?),
+            Shape::Document => Some(self.document(party, &head, &query, &upload).await?),
         };
         let (length, body) = match &document {
             None => (upload.size, Body::empty()),
@@ -224,7 +236,28 @@ impl S3Gateway {
             head.extensions.insert(SentDocument(document.bytes.clone()));
         }
         let checked = Checked { head, address, query, shape, principal, upload };
-        self.call(checked, length, body, traffic, noted).await
+        let work = async {
+            let response = self.call(checked, length, body, traffic, noted).await?;
+            self.counted(party, response).await
+        };
+        self.admission.run(class, party, work).await
+    }
+
+    /// A document that is made is in memory until the client has taken it.
+    async fn counted(&self, party: &Party, mut response: Response<Body>) -> Result<Response<Body>, Refusal> {
+        let contents = response.extensions().get::<Contents>().map_or(0, Contents::bytes);
+        let bytes = contents + response.body().bytes().map_or(0, |document| document.len());
+        if bytes > SMALL_ANSWER_BYTES {
+            let memory = self.documents.of_answer(party, bytes).await?;
+            response.extensions_mut().insert(memory);
+        }
+        Ok(response)
+    }
+
+    /// How many wait for the memory of documents.
+    #[must_use]
+    pub fn waiting_for_memory(&self) -> usize {
+        self.documents.waiting()
     }
 
     /// A form is the put that it stands for, made by whom its policy names.
@@ -245,13 +278,15 @@ impl S3Gateway {
         let upload_head = UploadHead::parse(head, Payload::Unsigned, false, body.is_end_stream())?;
         let frames = Upload::new(upload_head, body, Arc::clone(traffic)).take_stream();
         let posted = post::receive(head, bucket, frames, &self.authenticator, self.now()).await?;
-        let Posted { principal, address, head, upload, outcome } = posted;
+        let Posted { principal, address, head: fields, upload, outcome } = posted;
+        let (party, head) = (party_of(&principal, head), fields);
+        traffic.keep(self.admission.place(&party).await?);
         check_names(&address)?;
         check_headers(&head)?;
         let shape = Shape::of(&head, &address, query);
         let checked = Checked { head, address, query: query.clone(), shape, principal, upload };
-        let put = self.call(checked, None, Body::empty(), traffic, noted).await?;
-        outcome.answer(put)
+        let put = self.call(checked, None, Body::empty(), traffic, noted);
+        outcome.answer(self.admission.run(Class::Write, &party, put).await?)
     }
 
     /// Hands a request over to s3s. `length` is the body's, where it is known.
@@ -278,7 +313,13 @@ impl S3Gateway {
         })
     }
 
-    async fn document(&self, head: &Parts, query: &Query, upload: &Upload) -> Result<Document, Refusal> {
+    async fn document(
+        &self,
+        party: &Party,
+        head: &Parts,
+        query: &Query,
+        upload: &Upload,
+    ) -> Result<Document, Refusal> {
         // A completed upload's checksum is the object's, not the document's.
         let is_of_the_object = head.method == Method::POST && query.has("uploadId");
         if head.method == Method::POST && query.has("delete") {
@@ -286,12 +327,16 @@ impl S3Gateway {
         }
         let checksums =
             if is_of_the_object { Vec::new() } else { sent_checksums(&head.headers).map_err(refusal_of)? };
-        read_document(&self.documents, &head.headers, checksums, upload).await
+        read_document((&self.documents, party), &head.headers, checksums, upload).await
     }
 
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(self.clock.now().seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
+}
+
+fn party_of(principal: &Principal, head: &Parts) -> Party {
+    Party::of(principal, head.extensions.get::<SocketAddr>())
 }
 
 /// s3s refuses the same names, and says less about them.

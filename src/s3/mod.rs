@@ -5,6 +5,7 @@
 //! bodies stream through without being copied; an operation that is not here answers `NotImplemented`.
 
 mod address;
+mod admission;
 mod answer_date;
 mod auth;
 mod body;

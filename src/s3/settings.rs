@@ -14,13 +14,53 @@ pub struct S3Settings {
     /// Accounts beside the root user: each owns the buckets that it creates, and sees no others.
     #[serde(deserialize_with = "accounts")]
     pub accounts: Vec<AccountSettings>,
-    /// Memory for the XML documents of requests, in bytes; at least 8 MiB. Who finds it used up waits.
+    /// Memory for the XML documents of requests and, a quarter of it, of answers, in bytes; at least 8 MiB. Who finds it used up
+    /// waits.
     pub document_bytes: usize,
+    /// Reads of one object or its rows that are worked on at once; one more waits. One that takes long goes on uncounted.
+    pub concurrent_reads: usize,
+    /// Pages of listings that are made at once.
+    pub concurrent_listings: usize,
+    /// Writes, of bodies up to 1 MiB, that are worked on at once. One that takes long goes on uncounted.
+    pub concurrent_writes: usize,
+    /// Deletions of many keys, and completions of uploads of many parts, that are worked on at once.
+    pub concurrent_heavy: usize,
+    /// Requests of one client at once, to the end of their answers; one more waits. A client is whom a request is signed for, at one
+    /// address.
+    pub concurrent_per_client: usize,
+    /// How long a request waits for its turn before it is refused as too many, in milliseconds.
+    pub wait_milliseconds: u64,
 }
 
 impl Default for S3Settings {
     fn default() -> Self {
-        Self { domains: Vec::new(), accounts: Vec::new(), document_bytes: 32 << 20 }
+        Self {
+            domains: Vec::new(),
+            accounts: Vec::new(),
+            document_bytes: 32 << 20,
+            concurrent_reads: 128,
+            concurrent_listings: 4,
+            concurrent_writes: 64,
+            concurrent_heavy: 8,
+            concurrent_per_client: 320,
+            wait_milliseconds: 5000,
+        }
+    }
+}
+
+impl S3Settings {
+    /// # Errors
+    /// With the first setting that is out of its bounds.
+    pub fn validate(&self) -> Result<(), &'static str> {
+        let limits = [
+            (self.document_bytes < 8 << 20, "s3.document_bytes must be at least 8388608"),
+            (self.concurrent_reads == 0, "s3.concurrent_reads must be at least 1"),
+            (self.concurrent_listings == 0, "s3.concurrent_listings must be at least 1"),
+            (self.concurrent_writes == 0, "s3.concurrent_writes must be at least 1"),
+            (self.concurrent_heavy == 0, "s3.concurrent_heavy must be at least 1"),
+            (self.concurrent_per_client == 0, "s3.concurrent_per_client must be at least 1"),
+        ];
+        limits.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err(why))
     }
 }
 

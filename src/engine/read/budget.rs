@@ -8,7 +8,7 @@ use super::ahead::Ahead;
 use crate::engine::EngineError;
 use crate::sys::Queued;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -36,6 +36,8 @@ struct Shared {
     /// How often streams were asked for bytes: slow is who is slow beside the others.
     polls: AtomicU64,
     streams: Mutex<Vec<Weak<Ahead>>>,
+    /// How many wait to be admitted.
+    waiting: AtomicUsize,
 }
 
 /// One permit is a KiB.
@@ -66,6 +68,7 @@ impl ReadBudget {
             wait,
             polls: AtomicU64::new(0),
             streams: Mutex::default(),
+            waiting: AtomicUsize::new(0),
         }))
     }
 
@@ -90,9 +93,9 @@ impl ReadBudget {
         }
         self.reclaim(u64::MAX);
         let turn = Arc::clone(&pool.free).acquire_many_owned(pool.kib(bytes));
-        let queued = Queued::in_queue("memory");
+        let place = Place::new(&self.0.waiting);
         let share = tokio::time::timeout(self.0.wait, turn).await;
-        drop(queued);
+        drop(place);
         let share = share.map_err(|_| {
             metrics::counter!("sediment_memory_refused_total").increment(1);
             EngineError::Busy("the memory for reading is used up")
@@ -142,13 +145,40 @@ impl ReadBudget {
         self.0.polls.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How many wait to be admitted.
+    pub(in crate::engine) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::engine) fn used_bytes(&self) -> u64 {
+        self.used() as u64 * 1024
+    }
+
     /// KiB in use.
-    #[cfg(test)]
     pub(super) fn used(&self) -> usize {
         [&self.0.long, &self.0.short]
-            .map(|pool| pool.total as usize - pool.free.available_permits())
+            .map(|pool| (pool.total as usize).saturating_sub(pool.free.available_permits()))
             .iter()
             .sum()
+    }
+}
+
+/// One who waits.
+struct Place<'a> {
+    waiting: &'a AtomicUsize,
+    _queued: Queued,
+}
+
+impl<'a> Place<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self { waiting, _queued: Queued::in_queue("memory") }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

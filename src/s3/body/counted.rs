@@ -1,5 +1,6 @@
 //! What a request moved and how long it took, counted when its answer has been sent or given up.
 
+use crate::s3::admission::Place;
 use crate::s3::meters::{Meters, OperationMeters};
 use bytes::Bytes;
 use http::StatusCode;
@@ -17,12 +18,18 @@ pub(in crate::s3) struct Traffic {
     all: Arc<Meters>,
     meters: OnceLock<Arc<OperationMeters>>,
     received_bytes: AtomicU64,
+    /// Among its client's requests, to the end of the answer.
+    place: OnceLock<Place>,
 }
 
 impl Traffic {
     pub(in crate::s3) fn new(all: Arc<Meters>) -> Self {
         let (began, received_bytes) = (Instant::now(), AtomicU64::new(0));
-        Self { began, all, meters: OnceLock::new(), received_bytes }
+        Self { began, all, meters: OnceLock::new(), received_bytes, place: OnceLock::new() }
+    }
+
+    pub(in crate::s3) fn keep(&self, place: Place) {
+        let _ = self.place.set(place);
     }
 
     pub(in crate::s3) fn received(&self, bytes: usize) {

@@ -1,8 +1,9 @@
 //! Request documents: read whole within limits, compared with every hash that was sent, and looked at before a
-//! recursive parser is.
+//! recursive parser is. Answers' documents share the memory: a client that takes none of them could have any number made.
 
 use super::strict::{Walk, malformed};
 use super::upload::Upload;
+use crate::s3::admission::{Gate, Party, Refused, Slot};
 use crate::s3::convert::{checksum_header, content_md5};
 use crate::s3::error::refusal_of;
 use crate::s3::refusal::{Refusal, refuse};
@@ -20,7 +21,6 @@ use s3s::S3ErrorCode as Code;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// 10,000 parts, each with a checksum.
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
@@ -41,34 +41,70 @@ const PERMIT_BYTES: usize = 1 << 10;
 const WAIT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The memory that documents share.
+/// The memory that documents share, by turns of the clients.
 #[derive(Debug, Clone)]
 pub(in crate::s3) struct Documents {
-    short: Arc<Semaphore>,
-    long: Arc<Semaphore>,
-    long_permits: usize,
+    short: Gate,
+    long: Gate,
+    answers: Gate,
 }
 
 impl Documents {
-    /// One part in four is for short ones.
+    /// One part in four is for short ones, another for answers.
     pub(in crate::s3) fn new(bytes: usize) -> Self {
-        let pool =
-            |bytes: usize| Arc::new(Semaphore::new((bytes / PERMIT_BYTES).min(Semaphore::MAX_PERMITS)));
+        let gate = |class, bytes: usize| Gate::new(class, bytes / PERMIT_BYTES, WAIT);
         Self {
-            short: pool(bytes / 4),
-            long: pool(bytes - bytes / 4),
-            long_permits: (bytes - bytes / 4) / PERMIT_BYTES,
+            short: gate("document", bytes / 4),
+            long: gate("long_document", bytes - 2 * (bytes / 4)),
+            answers: gate("answer", bytes / 4),
         }
     }
 
-    async fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let pool = if bytes <= SHORT_BYTES { &self.short } else { &self.long };
-        // The longest there may be takes all of a small pool.
-        let permits = (PARSED * bytes).div_ceil(PERMIT_BYTES).min(self.long_permits);
-        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
-        let turn = tokio::time::timeout(WAIT, Arc::clone(pool).acquire_many_owned(permits)).await;
-        let memory = turn.ok().and_then(Result::ok);
-        memory.ok_or_else(|| refusal_of(ServiceError::Busy("the memory for documents is used up")))
+    /// The memory of an answer's document, for as long as any of it is there.
+    pub(in crate::s3) async fn of_answer(
+        &self,
+        party: &Party,
+        bytes: usize,
+    ) -> Result<AnswerMemory, Refusal> {
+        let memory = self.answers.enter(party, bytes.div_ceil(PERMIT_BYTES)).await;
+        memory.map(|memory| AnswerMemory { _slot: Arc::new(memory) }).map_err(used_up)
+    }
+
+    /// How many wait for memory.
+    pub(in crate::s3) fn waiting(&self) -> usize {
+        self.short.waiting() + self.long.waiting() + self.answers.waiting()
+    }
+
+    async fn memory(&self, party: &Party, bytes: usize) -> Result<Slot, Refusal> {
+        let gate = if bytes <= SHORT_BYTES { &self.short } else { &self.long };
+        // The longest there may be takes all of a small one.
+        gate.enter(party, (PARSED * bytes).div_ceil(PERMIT_BYTES)).await.map_err(used_up)
+    }
+}
+
+fn used_up(Refused: Refused) -> Refusal {
+    refusal_of(ServiceError::Busy("the memory for documents is used up"))
+}
+
+/// An answer's share of the memory, kept beside its bytes.
+#[derive(Debug, Clone)]
+pub(in crate::s3) struct AnswerMemory {
+    _slot: Arc<Slot>,
+}
+
+impl AnswerMemory {
+    /// The same bytes. The memory is given back with the last of them.
+    pub(in crate::s3) fn keep(self, document: Bytes) -> Bytes {
+        struct Kept {
+            document: Bytes,
+            _memory: AnswerMemory,
+        }
+        impl AsRef<[u8]> for Kept {
+            fn as_ref(&self) -> &[u8] {
+                &self.document
+            }
+        }
+        Bytes::from_owner(Kept { document, _memory: self })
     }
 }
 
@@ -76,7 +112,7 @@ impl Documents {
 #[derive(Debug)]
 pub(in crate::s3) struct Document {
     pub(in crate::s3) bytes: Bytes,
-    _memory: OwnedSemaphorePermit,
+    _memory: Slot,
 }
 
 /// `checksums` are those of the document that the head holds.
@@ -84,7 +120,7 @@ pub(in crate::s3) struct Document {
 /// # Errors
 /// When the body is too long, is not what was signed or hashed, or is XML that no S3 client sends.
 pub(in crate::s3) async fn read_document(
-    documents: &Documents,
+    (documents, party): (&Documents, &Party),
     headers: &HeaderMap,
     checksums: Vec<Checksum>,
     upload: &Upload,
@@ -96,7 +132,7 @@ pub(in crate::s3) async fn read_document(
     if most > MAX_DOCUMENT_BYTES {
         return Err(too_long());
     }
-    let memory = documents.memory(most).await?;
+    let memory = documents.memory(party, most).await?;
     let read = tokio::time::timeout(PATIENCE, read_all(upload, most)).await;
     let bytes = read.map_err(|_| refusal_of(InputError::TimedOut.into()))??;
     check_hashes(&bytes, headers, checksums, upload).map_err(refusal_of)?;

@@ -109,6 +109,18 @@ impl Form {
         body
     }
 
+    /// All of it as bytes, on a connection that is kept.
+    pub fn bytes(&self, wire: &Wire) -> Vec<u8> {
+        let body = self.body();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary={BOUNDARY}\r\ncontent-length: {}\r\n\r\n",
+            self.target,
+            wire.address(),
+            body.len()
+        );
+        [head.as_bytes(), &body].concat()
+    }
+
     pub fn send(&self, wire: &Wire) -> Answer {
         self.send_body(wire, &self.body())
     }

@@ -4,6 +4,7 @@ pub mod form;
 pub mod redis;
 pub mod scripted_redis;
 pub mod sediment;
+pub mod target;
 pub mod wire;
 
 /// Bytes that neither compress nor repeat.
