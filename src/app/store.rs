@@ -12,7 +12,8 @@ use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
 use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteStore};
 use crate::storage::DiskPackStore;
 use crate::sys::{
-    Clock, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock, SystemSteady,
+    Clock, DeviceFaults, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock,
+    SystemSteady, WatchedFileSystem,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(super) struct Store {
     pub(super) meta: Arc<SqliteStore>,
     /// What locks and lifecycle go by.
     pub(super) lock_clock: Arc<GuardedClock>,
+    /// Of the device that packs and plain bodies are on.
+    pub(super) faults: DeviceFaults,
     /// Last, so that it is dropped last: the lock goes when everything is closed.
     pub(super) data: DataDir,
 }
@@ -88,7 +91,8 @@ fn open(
 ) -> Result<Store, AppError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(OsRandom);
-    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+    let faults = DeviceFaults::default();
+    let fs: Arc<dyn FileSystem> = Arc::new(WatchedFileSystem::new(Arc::new(RealFileSystem), faults.clone()));
     let dir = data.path().to_owned();
     let failed = |error| store_error(&dir, error);
 
@@ -135,7 +139,7 @@ fn open(
         memory: EngineParts::memory_budget(&settings.engine),
     };
     let engine = Engine::new(parts).map_err(failed)?;
-    Ok(Store { engine, collector, meta, lock_clock, data })
+    Ok(Store { engine, collector, meta, lock_clock, faults, data })
 }
 
 /// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).

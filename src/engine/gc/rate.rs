@@ -28,19 +28,19 @@ pub(super) fn pieces(hole: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 /// A token bucket: lets a twentieth of a second's worth through at once, then holds the rate. Work larger than that is let through and paid
 /// for afterwards.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(in crate::engine) struct Rate {
     bytes_per_second: u64,
     /// When everything taken so far is paid for.
     paid: Instant,
 }
 
 impl Rate {
-    pub(super) fn new(bytes_per_second: u64, now: Instant) -> Self {
+    pub(in crate::engine) fn new(bytes_per_second: u64, now: Instant) -> Self {
         Self { bytes_per_second, paid: now }
     }
 
     /// Takes `bytes` and says how long to wait before the next.
-    pub(super) fn take(&mut self, bytes: u64, now: Instant) -> Duration {
+    pub(in crate::engine) fn take(&mut self, bytes: u64, now: Instant) -> Duration {
         const BURST: Duration = Duration::from_millis(50);
         if self.bytes_per_second == 0 {
             return Duration::ZERO;
