@@ -64,11 +64,15 @@ impl Background {
             (lost > 0)
                 .then(|| format!("{lost} objects or parts are damaged: `sediment scrub --status` names them"))
         }));
+        this.rechunk(store, disk);
         this.repeat(DISK_INTERVAL, {
-            let (disk, memory) = (Arc::clone(disk), store.parts().memory.clone());
+            let (store, disk) = (Arc::clone(store), Arc::clone(disk));
             move || {
                 let disk = Arc::clone(&disk);
-                stats::publish_memory(&memory);
+                stats::publish_memory(&store.parts().memory);
+                if store.meta.has_run_out() {
+                    disk.ran_out();
+                }
                 async move {
                     let _ = tokio::task::spawn_blocking(move || disk.look()).await;
                 }
@@ -139,6 +143,14 @@ impl Background {
                 Err(error) => tracing::error!(%error, "what applies the change log to the chunk index has died"),
             }
         });
+    }
+
+    /// Not while there is no room, nor while the index that it needs does not work.
+    fn rechunk(&self, store: &Arc<Store>, disk: &Arc<Disk>) {
+        let (disk, failure) = (Arc::clone(disk), store.parts().index.failure());
+        let may_work = move || disk.trouble().is_none() && failure.borrow().is_none();
+        let rechunker = store.engine.rechunker(Arc::clone(&store.meta) as _, Box::new(may_work));
+        self.working.spawn(rechunker.run(self.writers.clone()));
     }
 
     fn tend_lock_clock(&self, store: &Arc<Store>, health: &Health) {

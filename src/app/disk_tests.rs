@@ -4,14 +4,23 @@ use crate::sys::{DirectoryEntry, DiskFile, FileSystem, RealFileSystem};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// A device that says how much space it has.
+/// A device that says how much space it has, and may have a quota of which it says nothing.
 #[derive(Debug)]
-struct Device(AtomicU64);
+struct Device(AtomicU64, AtomicBool);
+
+impl Device {
+    fn new(free: u64) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(free), AtomicBool::new(false)))
+    }
+}
 
 impl FileSystem for Device {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         RealFileSystem.create_new(path)
     }
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -40,7 +49,7 @@ impl FileSystem for Device {
 #[test]
 fn i5_space_is_kept_back_and_given_when_there_is_none() {
     let dir = tempfile::tempdir().unwrap();
-    let device = Arc::new(Device(AtomicU64::new(1 << 30)));
+    let device = Device::new(1 << 30);
     let disk = Disk::new(Arc::<Device>::clone(&device), dir.path().to_owned(), 256 << 20);
     let size = || std::fs::metadata(dir.path().join(NAME)).ok().map(|file| file.len());
     let steps = [
@@ -62,4 +71,30 @@ fn i5_space_is_kept_back_and_given_when_there_is_none() {
     device.0.store(0, Ordering::SeqCst);
     release_when_full(device.as_ref(), dir.path());
     assert_eq!(size(), None);
+}
+
+#[test]
+fn i5_a_quota_that_no_number_shows_turns_bodies_away_until_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Device::new(1 << 30);
+    let disk = Disk::new(Arc::<Device>::clone(&device), dir.path().to_owned(), 256 << 20);
+    let reserve = dir.path().join(NAME);
+    disk.tend_reserve();
+    assert!(reserve.exists() && disk.trouble().is_none());
+    device.1.store(true, Ordering::SeqCst);
+    disk.ran_out();
+    assert!(disk.is_full() && disk.trouble().unwrap().contains("quota"), "{:?}", disk.trouble());
+    for _ in 0..20 {
+        disk.look();
+        disk.tend_reserve();
+        assert!(disk.is_full() && !reserve.exists(), "deletes have what was kept back");
+    }
+    device.1.store(false, Ordering::SeqCst);
+    let looks = (1..40).find(|_| {
+        disk.look();
+        !disk.is_full()
+    });
+    assert!(looks.is_some_and(|looks| looks <= 16), "{looks:?}");
+    assert!(reserve.exists() && disk.trouble().is_none());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else stays");
 }

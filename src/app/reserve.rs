@@ -11,6 +11,7 @@ pub(super) const RESERVE_BYTES: u64 = 16 << 20;
 /// With less than this, writing may fail at any moment.
 const NEARLY_NOTHING: u64 = 4 << 20;
 pub(super) const NAME: &str = "reserve";
+const PROBE: &str = "reserve.probe";
 const PIECE: usize = 1 << 20;
 
 /// Keeps the file, or gives it back, as `free` bytes are more than `min_free` or next to none. Blocks.
@@ -33,12 +34,31 @@ pub(super) fn tend(fs: &dyn FileSystem, dir: &Path, free: u64, min_free: u64) {
     }
 }
 
-/// For a verb that is going to free space on a device that may be full. Blocks.
+/// Gives the space back, if it is there. Blocks.
+pub(super) fn release(fs: &dyn FileSystem, dir: &Path) {
+    for name in [NAME, PROBE] {
+        match fs.remove_file(&dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, name, "the reserve of space cannot be given back");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether the reserve can be kept, and something beside it; it is kept then. Blocks.
+pub(super) fn has_room(fs: &dyn FileSystem, dir: &Path) -> bool {
+    let probe = dir.join(PROBE);
+    let tried = write(fs, &dir.join(NAME)).and_then(|()| write(fs, &probe));
+    let removed = fs.remove_file(&probe);
+    tried.and(removed).is_ok()
+}
+
+/// For a verb, or a start, that is going to free space on a device that may be full. Blocks.
 pub(super) fn release_when_full(fs: &dyn FileSystem, dir: &Path) {
     let is_full = fs.available_bytes(dir).is_ok_and(|free| free < NEARLY_NOTHING);
     if is_full {
-        // Where it is not, it was used before.
-        let _ = fs.remove_file(&dir.join(NAME));
+        release(fs, dir);
     }
 }
 

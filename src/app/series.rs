@@ -36,6 +36,14 @@ const CLASSES: &[Labels] = &[
 const BODIES: &[Labels] = &[&[("for", "uploads")], &[("for", "reads")]];
 const FILES: &[Labels] = &[&[("file", "pack")], &[("file", "meta")], &[("file", "plain")]];
 const LISTENERS: &[Labels] = &[&[("listener", "s3")], &[("listener", "admin")]];
+const CALLS: &[Labels] = &[
+    &[("call", "open")],
+    &[("call", "read")],
+    &[("call", "write")],
+    &[("call", "sync")],
+    &[("call", "change")],
+];
+const FATES: &[Labels] = &[&[("result", "ok")], &[("result", "changed")], &[("result", "damaged")]];
 const RESULTS: &[Labels] = &[&[("result", "ok")], &[("result", "error")]];
 const LOOKUPS: &[Labels] = &[&[("result", "hit")], &[("result", "miss")]];
 const QUEUES: &[Labels] = &[
@@ -288,6 +296,19 @@ const SERIES: &[Series] = &[
     ),
     series(Gauge, "sediment_gc_garbage_bytes", PLAIN, "garbage at the last scheduled look"),
     series(Gauge, "sediment_disk_free_bytes", PLAIN, "free bytes of the data directory's device"),
+    series(
+        Counter,
+        "sediment_rechunked_bodies_total",
+        FATES,
+        "bodies that were stored whole, and were deduplicated later",
+    ),
+    series(Counter, "sediment_rechunked_bytes_total", PLAIN, "their bytes"),
+    series(
+        Counter,
+        "sediment_device_errors_total",
+        CALLS,
+        "calls that the device of packs and plain bodies failed",
+    ),
     series(Counter, "sediment_disk_full_refusals_total", PLAIN, "bodies refused because the disk was full"),
 ];
 

@@ -54,6 +54,15 @@ fn leave_files(settings: &mut Settings, limit: Option<u64>) {
     }
 }
 
+/// A write beyond a limit on the length of files ends the process, unless it listens: then the write fails, as on a full
+/// disk.
+fn outlive_file_limit() -> Option<Signal> {
+    let signal = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    signal
+        .inspect_err(|error| tracing::warn!(%error, "a limit on the length of files would end the server"))
+        .ok()
+}
+
 /// A process that uses more than its container may is killed by the system, whatever its own settings say.
 fn compare_memory_limits(settings: &Settings) {
     let wanted = settings.limits.memory_bytes.unwrap_or_else(|| settings.memory_bytes());
@@ -69,6 +78,7 @@ fn compare_memory_limits(settings: &Settings) {
 
 async fn serve(settings: Settings, options: StartOptions, json: bool) -> Result<(), AppError> {
     let mut signals = Signals::new()?;
+    let _file_too_long = outlive_file_limit();
     let server = tokio::select! {
         started = Server::start(settings, options) => started?,
         // Opening may take long; whatever it had begun, the next start begins again.

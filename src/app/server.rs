@@ -8,14 +8,14 @@ use super::error::{AppError, Exit};
 use super::operations::StoreOperations;
 use super::running::Running;
 use super::store::Store;
-use super::{metrics, presence, private_file, stats};
+use super::{metrics, presence, private_file, reserve, stats};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings, account_keys};
 use crate::engine::MemoryBudget;
 use crate::http::{Handler, HttpServer, HttpService, Refuser, ResponseBody, Unreadable};
 use crate::s3::{self, Credentials, S3Gateway};
 use crate::service::ObjectService;
-use crate::sys::{OsRandom, SystemClock};
+use crate::sys::{OsRandom, RealFileSystem, SystemClock};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -27,6 +27,9 @@ use tokio::net::TcpListener;
 
 /// Admin requests are short; they do not hold up a stop.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// How long a fault of the device stands in `/readyz`.
+const FAULTS_SHOWN: Duration = Duration::from_secs(600);
 
 /// What a start needs beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +62,7 @@ impl Server {
     pub async fn start(settings: Settings, options: StartOptions) -> Result<Self, AppError> {
         let data = DataDir::open(&settings.storage.data_dir, true, &OsRandom)?;
         Running::remove(data.path());
+        reserve::release_when_full(&RealFileSystem, data.path());
         forget(options.ready_file.as_deref())?;
         let found = credentials::find(&data, &options.environment, &OsRandom)?;
         let keys = access_keys(&found.credentials, &settings)?;
@@ -251,9 +255,15 @@ async fn open(
     let disk = Arc::new(looked.map_err(|error| AppError::failure("cannot look at the disk", error))?);
 
     let watched = Arc::clone(&disk);
-    health.watch(Box::new(move || watched.is_full().then(|| "disk full: new bodies are refused".to_owned())));
-    let packs = parts.packs.clone();
-    health.watch(Box::new(move || packs.check().err().map(|error| error.to_string())));
+    health.watch(Box::new(move || watched.trouble()));
+    let (packs, plain, faults) = (parts.packs.clone(), parts.plain.clone(), store.faults.clone());
+    health.watch(Box::new(move || packs.check().and_then(|()| plain.check()).err().map(|e| e.to_string())));
+    health.note(Box::new(move || {
+        let last = faults.within(FAULTS_SHOWN)?;
+        Some(format!(
+            "the device fails; what memory holds is served, the rest as far as it can be read: {last}"
+        ))
+    }));
     // Not kept open by being watched.
     let meta = Arc::downgrade(&store.meta);
     health.watch(Box::new(move || meta.upgrade()?.health().err().map(|error| format!("metadata: {error}"))));

@@ -14,7 +14,8 @@ use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
 use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteStore};
 use crate::storage::DiskPackStore;
 use crate::sys::{
-    Clock, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock, SystemSteady,
+    Clock, DeviceFaults, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock,
+    SystemSteady, WatchedFileSystem,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(super) struct Store {
     pub(super) meta: Arc<SqliteStore>,
     /// What locks and lifecycle go by.
     pub(super) lock_clock: Arc<GuardedClock>,
+    /// Of the device that packs and plain bodies are on.
+    pub(super) faults: DeviceFaults,
     /// Last, so that it is dropped last: the lock goes when everything is closed.
     pub(super) data: DataDir,
 }
@@ -97,7 +100,8 @@ fn open(
 ) -> Result<Store, AppError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(OsRandom);
-    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+    let faults = DeviceFaults::default();
+    let fs: Arc<dyn FileSystem> = Arc::new(WatchedFileSystem::new(Arc::new(RealFileSystem), faults.clone()));
     let dir = data.path().to_owned();
     let failed = |error| store_error(&dir, error);
     tracing::info!(dir = %dir.display(), "opening the store");
@@ -154,7 +158,7 @@ fn open(
         settings: settings.scrub.clone(),
     });
     let engine = Engine::new(parts).map_err(failed)?;
-    Ok(Store { engine, collector, scrubber, meta, lock_clock, data })
+    Ok(Store { engine, collector, scrubber, meta, lock_clock, faults, data })
 }
 
 fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>) -> Checker {

@@ -4,10 +4,10 @@ use super::index::Hold;
 use super::ingest::{Catalog, CatalogSession, Fallback, Ingest, IngestParts, IngestStages, Moved};
 use super::pack::{Location, RecordKind};
 use super::{
-    BodySpec, BodyStore, BodyStream, BodyWriter, ChunkIndex, EngineError, EngineParts, ReadHold, StagedBody,
-    join, read,
+    BodySpec, BodyStore, BodyStream, BodyWriter, ChunkIndex, EngineError, EngineParts, MayWork, ReadHold,
+    Rechunker, StagedBody, join, read,
 };
-use crate::meta::StoredBody;
+use crate::meta::{Inspect, StoredBody};
 use crate::types::{ChunkId, ResolvedRange};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -40,6 +40,12 @@ impl Engine {
     #[must_use]
     pub const fn parts(&self) -> &EngineParts {
         &self.parts
+    }
+
+    /// What deduplicates bodies that were stored whole.
+    #[must_use]
+    pub fn rechunker(&self, inspect: Arc<dyn Inspect>, may_work: MayWork) -> Rechunker {
+        Rechunker::new(Arc::clone(&self.ingest), Arc::clone(&self.parts.meta), inspect, may_work)
     }
 
     /// Where the time of bodies on their way in went so far.
@@ -81,6 +87,14 @@ struct IndexSession {
     hold: Hold,
 }
 
+/// Whatever keeps the index from answering, bodies can do without it; only for want of room they cannot.
+fn of_index(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Full | EngineError::Index(_) => error,
+        other => EngineError::Index(other.to_string()),
+    }
+}
+
 impl Catalog for ChunkIndex {
     fn session(&self) -> Box<dyn CatalogSession> {
         Box::new(IndexSession { index: self.clone(), hold: self.hold() })
@@ -89,11 +103,11 @@ impl Catalog for ChunkIndex {
 
 impl CatalogSession for IndexSession {
     fn hit(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, EngineError> {
-        self.index.hit(&self.hold, ids)
+        self.index.hit(&self.hold, ids).map_err(of_index)
     }
 
     fn insert(&self, records: &[(ChunkId, RecordKind, Location)]) -> Result<(), EngineError> {
-        self.index.insert(&self.hold, records)
+        self.index.insert(&self.hold, records).map_err(of_index)
     }
 
     fn moved(&self, moves: &[Moved]) -> Result<(), EngineError> {

@@ -21,7 +21,12 @@ pub mod pack;
 mod parts;
 mod plain;
 pub mod read;
+mod rechunk;
+#[cfg(test)]
+mod recovery_tests;
 mod settings;
+#[cfg(test)]
+mod small_store;
 mod store_file;
 #[cfg(test)]
 mod world;
@@ -53,4 +58,5 @@ pub use ingest::{Catalog, CatalogSession, IngestStages, Moved};
 pub use key_value::MAX_VALUE_BYTES;
 pub use parts::{EngineParts, MemoryBudget};
 pub use plain::{PlainReader, PlainStore, PlainWriter};
+pub use rechunk::{MayWork, RechunkReport, Rechunker};
 pub use settings::EngineSettings;

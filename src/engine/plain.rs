@@ -5,14 +5,14 @@
 //! and nothing is returned that does not match (I4). Bytes: `docs/format.md`. All calls block.
 
 use super::EngineError;
-use crate::sys::{DiskFile, FileSystem, Random, create_durable_dir};
+use crate::sys::{DiskFile, FileSystem, Random, create_durable_dir, lacks_descriptors, lacks_room};
 use crate::types::PlainId;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Body bytes under one checksum.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -36,6 +36,8 @@ struct Shared {
     dir: PathBuf,
     /// The shard directories that this process made durable.
     shards: Mutex<Box<[bool; 256]>>,
+    /// Why no body is taken any more.
+    poisoned: OnceLock<String>,
 }
 
 impl PlainStore {
@@ -51,7 +53,8 @@ impl PlainStore {
             allow_missing(fs.remove_file(&leftover.path))?;
         }
         let shards = Mutex::new(Box::new([false; 256]));
-        Ok(Self(Arc::new(Shared { fs, dir: dir.to_owned(), shards })))
+        let poisoned = OnceLock::new();
+        Ok(Self(Arc::new(Shared { fs, dir: dir.to_owned(), shards, poisoned })))
     }
 
     /// Begins a body under a new id.
@@ -59,12 +62,22 @@ impl PlainStore {
     /// # Errors
     /// When its file cannot be created.
     pub fn create(&self, random: &dyn Random) -> Result<PlainWriter, EngineError> {
+        self.check()?;
         let id = PlainId::new(random.id128());
         let temporary = self.0.dir.join(TEMPORARY).join(id.to_string());
         let file = self.0.fs.create_new(&temporary).map_err(from_io)?;
         let (block, ready) = (Vec::with_capacity(BLOCK_BYTES), Vec::new());
         let store = self.clone();
         Ok(PlainWriter { store, id, file, temporary, block, ready, written: 0, size: 0, is_placed: false })
+    }
+
+    /// Whether bodies are taken. Does not block.
+    ///
+    /// # Errors
+    /// `Poisoned` after a sync of a directory failed: names that others wait for may be lost with it, and their own sync would
+    /// not tell.
+    pub fn check(&self) -> Result<(), EngineError> {
+        self.0.poisoned.get().map_or(Ok(()), |why| Err(EngineError::Poisoned(why.clone())))
     }
 
     /// Opens a body for reading. It stays readable until the reader is dropped, even when it is removed.
@@ -139,11 +152,19 @@ impl PlainStore {
         let number = usize::from(id.as_bytes()[0]);
         if !self.0.shards.lock()[number] {
             self.0.fs.create_dir_all(shard)?;
-            self.0.fs.sync_dir(&self.0.dir)?;
+            self.sync_dir(&self.0.dir)?;
             self.0.shards.lock()[number] = true;
         }
         self.0.fs.rename(temporary, &path)?;
-        self.0.fs.sync_dir(shard)
+        self.sync_dir(shard)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.fs.sync_dir(dir).inspect_err(|error| {
+            if !lacks_descriptors(error) {
+                let _ = self.0.poisoned.set(format!("{}: {error}", dir.display()));
+            }
+        })
     }
 }
 
@@ -194,10 +215,12 @@ impl PlainWriter {
         let began = std::time::Instant::now();
         self.file.sync_data().map_err(from_io)?;
         metrics::histogram!("sediment_fsync_seconds", "file" => "plain").record(began.elapsed());
-        if let Err(error) = self.store.place(&self.temporary, self.id) {
+        let placed = self.store.place(&self.temporary, self.id).map_err(from_io);
+        // Behind its own sync: one that failed beside it may have taken its name along.
+        if let Err(error) = placed.and_then(|()| self.store.check()) {
             // The rename may have happened without becoming durable: the body was never acknowledged.
             let _ = self.store.0.fs.remove_file(&self.store.path(self.id));
-            return Err(from_io(error));
+            return Err(error);
         }
         self.is_placed = true;
         Ok(self.id)
@@ -334,10 +357,7 @@ fn parse(path: &Path) -> Option<PlainId> {
 }
 
 fn from_io(error: io::Error) -> EngineError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::Full,
-        _ => EngineError::Io(error),
-    }
+    if lacks_room(&error) { EngineError::Full } else { EngineError::Io(error) }
 }
 
 fn allow_missing(result: io::Result<()>) -> io::Result<()> {

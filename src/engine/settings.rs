@@ -34,6 +34,9 @@ pub struct EngineSettings {
     pub hash_threads: usize,
     /// Deduplication off: every body above `inline_max_bytes` becomes a file of its own.
     pub plain_bodies: bool,
+    /// Bodies that were stored whole because deduplication failed or was off are deduplicated later, so many bytes per second
+    /// at most; 0: never.
+    pub rechunk_bytes_per_second: u64,
     /// Where a body would be read from many places, up to so many percent of its bytes are stored again beside what
     /// is new of it, and the old copies become garbage; 0 to 50. 0: never.
     pub rewrite_percent: u32,
@@ -52,6 +55,7 @@ impl Default for EngineSettings {
             sync_every_bytes: 16 << 20,
             hash_threads: 0,
             plain_bodies: false,
+            rechunk_bytes_per_second: 16 << 20,
             rewrite_percent: 5,
         }
     }

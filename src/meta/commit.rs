@@ -2,7 +2,7 @@
 
 use super::rows::Bucket;
 use super::times::Times;
-use super::{AgendaChange, CommitError};
+use super::{AgendaChange, CommitError, VersionPlace};
 use crate::types::{
     AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, Checksum, ChecksumAlgorithm,
     ChecksumKind, CommitSeq, ETag, LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout,
@@ -72,6 +72,13 @@ pub enum Commit {
         id: VersionId,
         storage_class: String,
         condition: DeleteCondition,
+    },
+    /// Gives a version that was stored whole another body of the same bytes; nothing else of it changes, under a lock neither.
+    /// Fails with `NoSuchKey`, `IsDeleteMarker`, or `ConditionFailed` when it is not what `place` and `plain` say.
+    ReplacePlain {
+        place: VersionPlace,
+        plain: PlainId,
+        body: NewBody,
     },
     /// Fails with `NoObjectLock`, `NoSuchKey`, `IsDeleteMarker`, `RetentionOver` when the new one would be over, or
     /// `Locked` when the present one forbids it.

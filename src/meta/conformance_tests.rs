@@ -3,7 +3,7 @@
 use super::conformance::{self, Subject};
 use super::{
     Commit, Consumer, ListFrom, ListQuery, MemoryStore, NewBody, NewObject, NewPart, NewUpload, OpenMode,
-    SqliteSettings, SqliteStore, VersionTarget, WriteCondition,
+    SqliteSettings, SqliteStore, VersionPlace, VersionTarget, WriteCondition,
 };
 use crate::meta::{Above, DeleteCondition};
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
@@ -269,6 +269,11 @@ fn command() -> impl Strategy<Value = Commit> {
         3 => (bucket(), key(), delete_condition()).prop_map(|(bucket, key, condition)| Commit::Transition {
             bucket, key, id: VersionId::Null, storage_class: "GLACIER".into(), condition,
         }),
+        6 => (bucket(), key(), 0..30u64, 0..4u8, body()).prop_map(|(bucket, key, seq, n, body)| {
+            let (id, seq, modified) = (VersionId::Null, CommitSeq::new(seq), UnixMillis::new(0));
+            let place = VersionPlace { bucket, key, id, seq, modified };
+            Commit::ReplacePlain { place, plain: PlainId::new([n; 16]), body }
+        }),
         4 => (bucket(), key(), version_target(), retention(), any::<bool>()).prop_map(
             |(bucket, key, target, retention, bypass_governance)| Commit::SetRetention {
                 bucket, key, target, retention, bypass_governance,
@@ -424,7 +429,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn sqlite_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(compare(&steps));
     }
 }

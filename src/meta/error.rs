@@ -15,8 +15,8 @@ pub enum MetaError {
     /// A sync failed, or the database is damaged: no write counts until the store is opened anew.
     #[error("the store stopped accepting writes: {0}")]
     Poisoned(String),
-    /// The queue of writers is full or closing; try again.
-    #[error("the metadata writer is {0}")]
+    /// It is closing, or waited for too long and did not begin; try again.
+    #[error("the metadata is not to be had: {0}")]
     Unavailable(&'static str),
     /// The consumer fell behind what the log still holds: it has to start over from a recount.
     #[error("the change log begins behind {0}: older records were trimmed")]

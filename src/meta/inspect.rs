@@ -1,7 +1,7 @@
 //! Questions of people and of housekeeping, not of the request path.
 
 use super::MetaError;
-use crate::types::{BucketId, CommitSeq, ManifestId, ObjectKey, PlainId, UnixMillis, VersionId};
+use crate::types::{BucketId, CommitSeq, ETag, ManifestId, ObjectKey, PlainId, UnixMillis, VersionId};
 use async_trait::async_trait;
 
 /// Indexed queries over the metadata. Keys by prefix are [`super::MetaStore::list_objects`].
@@ -26,6 +26,13 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<VersionPlace>, MetaError>;
 
+    /// Versions whose body is stored whole, in the order of bucket, key and age (newest first), behind `after`.
+    async fn plain_versions(
+        &self,
+        after: Option<&VersionPlace>,
+        limit: usize,
+    ) -> Result<Vec<PlainVersion>, MetaError>;
+
     /// The plain bodies in use, in order of id, behind `after`: every other file in `plain/` is garbage once
     /// no write is under way.
     async fn plain_bodies(&self, after: Option<PlainId>, limit: usize) -> Result<Vec<PlainId>, MetaError>;
@@ -37,6 +44,15 @@ pub struct Duplicate {
     pub id: ManifestId,
     pub references: u64,
     pub size: u64,
+}
+
+/// A version whose body is a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainVersion {
+    pub place: VersionPlace,
+    pub body: PlainId,
+    pub size: u64,
+    pub etag: ETag,
 }
 
 /// Which version, and since when.

@@ -73,6 +73,13 @@ pub enum Change {
         id: VersionId,
         storage_class: String,
     },
+    /// The same bytes are stored in another way from now on.
+    BodyReplaced {
+        bucket: BucketId,
+        key: ObjectKey,
+        id: VersionId,
+        body: Body,
+    },
     /// The version's lock as it is from now on.
     VersionLocked {
         bucket: BucketId,

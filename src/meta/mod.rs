@@ -29,7 +29,7 @@ pub use commit::{
     VersionTarget, WriteCondition,
 };
 pub use error::{CommitError, MetaError};
-pub use inspect::{Duplicate, Inspect, VersionPlace};
+pub use inspect::{Duplicate, Inspect, PlainVersion, VersionPlace};
 pub use list::{
     ListEntry, ListFrom, ListPage, ListQuery, ListedObject, ListedVersion, UploadEntry, UploadPage,
     VersionEntry, VersionPage,

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 /// Nothing here blocks the calling thread; every queue inside is bounded.
 #[async_trait]
 pub trait MetaStore: Send + Sync + std::fmt::Debug {
-    /// Returns once the write is durable and visible, or refused, or known to have failed. Dropping the future
-    /// does not take the write back.
+    /// Returns once the write is durable and visible, or refused, or known to have failed: one that waited for too long
+    /// before it was begun is `Unavailable`, and is not done later. Dropping the future does not take the write back.
     async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError>;
 
     async fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError>;

@@ -245,7 +245,7 @@ proptest! {
         limit in 1..4_usize,
         on_disk in prop::bool::weighted(0.2),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let delimiter = delimiter.map(|delimiter| delimiter.as_bytes().to_vec());
         let asked = ListQuery { prefix: prefix.as_bytes().to_vec(), delimiter, ..ListQuery::default() };
         runtime.block_on(async {

@@ -444,6 +444,8 @@ fn headers(error: &ServiceError) -> HeaderMap {
         }
         ServiceError::InvalidRange { size, .. } => add("content-range", format!("bytes */{size}")),
         ServiceError::Busy(_) => add("retry-after", "1".into()),
+        // Somebody has to delete something, or to restart the server: it takes a while.
+        ServiceError::StorageFull | ServiceError::WritesRefused(_) => add("retry-after", "30".into()),
         _ => {}
     }
     headers

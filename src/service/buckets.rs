@@ -66,7 +66,7 @@ impl ObjectService {
         let settings =
             BucketSettings { tags: Some(tags).filter(|tags| !tags.is_empty()), ..BucketSettings::default() };
         let create = Commit::CreateBucket { name: name.clone(), owner: owner.clone(), lock, settings };
-        match self.inner.meta.commit(create).await {
+        match self.inner.commit(create).await {
             Ok(Outcome::Bucket(bucket)) => Ok(bucket),
             Ok(_) => Err(WRONG_OUTCOME),
             Err(CommitError::BucketExists) => {
@@ -108,7 +108,7 @@ impl ObjectService {
         // By its id: the name may be somebody else's bucket by now.
         let home = self.inner.allowed(caller, Action::DeleteBucket, name).await?;
         for _ in 0..DELETE_ATTEMPTS {
-            match self.inner.meta.commit(Commit::DeleteBucket { bucket: home.id }).await {
+            match self.inner.commit(Commit::DeleteBucket { bucket: home.id }).await {
                 Err(CommitError::UploadsOpen) => self.inner.abort_uploads(&home).await?,
                 deleted => return deleted.map(drop).map_err(|e| unexpected(name, e)),
             }
@@ -169,7 +169,7 @@ impl ObjectService {
     ) -> Result<(), ServiceError> {
         let bucket = self.inner.allowed(caller, Action::PutBucketVersioning, name).await?.id;
         let commit = Commit::SetVersioning { bucket, versioning };
-        self.inner.meta.commit(commit).await.map_err(|e| unexpected(name, e))?;
+        self.inner.commit(commit).await.map_err(|e| unexpected(name, e))?;
         Ok(())
     }
 }
@@ -183,7 +183,7 @@ impl Inner {
             let page = self.meta.list_uploads(bucket.id, query).await?;
             let aborts = page.entries.into_iter().map(|entry| async move {
                 let UploadEntry::Upload { id, .. } = entry else { return Ok(()) };
-                match self.meta.commit(Commit::AbortUpload { upload: id, rules_as_of: None }).await {
+                match self.commit(Commit::AbortUpload { upload: id, rules_as_of: None }).await {
                     Ok(_) | Err(CommitError::NoSuchUpload) => Ok(()),
                     Err(error) => Err(unexpected(&bucket.name, error)),
                 }

@@ -4,11 +4,14 @@ use super::lock::{UNTIL_HEADER, past_date};
 use super::settings::MAX_PARTS;
 use super::{ServiceError, ServiceSettings};
 use crate::engine::{BodyStore, StagedBody};
-use crate::meta::{Bucket, Commit, CommitError, MetaStore, NewBody, Outcome, VersionKind, WriteCondition};
+use crate::meta::{
+    Bucket, Commit, CommitError, MetaError, MetaStore, NewBody, Outcome, VersionKind, WriteCondition,
+};
 use crate::sys::{Clock, Random};
 use crate::types::{AccountId, BucketId, BucketName, ObjectKey};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Buckets and objects as S3 means them. Cheap to clone.
@@ -32,6 +35,9 @@ pub(super) struct Inner {
 
 /// Parts of uploads being completed at once: twice the largest upload. A part's manifest is at most 10 KiB.
 const COMPLETION_PARTS: usize = 2 * MAX_PARTS;
+
+/// For a commit that has begun. A disk under load takes seconds.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who owns a bucket and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,14 +127,28 @@ impl Inner {
         commit: impl FnOnce(NewBody) -> Commit,
     ) -> Result<Outcome, CommitError> {
         let StagedBody { body, hold, .. } = staged;
-        let commit = commit(body);
+        self.commit_held(commit(body), hold).await
+    }
+
+    /// A commit of the metadata alone.
+    pub(super) async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError> {
+        self.commit_held(commit, Box::new(())).await
+    }
+
+    /// Nobody is kept waiting by a disk that hangs: what is under way then may still happen, as after a connection that
+    /// broke.
+    async fn commit_held(&self, commit: Commit, hold: Box<dyn Send + Sync>) -> Result<Outcome, CommitError> {
+        let unavailable = |why| Err(CommitError::Store(MetaError::Unavailable(why)));
         let meta = Arc::clone(&self.meta);
         let held = tokio::spawn(async move {
             let outcome = meta.commit(commit).await;
             drop(hold);
             outcome
         });
-        held.await.unwrap_or(Err(CommitError::Store(crate::meta::MetaError::Unavailable("stopping"))))
+        match tokio::time::timeout(COMMIT_PATIENCE, held).await {
+            Ok(ended) => ended.unwrap_or_else(|_| unavailable("stopping")),
+            Err(_) => unavailable("a write is held up by its disk"),
+        }
     }
 }
 

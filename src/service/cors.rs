@@ -70,7 +70,7 @@ impl ObjectService {
 
     async fn set_cors(&self, home: &Bucket, rules: Option<CorsRules>) -> Result<(), ServiceError> {
         let commit = Commit::SetBucket { bucket: home.id, setting: BucketSetting::Cors(rules) };
-        match self.inner.meta.commit(commit).await {
+        match self.inner.commit(commit).await {
             Ok(Outcome::Done) => Ok(()),
             Ok(_) => Err(WRONG_OUTCOME),
             Err(error) => Err(unexpected(&home.name, error)),

@@ -100,7 +100,7 @@ impl ObjectService {
             bypass_governance: request.bypass_governance,
         };
         let target = Target { bucket: &bucket.name, key, condition: request.conditions.header() };
-        match self.inner.meta.commit(commit).await {
+        match self.inner.commit(commit).await {
             Ok(Outcome::Deleted { id, delete_marker }) => Ok(DeleteOutcome {
                 version_id: request.version.or(if delete_marker { id } else { None }),
                 delete_marker,

@@ -3,6 +3,7 @@
 use super::{Action, Feature, InputError, ObjectInfo};
 use crate::engine::EngineError;
 use crate::meta::MetaError;
+use crate::sys::{lacks_descriptors, lacks_room};
 use crate::types::{
     BucketName, ByteRange, ChecksumAlgorithm, ETag, ObjectKey, PartNumber, TagError, UnixMillis, UploadId,
     VersionId,
@@ -164,17 +165,15 @@ pub enum ServiceError {
     Internal(&'static str),
 }
 
-fn is_full(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
+const NO_DESCRIPTORS: &str = "too many files are open";
 
 impl From<MetaError> for ServiceError {
     fn from(error: MetaError) -> Self {
         match error {
             MetaError::Unavailable(why) => Self::Busy(why),
             MetaError::Poisoned(why) => Self::WritesRefused(why),
-            MetaError::Io(ref io) if is_full(io) => Self::StorageFull,
+            MetaError::Io(ref io) if lacks_room(io) => Self::StorageFull,
+            MetaError::Io(ref io) if lacks_descriptors(io) => Self::Busy(NO_DESCRIPTORS),
             other => Self::Meta(other),
         }
     }
@@ -186,7 +185,13 @@ impl From<EngineError> for ServiceError {
             EngineError::Busy(why) => Self::Busy(why),
             EngineError::Full => Self::StorageFull,
             EngineError::Poisoned(why) => Self::WritesRefused(why),
-            EngineError::Io(ref io) if is_full(io) => Self::StorageFull,
+            EngineError::Io(ref io) if lacks_room(io) => Self::StorageFull,
+            EngineError::Io(ref io) if lacks_descriptors(io) => Self::Busy(NO_DESCRIPTORS),
+            // It is opened anew by itself, or bodies are stored without it.
+            EngineError::Index(why) => {
+                tracing::error!(%why, "the chunk index failed a request");
+                Self::Busy("the chunk index")
+            }
             EngineError::Size { expected, actual } => Self::IncompleteBody { announced: expected, actual },
             EngineError::Meta(meta) => meta.into(),
             other => Self::Body(other),

@@ -41,7 +41,7 @@ impl ObjectService {
     ) -> Result<(), ServiceError> {
         let home = self.inner.allowed(caller, Action::PutBucketObjectLockConfiguration, bucket).await?;
         let commit = Commit::LockBucket { bucket: home.id, lock };
-        self.inner.meta.commit(commit).await.map_err(|error| unexpected(bucket, error))?;
+        self.inner.commit(commit).await.map_err(|error| unexpected(bucket, error))?;
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl Inner {
         commit: impl FnOnce(VersionTarget) -> Commit,
     ) -> Result<(), ServiceError> {
         let target = version.map_or(VersionTarget::Current, VersionTarget::Version);
-        match self.meta.commit(commit(target)).await {
+        match self.commit(commit(target)).await {
             Ok(Outcome::Changed { .. }) => Ok(()),
             Ok(_) => Err(WRONG_OUTCOME),
             // A read says the same, with all that the answer names.

@@ -77,7 +77,7 @@ impl ObjectService {
         let bucket = self.inner.allowed(caller, Action::PutBucketTagging, name).await?.id;
         let setting = BucketSetting::Tags(Some(tags).filter(|tags| !tags.is_empty()));
         let commit = Commit::SetBucket { bucket, setting };
-        self.inner.meta.commit(commit).await.map_err(|e| unexpected(name, e))?;
+        self.inner.commit(commit).await.map_err(|e| unexpected(name, e))?;
         Ok(())
     }
 }
@@ -111,7 +111,7 @@ impl Inner {
     ) -> Result<Option<VersionId>, ServiceError> {
         let target = version.map_or(VersionTarget::Current, VersionTarget::Version);
         let commit = Commit::SetTags { bucket: home.id, key: key.clone(), target, tags };
-        match self.meta.commit(commit).await {
+        match self.commit(commit).await {
             Ok(Outcome::Changed { id }) => Ok(shown(home.versioning, id)),
             Ok(_) => Err(WRONG_OUTCOME),
             // A look says what was met instead of an object.

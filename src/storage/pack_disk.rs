@@ -1,13 +1,14 @@
 //! Packs as files `<16 hex digits>.pack` in one directory.
 
 use super::{PackFile, PackId, PackStore};
-use crate::sys::{DiskFile, FileSystem, create_durable_dir, pause};
+use crate::sys::{DiskFile, FileSystem, create_durable_dir, lacks_descriptors, pause};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The most handles kept open that have nothing left to sync.
@@ -21,6 +22,8 @@ pub struct DiskPackStore {
     fs: Arc<dyn FileSystem>,
     dir: PathBuf,
     handles: Mutex<Handles>,
+    /// A sync of the directory failed: from then on no name in it is sure.
+    lost_names: AtomicBool,
 }
 
 /// Open files, the least recently used closed first. One with unsynced writes stays open: an error of the
@@ -51,7 +54,7 @@ impl DiskPackStore {
     pub fn open(fs: Arc<dyn FileSystem>, dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
         create_durable_dir(fs.as_ref(), &dir)?;
-        Ok(Self { fs, dir, handles: Mutex::default() })
+        Ok(Self { fs, dir, handles: Mutex::default(), lost_names: AtomicBool::new(false) })
     }
 
     fn path(&self, id: PackId) -> PathBuf {
@@ -119,7 +122,14 @@ impl PackStore for DiskPackStore {
 
     fn create(&self, id: PackId) -> io::Result<()> {
         let file = self.fs.create_new(&self.path(id))?;
-        self.fs.sync_dir(&self.dir)?;
+        if let Err(error) = self.fs.sync_dir(&self.dir) {
+            // Names that others wait for may be lost with it, and their own sync of the directory would not tell.
+            if !lacks_descriptors(&error) {
+                self.lost_names.store(true, Ordering::Release);
+            }
+            let _ = self.fs.remove_file(&self.path(id));
+            return Err(error);
+        }
         self.handles.lock().insert(id, file);
         Ok(())
     }
@@ -133,6 +143,9 @@ impl PackStore for DiskPackStore {
     }
 
     fn sync(&self, id: PackId) -> io::Result<()> {
+        if self.lost_names.load(Ordering::Acquire) {
+            return Err(io::Error::other("a sync of the packs' directory failed"));
+        }
         let (file, failed) =
             self.with_handle(id, |handle| (Arc::clone(&handle.file), Arc::clone(&handle.failed)))?;
         let mut failed = failed.lock();

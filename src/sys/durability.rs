@@ -6,7 +6,8 @@ pub trait Barrier: Send + Sync + std::fmt::Debug {
     /// Blocking; called on a thread of the metadata writer's. After an error nothing may be acknowledged.
     ///
     /// # Errors
-    /// When the bytes could not be made durable.
+    /// When the bytes could not be made durable. `ResourceBusy`: it was not tried, and may work later; after any other nothing
+    /// may be written any more.
     fn sync(&self) -> std::io::Result<()>;
 }
 

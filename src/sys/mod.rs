@@ -15,8 +15,8 @@ pub use durability::{Barrier, NoBarrier};
 #[cfg(test)]
 pub use fs::{CallKind, Damage, Fault, FaultCounts, FaultPlan, SimulatedFileSystem};
 pub use fs::{
-    DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, create_durable_dir, is_device_error,
-    joined, parent,
+    DeviceFaults, DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, WatchedFileSystem,
+    create_durable_dir, is_device_error, joined, lacks_descriptors, lacks_room, parent,
 };
 #[cfg(test)]
 pub(crate) use guarded::ManualSteady;

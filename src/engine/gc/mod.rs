@@ -63,6 +63,9 @@
 //! - **W** A put that stores chunks again: the copies are durable before the index names them, and who moves an entry says from
 //!   where. The hold keeps the copies' pack unsettled until then. See `engine::index`.
 //! - **–** They share nothing that changes.
+//!
+//! Deduplicating a plain body later (`engine::rechunk`) is a put whose commit changes the body of a version: to all others it is a
+//! put, and to whoever changes that version it is **C**: the commit names what was read. Its file goes as **F** says.
 
 mod adopt;
 mod collect;
@@ -102,7 +105,7 @@ use super::pack::PackSet;
 use crate::meta::{ChangeLog, MetaStore};
 use fence::Notes;
 use parking_lot::Mutex;
-use rate::Rate;
+pub(super) use rate::Rate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;

@@ -40,6 +40,13 @@ impl ChunkIndex {
         self.0.store.failure().send_replace(Some(why.to_owned()));
     }
 
+    /// As when it could not be opened anew: nothing is read or written.
+    #[cfg(test)]
+    pub(crate) fn lose(&self) {
+        self.0.store.close();
+        self.fail("on purpose");
+    }
+
     /// Whether it is opened anew now, or as soon as the steps under way have ended.
     #[cfg(test)]
     pub(crate) fn is_reopening(&self) -> bool {

@@ -13,6 +13,7 @@ use super::recent::Recent;
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
 use crate::storage::PackId;
+use crate::sys::lacks_room;
 use crate::types::{ChunkId, CommitSeq};
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -33,7 +34,7 @@ const KEY_BUILDING: &[u8] = b"building";
 
 pub(super) fn fjall_error(error: fjall::Error) -> EngineError {
     match error {
-        fjall::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => EngineError::Full,
+        fjall::Error::Io(error) if lacks_room(&error) => EngineError::Full,
         fjall::Error::Io(error) => EngineError::Io(error),
         fjall::Error::Poisoned => EngineError::Poisoned("the chunk index could not be written".into()),
         other => EngineError::Index(other.to_string()),

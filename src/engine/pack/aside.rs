@@ -5,10 +5,12 @@
 //! fails poisons the set here as it does there; that one file is never synced by two threads at once, and never again
 //! after a failure, is what the store sees to.
 
+use super::flush::NO_DESCRIPTORS;
 use super::set::{PackSet, header_of};
 use super::types::{Location, NewRecord};
 use crate::engine::EngineError;
 use crate::storage::PackId;
+use crate::sys::lacks_descriptors;
 use std::collections::BTreeSet;
 
 impl PackSet {
@@ -38,7 +40,10 @@ impl PackSet {
     /// Makes one pack durable, and nobody waits for it but the caller.
     pub(super) fn sync_aside(&self, pack: PackId) -> Result<(), EngineError> {
         self.check()?;
-        self.sync_one(pack).or_else(|error| self.poison(format!("pack {pack}: {error}")))
+        self.sync_one(pack).or_else(|error| match lacks_descriptors(&error) {
+            true => Err(NO_DESCRIPTORS),
+            false => self.poison(format!("pack {pack}: {error}")),
+        })
     }
 }
 

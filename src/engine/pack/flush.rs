@@ -5,6 +5,7 @@
 
 use crate::engine::EngineError;
 use crate::storage::PackId;
+use crate::sys::lacks_descriptors;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeSet;
 use std::io;
@@ -64,31 +65,48 @@ impl Flush {
         }
         state.leading = true;
         drop(state);
-        let mut leader = Leader { flush: self, through: None };
+        let mut leader = Leader { flush: self, end: End::Interrupted };
         let through = self.written.load(Ordering::Acquire);
-        let dirty = std::mem::take(&mut *self.dirty.lock());
-        for pack in dirty {
-            if let Err(error) = sync(pack) {
-                return self.poison(format!("pack {pack}: {error}"));
+        let mut dirty = std::mem::take(&mut *self.dirty.lock());
+        while let Some(pack) = dirty.pop_first() {
+            match sync(pack) {
+                Ok(()) => {}
+                // It could not even be opened: nothing was synced, and nothing is lost.
+                Err(error) if lacks_descriptors(&error) => {
+                    dirty.insert(pack);
+                    self.dirty.lock().append(&mut dirty);
+                    leader.end = End::NotBegun;
+                    return Err(NO_DESCRIPTORS);
+                }
+                Err(error) => return self.poison(format!("pack {pack}: {error}")),
             }
         }
-        leader.through = Some(through);
+        leader.end = End::Synced(through);
         Ok(())
     }
+}
+
+pub(super) const NO_DESCRIPTORS: EngineError = EngineError::Busy("too many files are open");
+
+enum End {
+    Synced(u64),
+    NotBegun,
+    Interrupted,
 }
 
 /// Gives the lead back, also when the sync panicked.
 struct Leader<'a> {
     flush: &'a Flush,
-    through: Option<u64>,
+    end: End,
 }
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut state = self.flush.state.lock();
-        match self.through {
-            Some(through) => state.synced = through,
-            None => drop(self.flush.poison.set("a sync was interrupted".to_owned())),
+        match self.end {
+            End::Synced(through) => state.synced = through,
+            End::NotBegun => {}
+            End::Interrupted => drop(self.flush.poison.set("a sync was interrupted".to_owned())),
         }
         state.leading = false;
         self.flush.changed.notify_all();

@@ -66,20 +66,22 @@ impl PackSet {
     /// [`Self::seal_waiting`]; its records are as good without a footer.
     pub(super) fn seal_packs(&self, packs: Vec<Unsealed>) -> Result<(), EngineError> {
         for pack in packs {
-            self.sync()?;
-            match self.overwrite(pack.id, u64::from(pack.end), &pack.footer()) {
-                Ok(()) => {}
+            match self.seal_one(&pack) {
+                Ok(()) => self.mark_sealed(pack.id, pack.records),
                 Err(EngineError::Poisoned(why)) => return Err(EngineError::Poisoned(why)),
                 Err(error) => {
                     tracing::warn!(pack = %pack.id, %error, "a pack could not be sealed; it is tried again");
                     self.wait_to_seal(pack);
-                    continue;
                 }
             }
-            self.sync()?;
-            self.mark_sealed(pack.id, pack.records);
         }
         Ok(())
+    }
+
+    fn seal_one(&self, pack: &Unsealed) -> Result<(), EngineError> {
+        self.sync()?;
+        self.overwrite(pack.id, u64::from(pack.end), &pack.footer())?;
+        self.sync()
     }
 
     /// Tries again to seal the packs that could not be.

@@ -10,7 +10,7 @@ use super::types::{
 use crate::engine::EngineError;
 use crate::engine::buffers::Buffers;
 use crate::storage::{PackId, PackStore};
-use crate::sys::{Barrier, Clock, Random};
+use crate::sys::{Barrier, Clock, Random, lacks_room};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
@@ -134,8 +134,9 @@ impl PackSet {
     pub fn seal(&self) -> Result<(), EngineError> {
         let open = self.0.writer.lock().open.take();
         let aside = self.0.aside.lock().open.take();
-        if let Some(aside) = &aside {
-            self.sync_aside(aside.id)?;
+        if let Some(error) = aside.as_ref().and_then(|aside| self.sync_aside(aside.id).err()) {
+            open.into_iter().chain(aside).for_each(|pack| self.wait_to_seal(pack));
+            return Err(error);
         }
         self.seal_packs(open.into_iter().chain(aside).collect())?;
         self.seal_waiting()
@@ -396,16 +397,14 @@ impl Barrier for PackSet {
     fn sync(&self) -> io::Result<()> {
         Self::sync(self).map_err(|error| match error {
             EngineError::Io(error) => error,
+            EngineError::Busy(why) => io::Error::new(io::ErrorKind::ResourceBusy, why),
             other => io::Error::other(other.to_string()),
         })
     }
 }
 
 pub(super) fn from_io(error: io::Error) -> EngineError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::Full,
-        _ => EngineError::Io(error),
-    }
+    if lacks_room(&error) { EngineError::Full } else { EngineError::Io(error) }
 }
 
 pub(super) fn header_of(record: &NewRecord) -> Result<RecordHeader, EngineError> {

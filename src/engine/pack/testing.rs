@@ -18,6 +18,8 @@ const PAGE: usize = 4096;
 pub(crate) struct TestPacks {
     files: Mutex<BTreeMap<PackId, File>>,
     pub(crate) fail_syncs: Mutex<usize>,
+    /// So many find no descriptor for the pack.
+    pub(crate) unopened_syncs: Mutex<u32>,
     /// This one and all later syncs fail, counted from the first of the store.
     pub(crate) fail_syncs_at: Mutex<Option<usize>>,
     /// So many writes find no room.
@@ -180,6 +182,11 @@ impl PackStore for TestPacks {
         *self.syncs.lock() += 1;
         let mut files = self.files.lock();
         let file = files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+        let mut unopened = self.unopened_syncs.lock();
+        if *unopened > 0 {
+            *unopened -= 1;
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         let mut fail = self.fail_syncs.lock();
         let is_stopped = self.fail_syncs_at.lock().is_some_and(|at| *self.syncs.lock() >= at);
         if is_stopped {

@@ -123,6 +123,28 @@ fn i1_after_a_failed_sync_nothing_is_acknowledged_until_reopened() {
 }
 
 #[test]
+fn i1_i5_a_sync_that_found_no_descriptor_is_none_and_poisons_nothing() {
+    let store = Arc::new(TestPacks::default());
+    let (packs, _) = open(&store);
+    let first = append(&packs, &[chunk(1, 100)]);
+    *store.unopened_syncs.lock() = 1;
+    assert!(matches!(packs.sync(), Err(EngineError::Busy(_))));
+    packs.check().unwrap();
+    let lost = open(&Arc::new(store.after_power_cut())).0;
+    assert!(!lost.is_valid(&first[0].1), "it was not said to be durable");
+    packs.sync().unwrap();
+    let kept = open(&Arc::new(store.after_power_cut())).0;
+    assert!(kept.read(&first)[0].is_ok(), "the next one is for all of it");
+    // Sealing waits, and nothing is forgotten.
+    *store.unopened_syncs.lock() = 2;
+    append(&packs, &[chunk(2, 100)]);
+    packs.seal().unwrap();
+    assert_eq!(packs.sealed_records(first[0].1.pack), None);
+    packs.seal_waiting().unwrap();
+    assert_eq!(packs.sealed_records(first[0].1.pack), Some(2));
+}
+
+#[test]
 fn i4_a_flipped_bit_is_never_returned() {
     let store = Arc::new(TestPacks::default());
     let (packs, _) = open(&store);

@@ -239,7 +239,9 @@ impl Life {
             | Op::PartCopy { .. }
             | Op::Complete { .. }
             | Op::Abort { .. } => self.upload_step(op).await,
-            Op::Follow | Op::Collect | Op::Seal | Op::Checkpoint | Op::Check => self.keep_house(op).await,
+            Op::Follow | Op::Collect | Op::Seal | Op::Checkpoint | Op::Rechunk | Op::Check => {
+                self.keep_house(op).await
+            }
             Op::Restart(how) => self.restart(how).await,
             Op::Fail { kind, after, times, fault } => {
                 let (after, times) = (after.into(), times.into());
@@ -264,6 +266,7 @@ impl Life {
             Op::Collect => store.collect().await.map(drop),
             Op::Seal => store.engine.parts().packs.seal(),
             Op::Checkpoint => store.checkpoint().await,
+            Op::Rechunk => store.rechunk().await,
             _ => {
                 let checked = store.check().await;
                 return if self.is_faulty { Ok(()) } else { checked };

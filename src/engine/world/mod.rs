@@ -25,6 +25,7 @@ mod body;
 mod crash;
 mod ledger;
 mod life;
+mod matrix;
 mod ops;
 mod oracle;
 mod rot;

@@ -79,6 +79,8 @@ pub(super) enum Op {
     Collect,
     Seal,
     Checkpoint,
+    /// What is stored whole gets chunks.
+    Rechunk,
     Check,
     Restart(Restart),
     /// The `after`th call of the kind from now on fails.
@@ -135,7 +137,7 @@ impl Dice {
 
     fn op(&self) -> Op {
         let (key, slot) = (self.small(KEYS.into()), self.small(SLOTS));
-        match self.below(42) {
+        match self.below(43) {
             0..=6 => Op::Put { key, body: self.body() },
             7 | 8 => Op::PutPlain { key, body: self.body() },
             9 | 10 => Op::Stage { slot, key, body: self.body() },
@@ -158,6 +160,7 @@ impl Dice {
             37 => Op::Check,
             38 => Op::Restart(self.restart()),
             39 => Op::PutTwo { key, body: self.body(), other: self.body() },
+            41 => Op::Rechunk,
             40 => Op::PutAndCollect { key, body: self.body() },
             _ => Op::Put { key, body: Body::Long(self.small(2)) },
         }

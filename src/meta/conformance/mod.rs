@@ -10,6 +10,7 @@ mod listing;
 mod lock_clock;
 mod log;
 mod marks;
+mod replace;
 mod uploads;
 mod versions;
 
@@ -145,6 +146,8 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     log::trimming(&empty().await).await;
     log::trimming_in_steps(&empty().await).await;
     log::waiting(&empty().await).await;
+    replace::plain_bodies(&empty().await).await;
+    replace::only_what_was_read(&empty().await).await;
     inspect::bodies(&empty().await).await;
     inspect::ages(&empty().await).await;
     inspect::totals(&empty().await).await;

@@ -10,6 +10,7 @@ mod buckets;
 mod lifecycle;
 mod marks;
 mod reads;
+mod replace;
 mod rows;
 mod state;
 mod totals;

@@ -6,7 +6,7 @@ use super::{MemoryStore, behind};
 use crate::meta::listing::{Positions, Seen, Source, Step, Visit};
 use crate::meta::{
     self, Duplicate, Inspect, ListedObject, ListedVersion, LoggedObject, MetaError, ObjectData,
-    ObjectVersion, StoredBody, UploadEntry, VersionKind, VersionPlace,
+    ObjectVersion, PlainVersion, StoredBody, UploadEntry, VersionKind, VersionPlace,
 };
 use crate::types::{
     Body, BucketId, ManifestId, ObjectKey, PlainId, UnixMillis, UploadId, VersionId, decode_row_key,
@@ -270,6 +270,23 @@ impl Inspect for MemoryStore {
         places.sort_by_key(|place| place.seq);
         places.truncate(limit);
         Ok(places)
+    }
+
+    async fn plain_versions(
+        &self,
+        after: Option<&VersionPlace>,
+        limit: usize,
+    ) -> Result<Vec<PlainVersion>, MetaError> {
+        let order = |p: &VersionPlace| (p.bucket, p.key.clone(), !p.seq.get());
+        let state = self.state.lock();
+        let plain = |(row, version): (&Vec<u8>, &Version)| {
+            let object = version.logged.object.as_ref()?;
+            let Body::Plain(body) = object.body else { return None };
+            Some(PlainVersion { place: version.place(row)?, body, size: object.size, etag: object.etag })
+        };
+        let rows = state.versions.iter().filter_map(plain);
+        let behind = |found: &PlainVersion| after.is_none_or(|after| order(&found.place) > order(after));
+        Ok(rows.filter(behind).take(limit).collect())
     }
 
     async fn plain_bodies(&self, after: Option<PlainId>, limit: usize) -> Result<Vec<PlainId>, MetaError> {

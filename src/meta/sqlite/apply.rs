@@ -105,6 +105,7 @@ impl Session<'_> {
             Commit::Transition { bucket, key, id, storage_class, condition } => {
                 self.transition((bucket, key), id, &condition, storage_class, &draft)
             }
+            Commit::ReplacePlain { place, plain, body } => self.replace_plain(place, plain, body, draft),
             Commit::SetRetention { bucket, key, target, retention, bypass_governance } => {
                 self.set_retention((bucket, key), target, retention, bypass_governance, &draft)
             }

@@ -71,6 +71,13 @@ impl Holding {
     }
 }
 
+impl Holding {
+    /// The file, where it is one.
+    pub(super) const fn plain(&self) -> Option<PlainId> {
+        self.plain
+    }
+}
+
 impl Session<'_> {
     pub(super) fn check_body(&self, body: &NewBody) -> Result<(), CommitError> {
         let there = match body {

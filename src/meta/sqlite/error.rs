@@ -4,6 +4,9 @@ use crate::meta::{CommitError, MetaError};
 use rusqlite::{ErrorCode, ffi};
 use std::sync::OnceLock;
 
+/// By a process that reads a backup of it, or a person with a shell.
+pub(super) const LOCKED: &str = "another process has the database locked";
+
 impl From<rusqlite::Error> for MetaError {
     fn from(error: rusqlite::Error) -> Self {
         // A full disk heals when space is freed, so callers tell it apart.
@@ -12,6 +15,7 @@ impl From<rusqlite::Error> for MetaError {
         }
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Unavailable(LOCKED),
             _ => Self::Database(error.to_string()),
         }
     }
@@ -25,9 +29,13 @@ impl From<rusqlite::Error> for CommitError {
 
 /// A write that found no room. SQLite knows a full disk by its name; an exhausted quota (`EDQUOT`) is to it a write
 /// that failed. Either way the bytes did not get there, unlike with a sync that failed.
+///
+/// Where the log's index cannot grow, all of the transaction is in the log already, and after a crash it would be found
+/// there: whole. The next transaction is written over it.
 pub(super) fn lacks_room(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || code == Some(ffi::SQLITE_IOERR_WRITE)
+    let is_write = matches!(code, Some(ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE));
+    is_write || error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 pub(super) fn corrupt(what: impl std::fmt::Display) -> MetaError {

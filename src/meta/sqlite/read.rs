@@ -7,8 +7,8 @@ use super::columns::{
 use super::error::corrupt;
 use super::{record, sql, state};
 use crate::meta::{
-    Bucket, Duplicate, LogRecord, ManifestRow, MetaError, ObjectData, ObjectVersion, Part, Upload,
-    VersionKind, VersionPlace,
+    Bucket, Duplicate, LogRecord, ManifestRow, MetaError, ObjectData, ObjectVersion, Part, PlainVersion,
+    Upload, VersionKind, VersionPlace,
 };
 use crate::types::{
     BucketId, BucketName, CommitSeq, ManifestId, Namespace, ObjectKey, PartNumber, PlainId, UnixMillis,
@@ -269,6 +269,20 @@ fn version_place(row: &Row<'_>) -> Result<VersionPlace, MetaError> {
     let (_, bucket, key, order) = decoded.ok_or_else(|| corrupt("a version's row key"))?;
     let seq = CommitSeq::new(!order);
     Ok(VersionPlace { bucket, key, id: version_id(seq, row.get(1)?), seq, modified: millis(row, 2)? })
+}
+
+pub(super) fn plain_versions(
+    db: &Connection,
+    after: Option<&VersionPlace>,
+    rows: usize,
+) -> Result<Vec<PlainVersion>, MetaError> {
+    let after = after.map_or_else(Vec::new, |place| {
+        row_key(Namespace::Versions, place.bucket, place.key.as_bytes(), !place.seq.get())
+    });
+    all(db, sql::PLAIN_VERSIONS, &[&after, &limit(rows)], |row| {
+        let (size, etag) = (unsigned(row, 3)?, etag(blob(row, 4)?)?);
+        Ok(PlainVersion { place: version_place(row)?, body: PlainId::new(array(blob(row, 5)?)?), size, etag })
+    })
 }
 
 pub(super) fn plain_bodies(

@@ -12,10 +12,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Questions that wait for a thread; one more waits outside.
 const QUEUE: usize = 256;
+/// For an answer. A disk that hangs must not keep those who ask for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -74,9 +77,12 @@ impl Readers {
             }
         });
         let queue = self.queue.as_ref().ok_or(STOPPING)?;
-        queue.send(job).await.map_err(|_| STOPPING)?;
-        let answer =
-            answered.await.unwrap_or(Err(MetaError::Database("a look-up failed unexpectedly".into())));
+        let asked = async {
+            queue.send(job).await.map_err(|_| STOPPING)?;
+            answered.await.unwrap_or(Err(MetaError::Database("a look-up failed unexpectedly".into())))
+        };
+        const STALLED: MetaError = MetaError::Unavailable("held up by its disk");
+        let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(STALLED));
         if let Err(MetaError::Damaged(why)) = &answer {
             poison(&self.poisoned, &damaged(why));
         }

@@ -16,6 +16,8 @@ pub struct SqliteSettings {
     pub queue_commands: usize,
     /// The most writes of one transaction.
     pub batch_commands: usize,
+    /// How long a write waits for the writer, before it is taken back and refused as busy, in milliseconds; at least 1.
+    pub write_wait_milliseconds: u64,
 }
 
 impl Default for SqliteSettings {
@@ -26,6 +28,7 @@ impl Default for SqliteSettings {
             page_cache_bytes: 64 << 20,
             queue_commands: 1024,
             batch_commands: 256,
+            write_wait_milliseconds: 10_000,
         }
     }
 }
@@ -38,6 +41,9 @@ impl SqliteSettings {
             if (1..=most).contains(&value) { Ok(()) } else { Err(format!("{name} must be 1 to {most}")) }
         };
         within("reader_threads", self.reader_threads, 64)?;
+        if self.write_wait_milliseconds == 0 {
+            return Err("write_wait_milliseconds must be at least 1".into());
+        }
         within("queue_commands", self.queue_commands, 65_536)?;
         within("batch_commands", self.batch_commands, 4_096)
     }

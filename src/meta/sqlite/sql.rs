@@ -4,7 +4,7 @@
 use crate::types::UnixMillis;
 
 /// One per schema version, applied in order; never edited once released.
-pub(super) const MIGRATIONS: [&str; 6] = [
+pub(super) const MIGRATIONS: [&str; 7] = [
     "
 CREATE TABLE state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -90,6 +90,9 @@ CREATE INDEX agenda_by_time ON agenda (at);
 CREATE TABLE lifecycle_scans (bucket INTEGER PRIMARY KEY, position BLOB NOT NULL) STRICT;
 CREATE INDEX buckets_with_settings ON buckets (id) WHERE settings IS NOT NULL;
 ",
+    "
+CREATE INDEX plain_versions ON versions (row) WHERE kind = 3;
+",
 ];
 
 /// The step that gives the clock of locks its floor.
@@ -166,6 +169,7 @@ statements! {
     SET_TAGS = "UPDATE versions SET tags = ?2 WHERE row = ?1";
     ATTRIBUTES_AT = "SELECT attributes FROM versions WHERE row = ?1";
     SET_ATTRIBUTES = "UPDATE versions SET attributes = ?2 WHERE row = ?1";
+    SET_BODY = "UPDATE versions SET kind = ?2, manifest = ?3, body = ?4 WHERE row = ?1";
     SET_LOCK = "UPDATE versions SET lock = ?2 WHERE row = ?1";
     UNLIST = "UPDATE versions SET listed = NULL WHERE row = ?1";
     LIST_NEWEST = "UPDATE versions SET listed = 1 WHERE kind <> 0 AND listed IS NULL AND row =
@@ -260,5 +264,7 @@ statements! {
         WHERE manifest = (SELECT n FROM manifests WHERE id = ?1) AND row > ?2 ORDER BY row LIMIT ?3";
     BY_AGE = "SELECT row, salt, modified FROM versions INDEXED BY versions_by_age
         WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    PLAIN_VERSIONS = "SELECT row, salt, modified, size, etag, body FROM versions INDEXED BY plain_versions
+        WHERE kind = 3 AND row > ?1 ORDER BY row LIMIT ?2";
     PLAINS = "SELECT id FROM plains WHERE id > ?1 ORDER BY id LIMIT ?2";
 }

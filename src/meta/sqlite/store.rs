@@ -15,8 +15,8 @@ use crate::meta::times::LockClock;
 use crate::meta::{
     Audit, AuditedManifest, Bucket, ChangeLog, Commit, CommitError, Consumer, DueKey, Duplicate,
     HistoryEntry, Inspect, LifecycleReads, ListPage, ListQuery, LogRecord, ManifestRow, MetaError, MetaStore,
-    ObjectVersion, Outcome, Part, PartRow, ScanPosition, Totals, Upload, UploadPage, UploadRow, VersionPage,
-    VersionPlace, VersionRow, listing,
+    ObjectVersion, Outcome, Part, PartRow, PlainVersion, ScanPosition, Totals, Upload, UploadPage, UploadRow,
+    VersionPage, VersionPlace, VersionRow, listing,
 };
 use crate::sys::{Barrier, Clock, Random, RecordedClock};
 use crate::types::{
@@ -26,9 +26,12 @@ use crate::types::{
 use async_trait::async_trait;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Metadata in one SQLite database. Only one store may have it open. Dropping the store waits for the writes that
@@ -42,6 +45,8 @@ pub struct SqliteStore {
     cache: Arc<RowCache>,
     published: watch::Receiver<State>,
     poisoned: Arc<OnceLock<String>>,
+    ran_out: Arc<AtomicBool>,
+    write_wait: Duration,
     lock_clock: LockClock,
     path: PathBuf,
     /// The database, for syncing it. Closing it drops the locks that SQLite holds in this process: so it is dropped last.
@@ -81,6 +86,7 @@ impl SqliteStore {
         let cache = Arc::new(RowCache::new(settings.row_cache_bytes));
         let (queue, commands) = mpsc::channel(settings.queue_commands);
         let (sender, published) = watch::channel(state);
+        let ran_out = Arc::new(AtomicBool::new(false));
         let lock_clock = LockClock::default();
         let synced = Arc::clone(&database);
         let writer = Writer {
@@ -96,6 +102,7 @@ impl SqliteStore {
             checkpoints: Checkpoints::new(path, open::LOG_BYTES, move || synced.sync_data())?,
             batch_commands: settings.batch_commands,
             poisoned: Arc::clone(&poisoned),
+            ran_out: Arc::clone(&ran_out),
         };
         let thread = std::thread::Builder::new().name("meta-write".into());
         let writer = Some(thread.spawn(move || writer.run(commands))?);
@@ -108,6 +115,8 @@ impl SqliteStore {
             cache,
             published,
             poisoned,
+            ran_out,
+            write_wait: Duration::from_millis(settings.write_wait_milliseconds),
             lock_clock,
             path: path.to_owned(),
             _database: database,
@@ -146,6 +155,12 @@ impl SqliteStore {
             Some(queue) if !queue.is_closed() => Ok(()),
             _ => Err(MetaError::Unavailable("the writer has ended")),
         }
+    }
+
+    /// Whether a write failed for want of room since this was last asked. Does not block.
+    #[must_use]
+    pub fn has_run_out(&self) -> bool {
+        self.ran_out.swap(false, Ordering::Relaxed)
     }
 
     /// Writes in the queue.
@@ -199,10 +214,18 @@ impl Drop for SqliteStore {
 impl MetaStore for SqliteStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError> {
         const STOPPED: CommitError = CommitError::Store(MetaError::Unavailable("stopping"));
-        let (answer, answered) = oneshot::channel();
+        const STALLED: CommitError = CommitError::Store(MetaError::Unavailable("held up by its disk"));
+        let (answer, mut answered) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(STOPPED)?;
-        queue.send(Command::new(commit, answer)).await.map_err(|_| STOPPED)?;
-        answered.await.unwrap_or(Err(STOPPED))
+        let command = Command::new(commit, answer);
+        let (claim, until) = (command.claim(), Instant::now() + self.write_wait);
+        timeout_at(until, queue.send(command)).await.map_err(|_| STALLED)?.map_err(|_| STOPPED)?;
+        match timeout_at(until, &mut answered).await {
+            Ok(answered) => answered.unwrap_or(Err(STOPPED)),
+            Err(_) if claim.take() => Err(STALLED),
+            // The writer has it: only the disk knows what becomes of it.
+            Err(_) => answered.await.unwrap_or(Err(STOPPED)),
+        }
     }
 
     async fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError> {
@@ -331,6 +354,15 @@ impl Inspect for SqliteStore {
     ) -> Result<Vec<VersionPlace>, MetaError> {
         let after = after.cloned();
         self.scans.ask(move |db| read::versions_before(db, time, after.as_ref(), limit)).await
+    }
+
+    async fn plain_versions(
+        &self,
+        after: Option<&VersionPlace>,
+        limit: usize,
+    ) -> Result<Vec<PlainVersion>, MetaError> {
+        let after = after.cloned();
+        self.scans.ask(move |db| read::plain_versions(db, after.as_ref(), limit)).await
     }
 
     async fn plain_bodies(&self, after: Option<PlainId>, limit: usize) -> Result<Vec<PlainId>, MetaError> {

@@ -35,6 +35,8 @@ struct GateState {
     closed: bool,
     waiting: bool,
     broken: bool,
+    /// There is no descriptor to sync with.
+    unopened: bool,
     syncs: u32,
 }
 
@@ -59,6 +61,9 @@ impl Barrier for Gate {
         self.changed.wait_while(&mut state, |state| state.closed);
         state.waiting = false;
         state.syncs += 1;
+        if state.unopened {
+            return Err(std::io::ErrorKind::ResourceBusy.into());
+        }
         if state.broken { Err(std::io::Error::other("the disk is gone")) } else { Ok(()) }
     }
 }
@@ -211,6 +216,46 @@ async fn i2_a_failed_sync_acknowledges_nothing_and_poisons_the_store() {
     store.commit(Commit::Mark).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_i5_database_failure_queues_writes_for_a_while_and_serves_what_is_cached() {
+    let (_dir, path) = database();
+    let gate = Arc::new(Gate::default());
+    let clock = Arc::new(ManualClock::at(UnixMillis::new(1)));
+    let settings = SqliteSettings { write_wait_milliseconds: 200, queue_commands: 4, ..settings() };
+    let random = Arc::new(SeededRandom::new(7));
+    let store = SqliteStore::open(&path, OpenMode::Create, gate.clone(), clock, random, &settings);
+    let store = Arc::new(store.unwrap());
+    store.commit(put(key(0), inline(), WriteCondition::None)).await.unwrap();
+    let cached = key(0);
+    let there = || store.version(BucketId::KEY_VALUE, &cached, None);
+    assert!(there().await.unwrap().is_some());
+    // The disk of the writer hangs: one write has begun, four are queued, more find no place.
+    let commits = (1..5).map(|n| put(key(n), inline(), WriteCondition::None)).collect();
+    let (begun, mut waiting) = queue_behind(&gate, &store, commits).await;
+    waiting.extend((5..9).map(|n| spawn(&store, put(key(n), inline(), WriteCondition::None))));
+    for write in waiting {
+        let error = write.await.unwrap().unwrap_err();
+        assert!(matches!(error, CommitError::Store(MetaError::Unavailable(_))), "{error}");
+    }
+    assert!(there().await.unwrap().is_some(), "reads go on");
+    assert!(!begun.is_finished(), "of what has begun nobody knows yet");
+    gate.set(|state| state.closed = false);
+    begun.await.unwrap().unwrap();
+    store.commit(Commit::Mark).await.unwrap();
+    assert_eq!(store.last_seq().await.unwrap(), CommitSeq::new(3), "what was refused was taken back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_i5_a_barrier_that_was_not_tried_refuses_and_poisons_nothing() {
+    let (_dir, _path, gate, store) = gated();
+    gate.set(|state| state.unopened = true);
+    let error = store.commit(put(key(0), packed(1), WriteCondition::None)).await.unwrap_err();
+    assert!(matches!(error, CommitError::Store(MetaError::Unavailable(_))), "{error}");
+    gate.set(|state| state.unopened = false);
+    store.commit(put(key(0), packed(1), WriteCondition::None)).await.unwrap();
+    assert_eq!(store.last_seq().await.unwrap(), CommitSeq::new(1));
+}
+
 /// The writer itself, without its thread.
 fn writer(path: &Path, log_bytes: u64) -> Writer {
     let db = open::open(path, OpenMode::Existing, UnixMillis::new(1), &settings()).unwrap();
@@ -228,6 +273,7 @@ fn writer(path: &Path, log_bytes: u64) -> Writer {
         checkpoints: Checkpoints::new(path, log_bytes, || Ok(())).unwrap(),
         batch_commands: 1,
         poisoned: Arc::default(),
+        ran_out: Arc::default(),
     }
 }
 
@@ -426,13 +472,14 @@ fn i1_migrations_stay_what_they_were() {
         "51e490457d020157a20f45dfe2f0df380f7f76a202c5f2499531fb1ef3374113",
         "36deda46c3e2028ef8229352fa2312cb3ddf48cde021a89a476f9449d974392f",
         "a677373059444ee539723321ccba4a89f14f50ca8f3640c3dbc2cfb0f6d3a53e",
+        "f1c657e891c2dd72a7b2d9148bc8d6e1e4298f7639eebb260edddd66dff0b84d",
     ];
     assert_eq!(hashes, expected);
     let (_dir, path) = database();
     drop(create(&path));
     let header = std::fs::read(&path).unwrap();
     assert_eq!(header[16..18], 8192u16.to_be_bytes(), "pages");
-    assert_eq!(header[60..64], 6u32.to_be_bytes(), "user_version");
+    assert_eq!(header[60..64], 7u32.to_be_bytes(), "user_version");
     assert_eq!(&header[68..72], b"Sdmt", "application_id");
 }
 

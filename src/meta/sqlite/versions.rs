@@ -15,8 +15,8 @@ use crate::meta::{
     VersionTarget, WriteCondition,
 };
 use crate::types::{
-    BucketId, CommitSeq, ETag, Namespace, ObjectKey, ObjectLock, UnixMillis, UploadId, VersionId, Versioning,
-    object_prefix, object_prefix_end, row_key,
+    BucketId, CommitSeq, ETag, Namespace, ObjectKey, ObjectLock, PlainId, UnixMillis, UploadId, VersionId,
+    Versioning, object_prefix, object_prefix_end, row_key,
 };
 use rusqlite::{Row, params};
 
@@ -62,6 +62,14 @@ impl HeldVersion {
             None => VersionId::Null,
             Some(salt) => VersionId::Id { seq: self.seq, salt: salt.cast_unsigned() },
         }
+    }
+
+    pub(super) const fn holding(&self) -> &Holding {
+        &self.holding
+    }
+
+    pub(super) fn is_stored_whole(&self, seq: CommitSeq, plain: PlainId) -> bool {
+        self.seq == seq && self.holding.plain() == Some(plain)
     }
 
     pub(super) const fn is_marker(&self) -> bool {

@@ -11,6 +11,7 @@ use super::apply::Session;
 use super::bodies::EncodedRoot;
 use super::cache::RowCache;
 use super::checkpoint::Checkpoints;
+use super::claim::Claim;
 use super::error::{after_failed_sync, damaged, lacks_room, poison};
 use super::sql;
 use super::state::{self, State};
@@ -21,6 +22,7 @@ use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
 use crate::sys::{Clock, Random};
 use crate::types::CommitSeq;
 use rusqlite::Connection;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,6 +33,7 @@ pub(super) struct Command {
     commit: Commit,
     root: Option<EncodedRoot>,
     answer: oneshot::Sender<Result<Outcome, CommitError>>,
+    claim: Claim,
 }
 
 impl Command {
@@ -39,7 +42,11 @@ impl Command {
             Some(NewBody::Manifest(root)) => Some(EncodedRoot::new(root)),
             _ => None,
         };
-        Self { commit, root, answer }
+        Self { commit, root, answer, claim: Claim::default() }
+    }
+
+    pub(super) fn claim(&self) -> Claim {
+        self.claim.clone()
     }
 }
 
@@ -47,6 +54,7 @@ fn body(commit: &Commit) -> Option<&NewBody> {
     match commit {
         Commit::PutVersion { object, .. } | Commit::CompleteUpload { object, .. } => Some(&object.body),
         Commit::PutPart { part, .. } => Some(&part.body),
+        Commit::ReplacePlain { body, .. } => Some(body),
         _ => None,
     }
 }
@@ -58,6 +66,8 @@ enum Failure {
     Poison(String),
     /// The next batch may work.
     Full,
+    /// Nothing was tried: the packs could not be synced for want of descriptors, or the database was locked.
+    Busy(&'static str),
     Database(String),
 }
 
@@ -66,6 +76,7 @@ impl Failure {
         CommitError::Store(match self {
             Self::Poison(why) => MetaError::Poisoned(why.clone()),
             Self::Full => MetaError::Io(std::io::ErrorKind::StorageFull.into()),
+            Self::Busy(why) => MetaError::Unavailable(why),
             Self::Database(why) => MetaError::Database(why.clone()),
         })
     }
@@ -82,6 +93,8 @@ impl From<MetaError> for Failure {
         match error {
             MetaError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::Full,
             MetaError::Damaged(why) => Self::Poison(damaged(&why)),
+            MetaError::Unavailable(why) => Self::Busy(why),
+            MetaError::Database(why) => Self::Database(why),
             other => Self::Database(other.to_string()),
         }
     }
@@ -116,6 +129,8 @@ pub(super) struct Writer {
     pub batch_commands: usize,
     /// Why nothing is written any more, for whoever asks.
     pub poisoned: Arc<OnceLock<String>>,
+    /// A batch found no room, for whoever asks.
+    pub ran_out: Arc<AtomicBool>,
 }
 
 /// A batch in its open transaction.
@@ -141,13 +156,21 @@ impl Writer {
         let mut batch = Vec::new();
         while queue.blocking_recv_many(&mut batch, self.batch_commands) > 0 {
             metrics::gauge!("sediment_meta_queue_commands").set(queue.len() as f64);
+            // Whoever waited for too long has taken his back.
+            batch.retain(|command: &Command| command.claim.take());
             metrics::histogram!("sediment_meta_batch_commands").record(batch.len() as f64);
-            self.serve(std::mem::take(&mut batch));
+            if !batch.is_empty() {
+                self.serve(std::mem::take(&mut batch));
+            }
         }
     }
 
     pub(super) fn serve(&mut self, batch: Vec<Command>) {
-        match self.commit(&batch) {
+        let done = self.commit(&batch);
+        if matches!(done, Err(Failure::Full)) {
+            self.ran_out.store(true, Ordering::Relaxed);
+        }
+        match done {
             // An asker that has gone changes nothing: the write is done.
             Ok(answers) => {
                 batch
@@ -179,7 +202,10 @@ impl Writer {
         let applied = self.apply_batch(batch);
         if let Some(Err(error)) = syncing.map(Syncing::wait) {
             self.roll_back()?;
-            return Err(Failure::Poison(after_failed_sync(&format!("syncing the packs: {error}"))));
+            return Err(match error.kind() {
+                std::io::ErrorKind::ResourceBusy => Failure::Busy("too many files are open"),
+                _ => Failure::Poison(after_failed_sync(&format!("syncing the packs: {error}"))),
+            });
         }
         let Applied { state, mut touched, answers } = applied?;
         touched.sort_unstable();
@@ -311,11 +337,11 @@ mod tests {
     #[test]
     fn i2_no_room_heals_but_a_failed_sync_is_for_ever() {
         let failed = |code| failed_commit(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
-        // An exhausted quota is a write that failed.
-        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE] {
+        // An exhausted quota is a write that failed, and so is one to the log's index, which is made larger by writing.
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE] {
             assert!(matches!(failed(code), Failure::Full), "{code}");
         }
-        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC, ffi::SQLITE_IOERR_SHMSIZE] {
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC, ffi::SQLITE_IOERR_READ] {
             assert!(matches!(failed(code), Failure::Poison(_)), "{code}");
         }
     }

@@ -60,7 +60,7 @@ impl ObjectService {
 
     async fn set_lifecycle(&self, home: &Bucket, rules: Option<LifecycleRules>) -> Result<(), ServiceError> {
         let commit = Commit::SetBucket { bucket: home.id, setting: BucketSetting::Lifecycle(rules) };
-        match self.inner.meta.commit(commit).await {
+        match self.inner.commit(commit).await {
             Ok(Outcome::Done) => Ok(()),
             Ok(_) => Err(WRONG_OUTCOME),
             Err(error) => Err(unexpected(&home.name, error)),

@@ -73,6 +73,7 @@ impl Ruled {
             | Change::VersionLocked { .. }
             // The worker's own doing: it knows what is next.
             | Change::VersionTransitioned { .. }
+            | Change::BodyReplaced { .. }
             | Change::PartPut { .. }
             | Change::UploadAborted { .. }
             | Change::Released

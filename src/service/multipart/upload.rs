@@ -64,7 +64,7 @@ impl ObjectService {
             lock: request.lock,
         };
         let commit = Commit::CreateUpload { bucket: home.id, key: key.clone(), upload };
-        match self.inner.meta.commit(commit).await {
+        match self.inner.commit(commit).await {
             Ok(Outcome::Upload { initiated, .. }) => {
                 let expiry = self.inner.abort_expiry(&home, key, initiated);
                 Ok(CreatedUpload { id, initiated, checksum, expiry })
@@ -87,7 +87,7 @@ impl ObjectService {
     ) -> Result<(), ServiceError> {
         let home = self.inner.allowed_object(caller, Action::AbortMultipartUpload, (bucket, key)).await?;
         self.inner.upload(&home, key, upload).await?;
-        match self.inner.meta.commit(Commit::AbortUpload { upload, rules_as_of: None }).await {
+        match self.inner.commit(Commit::AbortUpload { upload, rules_as_of: None }).await {
             Ok(_) => Ok(()),
             Err(error) => Err(upload_error(bucket, upload, error)),
         }

@@ -205,7 +205,7 @@ async fn uploads(world: &World, asked: &Asked, mut key: String, mut id: Option<U
 }
 
 fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test);
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(test);
 }
 
 fn cases() -> ProptestConfig {

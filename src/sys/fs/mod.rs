@@ -9,11 +9,16 @@ mod directories;
 mod real;
 #[cfg(test)]
 mod simulated;
+mod trouble;
+mod watched;
 
 pub use directories::{create_durable_dir, parent};
-pub use real::{RealFileSystem, is_device_error};
+pub use real::RealFileSystem;
 #[cfg(test)]
 pub use simulated::{CallKind, Damage, Fault, FaultCounts, FaultPlan, SimulatedFileSystem};
+
+pub use trouble::{is_device_error, lacks_descriptors, lacks_room};
+pub use watched::{DeviceFaults, WatchedFileSystem};
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};

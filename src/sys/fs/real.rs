@@ -62,13 +62,6 @@ impl FileSystem for RealFileSystem {
     }
 }
 
-/// Whether the device could not give or take bytes: a fault of one place, not of the process or its rights.
-#[must_use]
-pub fn is_device_error(error: &io::Error) -> bool {
-    let damage = [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::NODATA, Errno::REMOTEIO];
-    Errno::from_io_error(error).is_some_and(|error| damage.contains(&error))
-}
-
 #[derive(Debug)]
 struct RealFile(File);
 

@@ -2,6 +2,7 @@
 
 pub mod form;
 pub mod redis;
+pub mod refusal;
 pub mod scripted_redis;
 pub mod sediment;
 pub mod target;

@@ -190,7 +190,8 @@ fn concurrent_clients_see_each_key_as_one_register() {
     let settings = ServiceSettings::default();
     let bodies = Arc::new(Bodies::default());
     let service = ObjectService::new(Arc::new(meta.unwrap()), bodies, random, clock, settings);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
     let mut met = 0;
     for nth in 0..histories {
         let caller = Caller::new(Principal::Root { access_key: "root".into() });

@@ -128,7 +128,7 @@ async fn compare(request: &Request, driver: &mut Driver, model: &mut Bucket) -> 
 fn in_memory(life: &Life) -> Result<(), String> {
     let clock = Arc::new(ManualClock::at(UnixMillis::new(BEGIN)));
     let meta = Arc::new(MemoryStore::new(clock.clone(), Arc::new(SeededRandom::new(5))));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(live(life, meta, clock))
 }
 
@@ -139,7 +139,7 @@ fn in_sqlite(life: &Life) -> Result<(), String> {
     let settings = SqliteSettings { reader_threads: 1, ..SqliteSettings::default() };
     let meta =
         SqliteStore::open(&path, OpenMode::Create, Arc::new(NoBarrier), clock.clone(), random, &settings);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(live(life, Arc::new(meta.unwrap()), clock))
 }
 

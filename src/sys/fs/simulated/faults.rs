@@ -40,6 +40,8 @@ pub enum Fault {
     Io,
     Full,
     Quota,
+    /// No more files can be opened.
+    Descriptors,
 }
 
 impl Fault {
@@ -48,6 +50,7 @@ impl Fault {
             Self::Io => Errno::IO,
             Self::Full => Errno::NOSPC,
             Self::Quota => Errno::DQUOT,
+            Self::Descriptors => Errno::MFILE,
         }
         .into()
     }
