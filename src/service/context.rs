@@ -4,8 +4,10 @@ use super::lock::{UNTIL_HEADER, past_date};
 use super::settings::MAX_PARTS;
 use super::{ServiceError, ServiceSettings};
 use crate::engine::{BodyStore, StagedBody};
-use crate::meta::{Bucket, Commit, CommitError, MetaStore, NewBody, Outcome, VersionKind, WriteCondition};
-use crate::sys::{Clock, Random};
+use crate::meta::{
+    Bucket, Commit, CommitError, MetaError, MetaStore, NewBody, Outcome, VersionKind, WriteCondition,
+};
+use crate::sys::{Clock, FailPoint, Random};
 use crate::types::{AccountId, BucketId, BucketName, ObjectKey};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -121,10 +123,12 @@ impl Inner {
         commit: impl FnOnce(NewBody) -> Commit,
     ) -> Result<Outcome, CommitError> {
         let StagedBody { body, hold, .. } = staged;
+        FailPoint::BodyStaged.pass().map_err(MetaError::from)?;
         let commit = commit(body);
         let meta = Arc::clone(&self.meta);
         let held = tokio::spawn(async move {
             let outcome = meta.commit(commit).await;
+            FailPoint::BodyCommitted.pass().map_err(MetaError::from)?;
             drop(hold);
             outcome
         });

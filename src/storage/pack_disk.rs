@@ -1,7 +1,7 @@
 //! Packs as files `<16 hex digits>.pack` in one directory.
 
 use super::{PackFile, PackId, PackStore};
-use crate::sys::{DiskFile, FileSystem, create_durable_dir, pause};
+use crate::sys::{DiskFile, FailPoint, FileSystem, create_durable_dir, pause};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -119,6 +119,7 @@ impl PackStore for DiskPackStore {
 
     fn create(&self, id: PackId) -> io::Result<()> {
         let file = self.fs.create_new(&self.path(id))?;
+        FailPoint::PackNamed.pass()?;
         self.fs.sync_dir(&self.dir)?;
         self.handles.lock().insert(id, file);
         Ok(())
@@ -192,6 +193,7 @@ impl PackStore for DiskPackStore {
                 _ => {}
             }
         }
+        FailPoint::PackUnlinked.pass()?;
         self.fs.sync_dir(&self.dir)?;
         if let Ok(last) = last {
             give_back(last);

@@ -8,6 +8,7 @@ use super::scan::Walked;
 use super::set::{PackSet, from_io};
 use crate::engine::EngineError;
 use crate::storage::{PackId, PackStore};
+use crate::sys::FailPoint;
 use std::io;
 use std::ops::Range;
 
@@ -51,9 +52,13 @@ impl Unsealed {
     /// Cuts off what stands behind the records, makes them durable, and writes the footer.
     pub(super) fn seal(&self, store: &dyn PackStore) -> io::Result<()> {
         store.truncate(self.id, u64::from(self.end))?;
+        FailPoint::PacksRecoverCut.pass()?;
         store.sync(self.id)?;
+        FailPoint::PacksRecoverSynced.pass()?;
         store.write_at(self.id, u64::from(self.end), &self.footer())?;
-        store.sync(self.id)
+        FailPoint::PacksRecoverFooter.pass()?;
+        store.sync(self.id)?;
+        FailPoint::PacksRecovered.pass()
     }
 }
 
@@ -63,7 +68,7 @@ impl PackSet {
     pub(super) fn seal_packs(&self, packs: Vec<Unsealed>) -> Result<(), EngineError> {
         for pack in packs {
             self.sync()?;
-            match self.overwrite(pack.id, u64::from(pack.end), &pack.footer()) {
+            match self.write_footer(&pack) {
                 Ok(()) => {}
                 Err(EngineError::Poisoned(why)) => return Err(EngineError::Poisoned(why)),
                 Err(error) => {
@@ -73,9 +78,16 @@ impl PackSet {
                 }
             }
             self.sync()?;
+            FailPoint::PackSealed.pass_or_die();
             self.mark_sealed(pack.id, pack.records);
         }
         Ok(())
+    }
+
+    fn write_footer(&self, pack: &Unsealed) -> Result<(), EngineError> {
+        FailPoint::PackSeal.pass()?;
+        self.overwrite(pack.id, u64::from(pack.end), &pack.footer())?;
+        Ok(FailPoint::PackFooter.pass()?)
     }
 
     /// Tries again to seal the packs that could not be.

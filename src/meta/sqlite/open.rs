@@ -3,6 +3,7 @@
 use super::settings::SqliteSettings;
 use super::sql;
 use crate::meta::MetaError;
+use crate::sys::FailPoint;
 use crate::types::UnixMillis;
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
@@ -178,6 +179,7 @@ fn migrate(db: &Connection, path: &Path, now: UnixMillis) -> Result<(), MetaErro
             db.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {step}; {by_now} PRAGMA user_version = {version}; COMMIT;"
             ))?;
+            FailPoint::MetaMigrated.pass()?;
             // A step may write as much as the database has, and nothing else copies the log yet.
             db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
         }
@@ -235,7 +237,9 @@ fn create(path: &Path, now: UnixMillis) -> Result<(), MetaError> {
     migrate(&db, &new, now)?;
     db.close().map_err(|(_, error)| error)?;
     File::open(&new)?.sync_all()?;
+    FailPoint::MetaCreated.pass()?;
     fs::rename(&new, path)?;
+    FailPoint::MetaRenamed.pass()?;
     File::open(directory)?.sync_all()?;
     Ok(())
 }
