@@ -47,6 +47,7 @@ fail_points! {
     MetaMigrated = "meta.migrated",
     MetaCreated = "meta.created",
     MetaRenamed = "meta.renamed",
+    MetaLogSettled = "meta.log-settled",
     DataInitialise = "data.initialise",
     MetaOpened = "meta.opened",
     IndexAside = "index.aside",

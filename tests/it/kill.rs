@@ -12,6 +12,7 @@ mod lane;
 mod load;
 mod points;
 mod power;
+mod shown;
 
 use super::support::sediment::{Sediment, refused};
 use disk::Disk;

@@ -3,7 +3,7 @@
 use super::settings::SqliteSettings;
 use super::sql;
 use crate::meta::MetaError;
-use crate::sys::FailPoint;
+use crate::sys::{FailPoint, FileSystem, RealFileSystem};
 use crate::types::UnixMillis;
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
@@ -53,6 +53,7 @@ pub(super) fn open(
             )));
         }
     }
+    settle_log(path)?;
     refuse_newer(path)?;
     let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     configure(&db, settings.page_cache_bytes / 2)?;
@@ -70,6 +71,19 @@ pub(super) fn open(
     keep_log(&db)?;
     migrate(&db, path, now)?;
     Ok(db)
+}
+
+/// What a process that was killed wrote to the log, and did not sync, is about to be read and shown: a client that finds its
+/// object there does not send it again. So it is made durable first, and read as the device has it: after a failed sync memory
+/// may show what the device never took. Before any connection is open, since closing a file drops its locks.
+fn settle_log(path: &Path) -> Result<(), MetaError> {
+    let log = match RealFileSystem.open(&beside(path, "-wal")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        log => log?,
+    };
+    log.sync_data()?;
+    FailPoint::MetaLogSettled.pass()?;
+    Ok(log.drop_cached()?)
 }
 
 /// Closing the last connection would copy the log and remove it. After a sync that failed, the log is all that is sure.

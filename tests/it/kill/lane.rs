@@ -202,7 +202,12 @@ impl Lane {
 
     pub fn fail(&self, why: &str) -> ! {
         let from = self.history.len().saturating_sub(12);
-        panic!("{why}\nafter: {}\nlast words: {}", self.history[from..].join("; "), self.last_words)
+        let Tally { deaths, cuts, .. } = self.tally;
+        panic!(
+            "{why}\nafter {deaths} deaths and {cuts} power cuts, the last: {}\nlast words: {}",
+            self.history[from..].join("; "),
+            self.last_words
+        )
     }
 }
 

@@ -53,7 +53,7 @@ pub const fn way(point: FailPoint) -> Way {
         | P::PacksRecovered => Way::After(P::PackAppended),
         P::PacksRecoverRemove => Way::After(P::PackHeader),
         P::PlainCleared => Way::After(P::PlainWritten),
-        P::PacksOpened | P::MetaOpened | P::IndexOpened | P::StoreOpened | P::CaughtUp | P::Serving => Way::Start,
+        P::PacksOpened | P::MetaLogSettled | P::MetaOpened | P::IndexOpened | P::StoreOpened | P::CaughtUp | P::Serving => Way::Start,
         P::IndexCleared | P::IndexScanned | P::IndexBuilding | P::IndexCounted | P::IndexRebuilt
         | P::IndexFinished => Way::NoIndex,
         P::IndexAside => Way::DamagedIndex,

@@ -27,7 +27,7 @@ fn index(kind: u64) -> usize {
 }
 
 /// The first of the kinds from there on that can be had here.
-fn powered(kind: u64) -> Option<(Powered, usize)> {
+pub fn powered(kind: u64) -> Option<(Powered, usize)> {
     (kind..kind + KINDS.len() as u64).map(index).find_map(|kind| {
         let (make, options) = KINDS[kind];
         let made = Powered::new(make, options);
@@ -37,7 +37,7 @@ fn powered(kind: u64) -> Option<(Powered, usize)> {
 }
 
 /// The disk goes first; what the process does then cannot reach it. Back comes what the disk had.
-fn cut(lane: &mut Lane, server: Sediment) {
+pub fn cut(lane: &mut Lane, server: Sediment) {
     power_off(lane);
     // A moment in which it may answer, but not well.
     std::thread::sleep(Duration::from_millis(lane.dice.below(20)));
@@ -49,7 +49,7 @@ fn power_off(lane: &Lane) {
     disk.cut().unwrap();
 }
 
-fn come_back(lane: &mut Lane) {
+pub fn come_back(lane: &mut Lane) {
     let Disk::Powered(disk) = &mut lane.disk else { unreachable!("a disk with power") };
     disk.unmount().and_then(|()| disk.mount()).unwrap();
     lane.tally.cuts += 1;
@@ -79,7 +79,7 @@ fn cut_at_random(lane: &mut Lane) {
     let load = lane.load(&server, &terms);
     std::thread::sleep(Duration::from_millis(20 + lane.dice.below(700)));
     terms.killed.store(true, Ordering::SeqCst);
-    if lane.dice.below(4) == 0 {
+    if lane.dice.below(3) == 0 {
         // Killed first, and lost only when the next one is at work on what memory still shows.
         lane.history.push("after a kill".to_owned());
         server.kill();
@@ -108,15 +108,28 @@ fn cut_at_a_step(lane: &mut Lane) {
     come_back(lane);
 }
 
-/// While the store is made.
+/// While the store is made, or later, when nothing has been synced again since.
 fn cut_at_the_beginning(lane: &mut Lane) {
     let is_new = |point: &&FailPoint| matches!(way(**point), Way::New(_));
     let points: Vec<_> = FailPoint::ALL.iter().filter(is_new).collect();
     let point = *points[lane.dice.index(points.len())];
     let passage = 1 + lane.dice.below(way(point).passages());
     meet(lane, point, passage, Deed::Abort);
-    power_off(lane);
-    come_back(lane);
+    if lane.dice.below(2) == 0 {
+        power_off(lane);
+        come_back(lane);
+    }
+}
+
+/// Steps of later lives need something that is there.
+fn live_a_little(lane: &mut Lane) {
+    let Some(server) = lane.start(None, &SMALL) else { lane.fail("does not start any more") };
+    if let Err(error) = lane.check(&server) {
+        lane.fail(&format!("{error:?}"));
+    }
+    let load = lane.load(&server, &Terms { steps: Some(8), ..Terms::until_killed() });
+    lane.end(load);
+    server.kill();
 }
 
 /// `None`: nowhere here.
@@ -125,6 +138,7 @@ fn run_store(kind: u64, cuts: u64, seed: u64) -> Option<Tally> {
     let mut lane = Lane::new(Disk::Powered(disk), seed, WORKERS, PART);
     lane.history.push(format!("seed {seed} on {:?}", KINDS[kind]));
     cut_at_the_beginning(&mut lane);
+    live_a_little(&mut lane);
     for _ in 1..cuts {
         match lane.dice.below(2) {
             0 => cut_at_random(&mut lane),
