@@ -5,9 +5,12 @@ use super::print::print;
 use super::server::StartOptions;
 use super::{bench, fsck, logging, scrub, serve, verbs};
 use crate::config::{Overrides, Settings, load};
+use crate::sys::arm_fail_points;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+const FAIL_POINTS: &str = "SEDIMENT_FAIL_POINTS";
 
 #[derive(Debug, Parser)]
 #[command(name = "sediment", version, about = "An S3-compatible gateway that stores every byte once", long_about = None)]
@@ -34,6 +37,9 @@ struct Common {
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
+    /// For tests of this program alone: it dies where SEDIMENT_FAIL_POINTS says.
+    #[arg(long, global = true, hide = true)]
+    allow_fail_points: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,6 +118,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), AppError> {
     let json = cli.common.json;
+    may_fail_on_purpose(cli.common.allow_fail_points)?;
     // A client of any server: this one's settings do not matter to it.
     if let Verb::Bench(args) = &cli.verb {
         if cli.common.data.is_some() {
@@ -145,6 +152,17 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Config => print_config(&settings, json),
         Verb::Version => print_version(json),
     }
+}
+
+/// A variable alone, left over from somewhere, makes nothing fail.
+fn may_fail_on_purpose(is_allowed: bool) -> Result<(), AppError> {
+    let Some(plan) = std::env::var_os(FAIL_POINTS) else { return Ok(()) };
+    if !is_allowed {
+        let message = format!("{FAIL_POINTS} makes this program die on purpose, for its tests: unset it");
+        return Err(AppError::new(Exit::Usage, message));
+    }
+    arm_fail_points(&plan.to_string_lossy())
+        .map_err(|why| AppError::new(Exit::Usage, format!("{FAIL_POINTS}: {why}")))
 }
 
 impl ServeArgs {

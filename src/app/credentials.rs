@@ -4,7 +4,7 @@ use super::data_dir::{DataDir, unusable};
 use super::error::{AppError, Exit};
 use super::private_file;
 use crate::config::{RootCredentials, root_credentials};
-use crate::sys::Random;
+use crate::sys::{FailPoint, Random};
 use serde::{Deserialize, Serialize};
 use std::io;
 use zeroize::Zeroizing;
@@ -67,7 +67,9 @@ pub(super) fn find(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (access_key, secret_key) = (letters(random, 20), letters(random, 40));
             let file = CredentialsFile { access_key, secret_key, shown: false };
+            FailPoint::CredentialsNew.pass().map_err(|error| unusable(&path, &error))?;
             file.write(data)?;
+            FailPoint::CredentialsKept.pass().map_err(|error| unusable(&path, &error))?;
             let credentials = RootCredentials::new(&file.access_key, &file.secret_key)?;
             Ok(Found { credentials, is_unshown: true })
         }

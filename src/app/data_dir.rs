@@ -2,7 +2,7 @@
 
 use super::error::{AppError, Exit};
 use super::{private_file, reserve};
-use crate::sys::{Random, RealFileSystem};
+use crate::sys::{FailPoint, Random, RealFileSystem};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -56,13 +56,16 @@ impl DataDir {
         }
         // Whatever is there is ours, and of our format: nothing was created before.
         let lock = lock(path)?;
+        at(path, FailPoint::DataLocked)?;
         let store = match read_store(path)? {
             Some(store) => store,
             None => create_store(path, random)?,
         };
+        at(path, FailPoint::DataStore)?;
         // What was kept back for a full device is for coming back on one, too.
         reserve::release_when_full(&RealFileSystem, path);
         create_directories(path).map_err(|error| unusable(path, &error))?;
+        at(path, FailPoint::DataDirectories)?;
         probe(path)?;
         Ok(Self { path: path.to_owned(), store, _lock: lock })
     }
@@ -91,6 +94,7 @@ impl DataDir {
         if self.store.initialised {
             return Ok(());
         }
+        at(&self.path, FailPoint::DataInitialise)?;
         self.store.initialised = true;
         write_store(&self.path, &self.store)
     }
@@ -99,6 +103,10 @@ impl DataDir {
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+fn at(path: &Path, point: FailPoint) -> Result<(), AppError> {
+    point.pass().map_err(|error| unusable(path, &error))
 }
 
 /// A directory of something else must not be mixed with a store.

@@ -1,5 +1,6 @@
 //! Files that only their owner reads, replaced whole.
 
+use crate::sys::FailPoint;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -26,8 +27,11 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
+    FailPoint::FileWritten.pass()?;
     file.sync_all()?;
+    FailPoint::FileSynced.pass()?;
     std::fs::rename(&temporary, path)?;
+    FailPoint::FileRenamed.pass()?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(dir)?.sync_all()
 }

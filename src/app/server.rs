@@ -15,7 +15,7 @@ use crate::engine::MemoryBudget;
 use crate::http::{Handler, HttpServer, HttpService, Refuser, ResponseBody, Unreadable};
 use crate::s3::{self, Credentials, S3Gateway};
 use crate::service::ObjectService;
-use crate::sys::{OsRandom, RealFileSystem, SystemClock};
+use crate::sys::{FailPoint, OsRandom, RealFileSystem, SystemClock};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -156,6 +156,7 @@ impl Server {
             token: token.to_owned(),
         };
         running.write(&self.store.data).map_err(|error| AppError::failure("cannot write run.json", error))?;
+        FailPoint::Serving.pass().map_err(|error| AppError::failure("cannot serve", error))?;
         self.health.set(Phase::Running);
         if let Some(path) = &self.ready_file {
             let text = serde_json::json!({ "s3": s3, "admin": admin }).to_string() + "\n";
@@ -182,7 +183,9 @@ impl Server {
         if !finished {
             tracing::warn!("requests were still under way at the end of the drain; they were cut off");
         }
+        FailPoint::StopDrained.pass_or_die();
         self.background.stop().await;
+        FailPoint::StopIdle.pass_or_die();
         self.admin.shutdown(ADMIN_DRAIN).await;
         let store = self.store;
         let tidied = tokio::task::spawn_blocking(move || store.close()).await;

@@ -14,7 +14,7 @@ use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
 use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteStore};
 use crate::storage::DiskPackStore;
 use crate::sys::{
-    Clock, DeviceFaults, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock,
+    Clock, DeviceFaults, FailPoint, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock,
     SystemSteady, WatchedFileSystem,
 };
 use std::path::{Path, PathBuf};
@@ -46,6 +46,7 @@ impl Store {
         let store = Self::open_behind(data, settings, Arc::clone(&progress)).await?;
         presence::check_metadata(&store).await?;
         let caught_up = store.follower().catch_up(Progress(progress.as_ref())).await;
+        let caught_up = caught_up.and_then(|()| Ok(FailPoint::CaughtUp.pass()?));
         caught_up.map_err(|error| store_error(store.data.path(), error))?;
         Ok(store)
     }
@@ -85,7 +86,9 @@ impl Store {
         lock_clock::save(&self.data.join(lock_clock::NAME), &self.lock_clock);
         let parts = self.parts();
         let sealed = parts.packs.seal();
+        FailPoint::StopSealed.pass_or_die();
         let kept = parts.index.checkpoint();
+        FailPoint::StopTidied.pass_or_die();
         sealed
             .and(kept.map(drop))
             .map_err(|error| AppError::failure("the store could not be closed tidily", error))
@@ -104,6 +107,7 @@ fn open(
     let fs: Arc<dyn FileSystem> = Arc::new(WatchedFileSystem::new(Arc::new(RealFileSystem), faults.clone()));
     let dir = data.path().to_owned();
     let failed = |error| store_error(&dir, error);
+    let at = |point: FailPoint| point.pass().map_err(|error| failed(error.into()));
     tracing::info!(dir = %dir.display(), "opening the store");
     // Before packs are recovered: a store of a newer version stays as it is.
     SqliteStore::check(&database(&data)).map_err(|error| failed(error.into()))?;
@@ -113,13 +117,16 @@ fn open(
         PackSet::open(Arc::new(files), Arc::clone(&clock), Arc::clone(&random), &settings.packs)
             .map_err(failed)?;
     report(&recovery);
+    at(FailPoint::PacksOpened)?;
     let meta = open_meta(&mut data, settings, &packs, Arc::clone(&clock), Arc::clone(&random))?;
+    at(FailPoint::MetaOpened)?;
     let kept = data.join(lock_clock::NAME);
     let steady = Arc::new(SystemSteady);
     let lock_clock = lock_clock::start(&meta, &kept, Arc::clone(&clock), steady, &settings.lock);
     let index = data.join("index");
     let index = ChunkIndex::open_showing(&index, packs.clone(), &settings.index, Progress(&progress));
     let index = index.map_err(failed)?;
+    at(FailPoint::IndexOpened)?;
     let log: Arc<dyn ChangeLog> = Arc::clone(&meta) as Arc<dyn ChangeLog>;
 
     let plain = PlainStore::open(Arc::clone(&fs), &data.join("plain")).map_err(failed)?;
@@ -158,6 +165,7 @@ fn open(
         settings: settings.scrub.clone(),
     });
     let engine = Engine::new(parts).map_err(failed)?;
+    at(FailPoint::StoreOpened)?;
     Ok(Store { engine, collector, scrubber, meta, lock_clock, faults, data })
 }
 

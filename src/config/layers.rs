@@ -8,12 +8,13 @@ use toml::{Table, Value};
 
 const PREFIX: &str = "SEDIMENT_";
 /// Variables that are not `SEDIMENT_<SECTION>__<NAME>`.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     "SEDIMENT_ROOT_USER",
     "SEDIMENT_ROOT_USER_FILE",
     "SEDIMENT_ROOT_PASSWORD",
     "SEDIMENT_ROOT_PASSWORD_FILE",
     "SEDIMENT_CONFIG",
+    "SEDIMENT_FAIL_POINTS",
 ];
 
 /// What the command line and the environment say. Tests give their own.

@@ -7,6 +7,7 @@ use crate::meta::{
     ChangeLog, Commit, CommitError, Consumer, LogRecord, ManifestRow, MetaError, MetaStore, Outcome,
     TRIM_RECORDS,
 };
+use crate::sys::FailPoint;
 use crate::types::{CommitSeq, ManifestId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -191,7 +192,9 @@ impl Follower {
 
     async fn apply(&self, records: Vec<LogRecord>) -> Result<(), EngineError> {
         let index = self.index.clone();
-        blocking(move || index.apply(&records)).await
+        FailPoint::FollowApply.pass()?;
+        blocking(move || index.apply(&records)).await?;
+        Ok(FailPoint::FollowApplied.pass()?)
     }
 
     /// First the index, then the cursor, then the log: whatever is cut off in between, nothing is missing. What is not
@@ -202,9 +205,12 @@ impl Follower {
         }
         let index = self.index.clone();
         let through = blocking(move || index.checkpoint()).await?;
+        FailPoint::FollowCheckpoint.pass()?;
         self.commit(Commit::AdvanceCursor { consumer: Consumer::ChunkIndex, through }).await?;
+        FailPoint::FollowCursor.pass()?;
         let more = Outcome::Trimmed { records: TRIM_RECORDS };
         while self.commit(Commit::TrimLog { through }).await? == more && !stop.is_cancelled() {}
+        FailPoint::FollowTrimmed.pass()?;
         *unsaved = Unsaved::default();
         Ok(())
     }

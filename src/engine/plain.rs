@@ -5,7 +5,9 @@
 //! and nothing is returned that does not match (I4). Bytes: `docs/format.md`. All calls block.
 
 use super::EngineError;
-use crate::sys::{DiskFile, FileSystem, Random, create_durable_dir, lacks_descriptors, lacks_room};
+use crate::sys::{
+    DiskFile, FailPoint, FileSystem, Random, create_durable_dir, lacks_descriptors, lacks_room,
+};
 use crate::types::PlainId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -51,6 +53,7 @@ impl PlainStore {
         create_durable_dir(fs.as_ref(), &temporary)?;
         for leftover in fs.read_dir(&temporary)? {
             allow_missing(fs.remove_file(&leftover.path))?;
+            FailPoint::PlainCleared.pass()?;
         }
         let shards = Mutex::new(Box::new([false; 256]));
         let poisoned = OnceLock::new();
@@ -66,6 +69,7 @@ impl PlainStore {
         let id = PlainId::new(random.id128());
         let temporary = self.0.dir.join(TEMPORARY).join(id.to_string());
         let file = self.0.fs.create_new(&temporary).map_err(from_io)?;
+        FailPoint::PlainCreated.pass()?;
         let (block, ready) = (Vec::with_capacity(BLOCK_BYTES), Vec::new());
         let store = self.clone();
         Ok(PlainWriter { store, id, file, temporary, block, ready, written: 0, size: 0, is_placed: false })
@@ -110,6 +114,7 @@ impl PlainStore {
     pub fn remove(&self, id: PlainId) -> Result<(), EngineError> {
         let path = self.path(id);
         allow_missing(self.0.fs.remove_file(&path))?;
+        FailPoint::PlainRemoved.pass()?;
         Ok(allow_missing(path.parent().map_or(Ok(()), |shard| self.0.fs.sync_dir(shard)))?)
     }
 
@@ -152,11 +157,14 @@ impl PlainStore {
         let number = usize::from(id.as_bytes()[0]);
         if !self.0.shards.lock()[number] {
             self.0.fs.create_dir_all(shard)?;
+            FailPoint::PlainShard.pass()?;
             self.sync_dir(&self.0.dir)?;
             self.0.shards.lock()[number] = true;
         }
         self.0.fs.rename(temporary, &path)?;
-        self.sync_dir(shard)
+        FailPoint::PlainRenamed.pass()?;
+        self.sync_dir(shard)?;
+        FailPoint::PlainPlaced.pass()
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -213,7 +221,9 @@ impl PlainWriter {
         self.ready.extend_from_slice(&encode_trailer(self.id, self.size));
         self.flush()?;
         let began = std::time::Instant::now();
+        FailPoint::PlainSync.pass()?;
         self.file.sync_data().map_err(from_io)?;
+        FailPoint::PlainSynced.pass()?;
         metrics::histogram!("sediment_fsync_seconds", "file" => "plain").record(began.elapsed());
         let placed = self.store.place(&self.temporary, self.id).map_err(from_io);
         // Behind its own sync: one that failed beside it may have taken its name along.
@@ -236,6 +246,7 @@ impl PlainWriter {
 
     fn flush(&mut self) -> Result<(), EngineError> {
         self.file.write_all_at(&self.ready, self.written).map_err(from_io)?;
+        FailPoint::PlainWritten.pass()?;
         self.written += self.ready.len() as u64;
         self.ready.clear();
         Ok(())

@@ -7,7 +7,7 @@ use crate::engine::{BodyStore, StagedBody};
 use crate::meta::{
     Bucket, Commit, CommitError, MetaError, MetaStore, NewBody, Outcome, VersionKind, WriteCondition,
 };
-use crate::sys::{Clock, Random};
+use crate::sys::{Clock, FailPoint, Random};
 use crate::types::{AccountId, BucketId, BucketName, ObjectKey};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -127,6 +127,7 @@ impl Inner {
         commit: impl FnOnce(NewBody) -> Commit,
     ) -> Result<Outcome, CommitError> {
         let StagedBody { body, hold, .. } = staged;
+        FailPoint::BodyStaged.pass().map_err(MetaError::from)?;
         self.commit_held(commit(body), hold).await
     }
 
@@ -142,6 +143,7 @@ impl Inner {
         let meta = Arc::clone(&self.meta);
         let held = tokio::spawn(async move {
             let outcome = meta.commit(commit).await;
+            FailPoint::BodyCommitted.pass().map_err(MetaError::from)?;
             drop(hold);
             outcome
         });

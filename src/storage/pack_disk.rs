@@ -1,7 +1,7 @@
 //! Packs as files `<16 hex digits>.pack` in one directory.
 
 use super::{PackFile, PackId, PackStore};
-use crate::sys::{DiskFile, FileSystem, create_durable_dir, lacks_descriptors, pause};
+use crate::sys::{DiskFile, FailPoint, FileSystem, create_durable_dir, lacks_descriptors, pause};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -122,6 +122,7 @@ impl PackStore for DiskPackStore {
 
     fn create(&self, id: PackId) -> io::Result<()> {
         let file = self.fs.create_new(&self.path(id))?;
+        FailPoint::PackNamed.pass()?;
         if let Err(error) = self.fs.sync_dir(&self.dir) {
             // Names that others wait for may be lost with it, and their own sync of the directory would not tell.
             if !lacks_descriptors(&error) {
@@ -205,6 +206,7 @@ impl PackStore for DiskPackStore {
                 _ => {}
             }
         }
+        FailPoint::PackUnlinked.pass()?;
         self.fs.sync_dir(&self.dir)?;
         if let Ok(last) = last {
             give_back(last);

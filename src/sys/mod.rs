@@ -3,6 +3,7 @@
 
 mod clock;
 mod durability;
+mod fail_point;
 mod fs;
 mod guarded;
 mod memory;
@@ -12,6 +13,7 @@ mod random;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
+pub use fail_point::{FailPoint, arm as arm_fail_points};
 #[cfg(test)]
 pub use fs::{CallKind, Damage, Fault, FaultCounts, FaultPlan, SimulatedFileSystem};
 pub use fs::{

@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 use crate::engine::index::ChunkIndex;
 use crate::engine::pack::{Location, PackSet};
 use crate::storage::PackId;
-use crate::sys::pause;
+use crate::sys::{FailPoint, pause};
 use crate::types::CommitSeq;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -39,6 +39,7 @@ impl Collector {
                 let _steady = index.steady();
                 let removed = index.collect_in_steps(&ids, bound, &mut |took| pause(rest(took)))?;
                 let removed: Vec<_> = removed.into_iter().map(|(_, location)| location).collect();
+                FailPoint::GcCollected.pass()?;
                 bury(&index, &packs, &removed)?;
                 Ok(removed)
             })
@@ -59,6 +60,7 @@ fn bury(index: &ChunkIndex, packs: &PackSet, removed: &[Location]) -> Result<(),
         return Ok(());
     }
     index.checkpoint()?;
+    FailPoint::GcBury.pass()?;
     // An entry may have named bytes that never reached the disk, or a pack that is gone.
     let there: Vec<_> = removed.iter().filter(|location| packs.is_valid(location)).copied().collect();
     seal_if_mostly_dead(packs, &there)?;

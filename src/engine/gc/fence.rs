@@ -4,6 +4,7 @@ use super::{Collector, PlainCensus};
 use crate::engine::EngineError;
 use crate::meta::{Commit, CommitError, Outcome};
 use crate::storage::PackId;
+use crate::sys::FailPoint;
 use crate::types::{CommitSeq, PlainId};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -86,6 +87,7 @@ impl Collector {
             Err(CommitError::Store(error)) => return Err(error.into()),
             Err(error) => return Err(EngineError::Index(format!("a mark was refused: {error}"))),
         };
+        FailPoint::GcMarked.pass()?;
         let index = &self.0.index;
         if !self.wait_applied(mark, stop, PATIENCE).await? {
             return Ok(None);
@@ -93,6 +95,7 @@ impl Collector {
         let bound = index.oldest_hold().map_or(mark, |hold| hold.min(mark));
         let last = self.0.log.last_seq().await?;
         let waited = self.wait_applied(last, stop, PATIENCE).await?;
+        FailPoint::GcFenced.pass()?;
         Ok(waited.then_some(Fence { mark, bound }))
     }
 

@@ -4,6 +4,7 @@ use super::report::{GcPhase, GcReport};
 use super::{Collector, Run, blocking};
 use crate::engine::{EngineError, PlainStore};
 use crate::meta::Inspect;
+use crate::sys::FailPoint;
 use crate::types::{CommitSeq, PlainId};
 use std::sync::Arc;
 use std::time::Instant;
@@ -80,6 +81,7 @@ impl Collector {
             let (store, began) = (plain.store.clone(), Instant::now());
             let bytes = blocking(move || {
                 let bytes = store.allocated_bytes(id)?;
+                FailPoint::GcPlain.pass()?;
                 store.remove(id)?;
                 Ok(bytes)
             });

@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::index::ChunkIndex;
 use crate::engine::pack::{Location, NewRecord, PackSet, RECORD_HEADER_BYTES, Record, ScannedRecord};
 use crate::storage::PackId;
-use crate::sys::pause;
+use crate::sys::{FailPoint, pause};
 use crate::types::ChunkId;
 use std::ops::Range;
 use std::time::Instant;
@@ -185,8 +185,11 @@ impl Collector {
             }
             // Only now: writers move chunks away, too, and what they did before this look is to last.
             index.checkpoint()?;
+            FailPoint::GcRemove.pass()?;
             packs.remove(pack)?;
+            FailPoint::GcRemoved.pass()?;
             index.forget_pack(pack)?;
+            FailPoint::GcForgotten.pass()?;
             Ok(true)
         })
         .await?;
@@ -274,9 +277,13 @@ pub(super) fn move_records(
     let _hold = index.hold();
     let copies =
         packs.read(records).into_iter().map(|read| read.map(copy_of)).collect::<Result<Vec<_>, _>>()?;
+    FailPoint::GcMove.pass()?;
     let places = packs.append_aside(&copies)?;
+    FailPoint::GcMoved.pass()?;
     let moves: Vec<_> = records.iter().zip(places).map(|((id, from), to)| (*id, *from, to)).collect();
-    index.relocate(&moves)
+    let moved = index.relocate(&moves)?;
+    FailPoint::GcRelocated.pass()?;
+    Ok(moved)
 }
 
 fn copy_of(record: Record) -> NewRecord {
@@ -300,6 +307,7 @@ fn punch(
         if settled { records.iter().zip(&named).filter_map(stray).collect() } else { Vec::new() };
     if !strays.is_empty() {
         index.checkpoint()?;
+        FailPoint::GcStrays.pass()?;
         packs.tombstone(&strays)?;
     }
     for (record, named) in records.iter_mut().zip(named) {

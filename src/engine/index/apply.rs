@@ -18,6 +18,7 @@ use crate::engine::codec::decode_node;
 use crate::engine::pack::{Location, RecordKind};
 use crate::meta::{LogRecord, ManifestRow};
 use crate::storage::PackId;
+use crate::sys::FailPoint;
 use crate::types::{ChunkId, CommitSeq, Entry, EntryKind};
 use std::sync::atomic::Ordering;
 
@@ -46,6 +47,7 @@ impl ChunkIndex {
             rest = self.0.take_in(rest, &mut next, &mut nodes, &mut changes)?;
             self.0.commit_at(next, &mut totals, changes)?;
             drop(totals);
+            FailPoint::IndexApplied.pass()?;
             if next.cursor.is_none() {
                 self.publish(next.applied);
             }

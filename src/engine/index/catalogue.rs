@@ -9,6 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::pack::{Location, ScannedRecord};
 use crate::meta::ManifestRow;
 use crate::storage::PackId;
+use crate::sys::FailPoint;
 use crate::types::CommitSeq;
 use std::sync::atomic::Ordering;
 
@@ -49,6 +50,7 @@ impl ChunkIndex {
             }
             (progress.0)(packs.len() as u64, packs.len() as u64);
         }
+        FailPoint::IndexBuilding.pass()?;
         let mut batch = Vec::with_capacity(BATCH_MANIFESTS);
         for manifest in manifests {
             batch.push(manifest?);
@@ -58,12 +60,15 @@ impl ChunkIndex {
             }
         }
         self.count(&batch)?;
+        FailPoint::IndexCounted.pass()?;
         let mut totals = self.0.totals.lock();
         totals.position = Position { applied: seq, cursor: None };
         totals.moved = true;
         Changes::new(&self.0.store).commit(&mut totals)?;
         drop(totals);
+        FailPoint::IndexRebuilt.pass()?;
         self.0.store.finished()?;
+        FailPoint::IndexFinished.pass()?;
         self.0.holds.publish(seq);
         self.0.published.send_replace(seq);
         self.0.is_new.store(false, Ordering::Release);
@@ -107,6 +112,7 @@ impl ChunkIndex {
         for (done, pack) in unknown.iter().enumerate() {
             (progress.0)(done as u64, unknown.len() as u64);
             self.catalogue(*pack, totals, prefer)?;
+            FailPoint::IndexScanned.pass()?;
             if had_entries {
                 self.count_usage(*pack, totals)?;
             }

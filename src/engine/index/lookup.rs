@@ -9,6 +9,7 @@ use super::types::{IndexCounts, IndexEntry, PackUsage};
 use crate::engine::EngineError;
 use crate::engine::pack::{Location, PackSet, RecordKind};
 use crate::storage::PackId;
+use crate::sys::FailPoint;
 use crate::types::{ChunkId, CommitSeq};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -166,7 +167,9 @@ impl ChunkIndex {
     pub fn checkpoint(&self) -> Result<CommitSeq, EngineError> {
         let applied = self.applied();
         self.0.settle_packs()?;
+        FailPoint::IndexCheckpoint.pass()?;
         self.0.store.persist()?;
+        FailPoint::IndexPersisted.pass()?;
         self.report();
         Ok(applied)
     }

@@ -7,6 +7,7 @@ use super::store::{Store, Totals, fjall_error};
 use super::types::{IndexSettings, Progress};
 use crate::engine::EngineError;
 use crate::engine::pack::PackSet;
+use crate::sys::FailPoint;
 use crate::types::CommitSeq;
 use parking_lot::{Mutex, RwLock};
 use std::io;
@@ -72,6 +73,7 @@ impl ChunkIndex {
         }));
         if is_empty {
             index.clear()?;
+            FailPoint::IndexCleared.pass()?;
             index.0.packs.sync()?;
         }
         let prefer = if is_empty { Prefer::Newest } else { Prefer::Known };
@@ -110,6 +112,7 @@ fn put_aside(dir: &Path) -> Result<(), EngineError> {
         _ => {}
     }
     std::fs::rename(dir, aside)?;
+    FailPoint::IndexAside.pass()?;
     std::fs::create_dir_all(dir)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::{Ingest, Lease, Workers};
 use crate::engine::EngineError;
 use crate::engine::codec::{encode, is_worth_a_try};
 use crate::engine::pack::{Codec, Location, NewRecord, RecordKind};
+use crate::sys::FailPoint;
 use crate::types::{ChunkId, Entry, EntryKind, Manifest};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -160,7 +161,9 @@ impl ChunkSink {
         let Ingest { parts, stages, workers, .. } = &*self.ingest;
         let level = parts.settings.compression_level;
         let records = stages.time(Stage::Compress, || records_of(workers, new, level))?;
+        FailPoint::IngestAppend.pass()?;
         let locations = stages.time(Stage::Append, || parts.packs.append(&records))?;
+        FailPoint::IngestAppended.pass()?;
         let (mut added, mut stored, mut rewritten) = (Vec::with_capacity(records.len()), 0, 0);
         for ((record, to), from) in records.iter().zip(locations).zip(from) {
             let bytes = record.payload.len() as u64;
@@ -173,6 +176,7 @@ impl ChunkSink {
         }
         self.unsynced_bytes += stored;
         stages.time(Stage::Index, || self.lease.session.insert(&added))?;
+        FailPoint::IngestInserted.pass()?;
         if rewritten > 0 {
             stages.count_rewritten(rewritten);
         }
@@ -187,11 +191,12 @@ impl ChunkSink {
             return Ok(());
         }
         self.ingest.parts.packs.sync()?;
+        FailPoint::IngestMovesSynced.pass()?;
         if let Err(error) = self.lease.session.moved(&moves) {
             // The body is as good with its chunks where they were.
             tracing::warn!(%error, "chunks that were stored again stay where they were");
         }
-        Ok(())
+        Ok(FailPoint::IngestMoved.pass()?)
     }
 }
 

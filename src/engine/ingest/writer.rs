@@ -9,6 +9,7 @@ use super::{BLOCK_BYTES, FIRST_BYTES, Ingest, Lease, ONE_JOB_BYTES, TURN_BLOCKS}
 use crate::engine::budget::{LargeMemory, Memory};
 use crate::engine::{BodySpec, BodyWriter, EngineError, PlainWriter, StagedBody};
 use crate::meta::NewBody;
+use crate::sys::FailPoint;
 use crate::types::ChunkId;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -381,7 +382,10 @@ impl Writer {
             before.wait().await??;
         }
         let packs = self.ingest.parts.packs.clone();
-        self.syncing = Some(Workers::start_blocking(move || packs.sync()));
+        self.syncing = Some(Workers::start_blocking(move || {
+            FailPoint::IngestSync.pass()?;
+            packs.sync()
+        }));
         Ok(())
     }
 

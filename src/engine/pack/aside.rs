@@ -10,7 +10,7 @@ use super::set::{PackSet, header_of};
 use super::types::{Location, NewRecord};
 use crate::engine::EngineError;
 use crate::storage::PackId;
-use crate::sys::lacks_descriptors;
+use crate::sys::{FailPoint, lacks_descriptors};
 use std::collections::BTreeSet;
 
 impl PackSet {
@@ -27,6 +27,7 @@ impl PackSet {
         drop(writer);
         let places = appended.iter().flatten().map(|location| location.pack);
         let written: BTreeSet<_> = places.chain(full.iter().map(|pack| pack.id)).collect();
+        FailPoint::PackAside.pass()?;
         for pack in written {
             self.sync_aside(pack)?;
         }

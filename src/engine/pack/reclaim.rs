@@ -7,6 +7,7 @@ use super::set::{PackSet, from_io};
 use super::types::Location;
 use crate::engine::EngineError;
 use crate::storage::PackId;
+use crate::sys::FailPoint;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -40,7 +41,9 @@ impl PackSet {
                 }
                 marked += 1;
             }
+            FailPoint::PackMarked.pass()?;
             self.sync_aside(pack)?;
+            FailPoint::PackMarksSynced.pass()?;
         }
         Ok(marked)
     }
@@ -79,7 +82,10 @@ impl PackSet {
             )));
         }
         self.sync_marks(pack)?;
-        self.store().punch(pack, range.start, range.end - range.start).map_err(from_io)
+        FailPoint::PackPunch.pass()?;
+        let punched = self.store().punch(pack, range.start, range.end - range.start).map_err(from_io)?;
+        FailPoint::PackPunched.pass()?;
+        Ok(punched)
     }
 
     /// Removes a pack. From now on its locations are not valid.

@@ -9,7 +9,7 @@ use super::set::{Pack, from_io};
 use super::types::{RecoveredPack, RecoveryReport};
 use crate::engine::EngineError;
 use crate::storage::{PackFile, PackId, PackStore};
-use crate::sys::is_device_error;
+use crate::sys::{FailPoint, is_device_error};
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use std::collections::HashMap;
 use std::io;
@@ -77,6 +77,7 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
         Err(error) if !is_device_error(&error) => return Err(error.into()),
         _ => {}
     }
+    FailPoint::PacksRecover.pass()?;
     let report = &mut opened.report;
     let begun = match check_header(store, file) {
         Err(EngineError::Io(error)) if is_device_error(&error) => false,
@@ -93,6 +94,7 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
     }
     if walked.entries.is_empty() {
         if begun || is_zero(store, file)? {
+            FailPoint::PacksRecoverRemove.pass()?;
             store.remove(file.id)?;
             report.removed.push(file.id);
             return Ok(None);

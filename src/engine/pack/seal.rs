@@ -10,6 +10,7 @@ use super::scan::Walked;
 use super::set::{PackSet, from_io};
 use crate::engine::EngineError;
 use crate::storage::{PackId, PackStore};
+use crate::sys::FailPoint;
 use std::io;
 use std::ops::Range;
 
@@ -55,9 +56,13 @@ impl Unsealed {
     pub(super) fn seal(&self, store: &dyn PackStore) -> io::Result<()> {
         store.truncate(self.id, u64::from(self.end))?;
         store.write_at(self.id, 0, &encode_pack_header(self.id))?;
+        FailPoint::PacksRecoverCut.pass()?;
         store.sync(self.id)?;
+        FailPoint::PacksRecoverSynced.pass()?;
         store.write_at(self.id, u64::from(self.end), &self.footer())?;
-        store.sync(self.id)
+        FailPoint::PacksRecoverFooter.pass()?;
+        store.sync(self.id)?;
+        FailPoint::PacksRecovered.pass()
     }
 }
 
@@ -80,8 +85,12 @@ impl PackSet {
 
     fn seal_one(&self, pack: &Unsealed) -> Result<(), EngineError> {
         self.sync()?;
+        FailPoint::PackSeal.pass()?;
         self.overwrite(pack.id, u64::from(pack.end), &pack.footer())?;
-        self.sync()
+        FailPoint::PackFooter.pass()?;
+        self.sync()?;
+        FailPoint::PackSealed.pass_or_die();
+        Ok(())
     }
 
     /// Tries again to seal the packs that could not be.

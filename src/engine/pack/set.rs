@@ -10,7 +10,7 @@ use super::types::{
 use crate::engine::EngineError;
 use crate::engine::buffers::Buffers;
 use crate::storage::{PackId, PackStore};
-use crate::sys::{Barrier, Clock, Random, lacks_room};
+use crate::sys::{Barrier, Clock, FailPoint, Random, lacks_room};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
@@ -264,7 +264,8 @@ impl PackSet {
 
     pub(super) fn sync_one(&self, pack: PackId) -> io::Result<()> {
         let began = std::time::Instant::now();
-        let synced = self.0.store.sync(pack);
+        FailPoint::PackSync.pass()?;
+        let synced = self.0.store.sync(pack).and_then(|()| FailPoint::PackSynced.pass());
         metrics::histogram!("sediment_fsync_seconds", "file" => "pack").record(began.elapsed());
         match synced {
             // Removed meanwhile: there is nothing left to make durable.
@@ -346,7 +347,9 @@ impl PackSet {
         let slices = entries.iter().zip(records);
         let slices = slices.flat_map(|(entry, record)| [&entry[4..], &record.payload[..]]).map(IoSlice::new);
         let mut slices: Vec<_> = slices.collect();
+        FailPoint::PackAppend.pass()?;
         self.0.store.write_vectored_at(open.id, u64::from(open.end), &mut slices)?;
+        FailPoint::PackAppended.pass()?;
         open.end = end;
         open.records += u32::try_from(headers.len()).unwrap_or(u32::MAX);
         open.entries.extend_from_slice(entries.as_flattened());
@@ -354,6 +357,12 @@ impl PackSet {
             pack.end = open.end;
         }
         Ok(locations)
+    }
+
+    fn begin(&self, id: PackId) -> io::Result<()> {
+        FailPoint::PackCreated.pass()?;
+        self.0.store.write_at(id, 0, &encode_pack_header(id))?;
+        FailPoint::PackHeader.pass()
     }
 
     fn create(&self, writer: &mut Writer) -> Result<Unsealed, EngineError> {
@@ -377,7 +386,7 @@ impl PackSet {
                 Err(error) => return Err(from_io(error)),
             }
             *last_id = id.get().max(*last_id);
-            if let Err(error) = self.0.store.write_at(id, 0, &encode_pack_header(id)) {
+            if let Err(error) = self.begin(id) {
                 let _ = self.0.store.remove(id);
                 return Err(from_io(error));
             }

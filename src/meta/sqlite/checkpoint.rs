@@ -12,6 +12,7 @@
 //! nobody knows which pages the device has, and another one may well succeed: nothing is written from then on, the log is
 //! never begun anew, and whoever opens the store next reads all of it.
 
+use crate::sys::FailPoint;
 use rusqlite::{Connection, ffi};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -170,7 +171,8 @@ fn copy(db: &Connection, sync: &dyn Fn() -> io::Result<()>) -> rusqlite::Result<
     let mut before = None;
     for _ in 0..ROUNDS {
         let copied = Pages::after(db, "PASSIVE")?.copied;
-        sync().map_err(|error| failed_sync(&error))?;
+        FailPoint::MetaCopied.pass().and_then(|()| sync()).map_err(|error| failed_sync(&error))?;
+        FailPoint::MetaCopySynced.pass().map_err(|error| failed_sync(&error))?;
         let now = Pages::after(db, "NOOP")?;
         if !now.is_busy && now.left() <= LEFT_PAGES {
             return Ok(true);

@@ -3,6 +3,7 @@
 use super::settings::SqliteSettings;
 use super::sql;
 use crate::meta::MetaError;
+use crate::sys::{FailPoint, FileSystem, RealFileSystem};
 use crate::types::UnixMillis;
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
@@ -59,6 +60,7 @@ pub(super) fn open(
         }
         create(path, now)?;
     }
+    settle_log(path)?;
     let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     configure(&db, settings.page_cache_bytes / 2)?;
     let journal: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -75,6 +77,19 @@ pub(super) fn open(
     keep_log(&db)?;
     migrate(&db, path, now)?;
     Ok(db)
+}
+
+/// What a process that was killed wrote to the log, and did not sync, is about to be read and shown: a client that finds its
+/// object there does not send it again. So it is made durable first, and read as the device has it: after a failed sync memory
+/// may show what the device never took. Before any connection is open, since closing a file drops its locks.
+fn settle_log(path: &Path) -> Result<(), MetaError> {
+    let log = match RealFileSystem.open(&beside(path, "-wal")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        log => log?,
+    };
+    log.sync_data()?;
+    FailPoint::MetaLogSettled.pass()?;
+    Ok(log.drop_cached()?)
 }
 
 /// Closing the last connection would copy the log and remove it. After a sync that failed, the log is all that is sure.
@@ -187,6 +202,7 @@ fn migrate(db: &Connection, path: &Path, now: UnixMillis) -> Result<(), MetaErro
             db.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {step}; {by_now} PRAGMA user_version = {version}; COMMIT;"
             ))?;
+            FailPoint::MetaMigrated.pass()?;
             // A step may write as much as the database has, and nothing else copies the log yet.
             db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
         }
@@ -244,7 +260,9 @@ fn create(path: &Path, now: UnixMillis) -> Result<(), MetaError> {
     migrate(&db, &new, now)?;
     db.close().map_err(|(_, error)| error)?;
     File::open(&new)?.sync_all()?;
+    FailPoint::MetaCreated.pass()?;
     fs::rename(&new, path)?;
+    FailPoint::MetaRenamed.pass()?;
     File::open(directory)?.sync_all()?;
     Ok(())
 }

@@ -19,9 +19,9 @@ use super::syncs::{Syncing, Syncs};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
-use crate::sys::{Clock, Random};
+use crate::sys::{Clock, FailPoint, Random};
 use crate::types::CommitSeq;
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -98,6 +98,10 @@ impl From<MetaError> for Failure {
             other => Self::Database(other.to_string()),
         }
     }
+}
+
+fn settled(syncing: Syncing) -> std::io::Result<()> {
+    syncing.wait().and_then(|()| FailPoint::MetaPacksSynced.pass())
 }
 
 /// What is known after a COMMIT that failed, once it is rolled back.
@@ -177,6 +181,7 @@ impl Writer {
                     .into_iter()
                     .zip(answers)
                     .for_each(|(command, answer)| drop(command.answer.send(answer)));
+                FailPoint::MetaAnswered.pass_or_die();
                 // What was answered is in the log, durably.
                 if let Err(why) = self.checkpoints.keep_small(&self.db) {
                     poison(&self.poisoned, &after_failed_sync(&why));
@@ -197,10 +202,11 @@ impl Writer {
         }
         // Only a new manifest names bytes that may not be durable: everything else is in a row, or in a file
         // that was synced on its own.
+        FailPoint::MetaBegin.pass().map_err(MetaError::from)?;
         let names_packed = |command: &Command| matches!(body(&command.commit), Some(NewBody::Manifest(_)));
         let syncing = batch.iter().any(names_packed).then(|| self.syncs.start());
         let applied = self.apply_batch(batch);
-        if let Some(Err(error)) = syncing.map(Syncing::wait) {
+        if let Some(Err(error)) = syncing.map(settled) {
             self.roll_back()?;
             return Err(match error.kind() {
                 std::io::ErrorKind::ResourceBusy => Failure::Busy("too many files are open"),
@@ -303,7 +309,7 @@ impl Writer {
 
     fn finish(&self) -> Result<(), Failure> {
         let began = Instant::now();
-        let committed = self.db.prepare_cached(sql::COMMIT)?.execute([]);
+        let committed = self.commit_rows();
         metrics::histogram!("sediment_fsync_seconds", "file" => "meta").record(began.elapsed());
         let Err(error) = committed else { return Ok(()) };
         let failure = failed_commit(error);
@@ -311,6 +317,15 @@ impl Writer {
             (Err(poison), Failure::Full) => Err(poison),
             (_, failure) => Err(failure),
         }
+    }
+
+    fn commit_rows(&self) -> rusqlite::Result<()> {
+        let told = |error: std::io::Error| {
+            rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), Some(error.to_string()))
+        };
+        FailPoint::MetaCommit.pass().map_err(told)?;
+        self.db.prepare_cached(sql::COMMIT)?.execute([])?;
+        FailPoint::MetaCommitted.pass().map_err(told)
     }
 
     fn roll_back(&self) -> Result<(), Failure> {
@@ -331,8 +346,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, failed_commit};
-    use rusqlite::ffi;
+    use super::{Failure, failed_commit, ffi};
 
     #[test]
     fn i2_no_room_heals_but_a_failed_sync_is_for_ever() {

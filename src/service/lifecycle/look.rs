@@ -8,6 +8,7 @@ use crate::meta::{
     Above, AgendaChange, Commit, CommitError, DeleteCondition, DueKey, HistoryEntry, ListQuery, MetaError,
     UploadEntry, VersionTarget,
 };
+use crate::sys::FailPoint;
 use crate::types::{BucketId, CommitSeq, LifecycleRules, ObjectKey, UnixMillis};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use std::collections::HashMap;
@@ -194,6 +195,7 @@ impl LifecycleWorker {
             return Ok(Looked { is_unfinished: true, ..total });
         }
         if !settled.is_empty() {
+            FailPoint::LifecycleSettle.pass().map_err(MetaError::from)?;
             self.meta.commit(Commit::Agenda(settled)).await?;
         }
         Ok(total)
@@ -337,8 +339,10 @@ impl LifecycleWorker {
     ) -> Result<bool, CommitError> {
         let (action, commit) = look.commit(act, condition);
         look.outcome.acts += 1;
+        FailPoint::LifecycleAct.pass().map_err(MetaError::from)?;
         match self.meta.commit(commit).await {
             Ok(_) => {
+                FailPoint::LifecycleActed.pass().map_err(MetaError::from)?;
                 metrics::counter!("sediment_lifecycle_actions_total", "action" => action).increment(1);
                 Ok(true)
             }

@@ -8,7 +8,7 @@ use crate::meta::{
     ScanPosition,
 };
 use crate::service::ServiceSettings;
-use crate::sys::Clock;
+use crate::sys::{Clock, FailPoint};
 use crate::types::{BucketId, CommitSeq, LifecycleDay};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -209,6 +209,7 @@ impl LifecycleWorker {
         let is_news = !changes.is_empty();
         if is_news {
             self.meta.commit(Commit::Agenda(changes)).await?;
+            FailPoint::LifecycleFollowed.pass().map_err(MetaError::from)?;
         }
         progress.seen = last;
         // Behind the agenda: records that are followed twice do no harm.
@@ -254,6 +255,7 @@ impl LifecycleWorker {
         };
         let count = changes.len();
         self.meta.commit(Commit::Agenda(changes)).await?;
+        FailPoint::LifecycleScanned.pass().map_err(MetaError::from)?;
         Ok(count)
     }
 

@@ -7,9 +7,11 @@ use super::super::settings::{MAX_OBJECT_BYTES, MAX_PARTS};
 use super::super::{Action, Caller, Expiry, ObjectService, ServiceError, WriteConditions};
 use super::part::algorithm_mismatch;
 use super::upload::{no_such_upload, upload_error};
+use crate::engine::EngineError;
 use crate::meta::{
     Bucket, Commit, CommitError, NewObject, ObjectData, ObjectVersion, Outcome, Part, Upload, VersionKind,
 };
+use crate::sys::FailPoint;
 use crate::types::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectKey, PartLayout, PartNumber,
     UnixMillis, UploadId, VersionId,
@@ -99,6 +101,7 @@ impl ObjectService {
                 .collect();
             let bodies = parts.into_iter().map(|p| (p.body, p.size)).collect();
             let staged = self.inner.bodies.join(bodies).await?;
+            FailPoint::MultipartJoined.pass().map_err(EngineError::from)?;
             let (object_checksum, tags) = (checksum.clone(), upload.tags.clone());
             let commit = self.inner.commit_staged(staged, |body| Commit::CompleteUpload {
                 upload: upload.id,

@@ -4,8 +4,8 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 pub const USER: &str = "test-access";
 pub const PASSWORD: &str = "test-secret-key";
@@ -103,6 +103,67 @@ impl Sediment {
                 return line;
             }
         }
+    }
+
+    /// Whether it got as far as to serve; if not, it has ended.
+    pub fn serves(&mut self) -> bool {
+        let is_serving = |line: &str| {
+            let said = serde_json::from_str::<Value>(line).unwrap_or_default();
+            (said["message"] == "serving").then_some(said)
+        };
+        while let Some(line) = self.next_line(PATIENCE) {
+            if let Some(said) = is_serving(&line) {
+                let text = |name: &str| said[name].as_str().unwrap().to_owned();
+                (self.s3, self.admin) = (text("s3"), text("admin"));
+                return true;
+            }
+        }
+        assert!(self.has_ended(), "neither serves nor ends:\n{}", self.seen.join("\n"));
+        false
+    }
+
+    /// Whether it says, or has said, a line on standard error that begins so, before it ends and within `patience`.
+    pub fn says(&mut self, beginning: &str, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let is_it = |line: &String| line.starts_with(beginning);
+        let mut is_said = self.seen.iter().any(is_it);
+        while !is_said {
+            let Some(line) = self.next_line(until.saturating_duration_since(Instant::now())) else { break };
+            is_said = is_it(&line);
+        }
+        is_said
+    }
+
+    /// `None`: it has ended, or said nothing for so long.
+    fn next_line(&mut self, patience: Duration) -> Option<String> {
+        match self.log.recv_timeout(patience) {
+            Ok(line) => {
+                self.seen.push(line.clone());
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => None,
+        }
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        // Its standard error closes a moment before.
+        let until = Instant::now() + PATIENCE;
+        let is_closed = |log: &Receiver<String>| {
+            matches!(log.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected))
+        };
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(_) => return true,
+                None if !is_closed(&self.log) || Instant::now() > until => return false,
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// What it has said so far.
+    pub fn said(&mut self) -> String {
+        self.seen.extend(self.log.try_iter());
+        self.seen.join("\n")
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
