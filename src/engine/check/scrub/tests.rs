@@ -10,7 +10,7 @@ use crate::engine::read::BodyReader;
 use crate::engine::{CacheSettings, ChunkCache, EngineSettings, MemoryBudget};
 use crate::meta::{Audit, MetaStore, NewBody, StoredBody, VersionKind};
 use crate::storage::PackId;
-use crate::sys::{FileSystem, ManualClock, RealFileSystem, SimulatedFileSystem, SystemClock};
+use crate::sys::{FileSystem, ManualClock, RealFileSystem, SimulatedFileSystem, SystemSteady};
 use crate::types::{ChunkId, ResolvedRange, UploadId};
 use futures::TryStreamExt;
 use std::collections::BTreeSet;
@@ -69,7 +69,7 @@ impl Subject {
         world.follow().await;
         let dir = tempfile::tempdir().unwrap();
         let settings = CacheSettings { memory_bytes: 0, ..CacheSettings::default() };
-        let cache = ChunkCache::new(&settings, Arc::new(SystemClock)).unwrap();
+        let cache = ChunkCache::new(&settings, Arc::new(SystemSteady)).unwrap();
         let budget = MemoryBudget::new(&EngineSettings::default()).reads;
         let index = Arc::new(world.index.clone());
         let reader = BodyReader::new(world.packs.clone(), index, cache, world.plain.clone(), budget);
