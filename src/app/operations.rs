@@ -45,7 +45,8 @@ impl Operations for StoreOperations {
             ScrubRequest::Status => {}
             ScrubRequest::Start => match scrubber.start(Pace::Beside, &self.stop) {
                 // Whoever asks wants one to be at work.
-                Ok(()) | Err(EngineError::Busy(_)) => {}
+                Ok(()) => {}
+                Err(EngineError::Busy(_)) => scrubber.hurry(),
                 Err(error) => return Err(error.to_string()),
             },
             ScrubRequest::Stop => {

@@ -13,7 +13,7 @@ pub enum MetaError {
     #[error("the metadata database is damaged, see docs/runbooks/corrupt-database.md: {0}")]
     Damaged(String),
     /// A sync failed, or the database is damaged: no write counts until the store is opened anew.
-    #[error("the store stopped accepting writes: {0}")]
+    #[error("the store stopped accepting writes {0}")]
     Poisoned(String),
     /// It is closing, or waited for too long and did not begin; try again.
     #[error("the metadata is not to be had: {0}")]

@@ -336,7 +336,7 @@ async fn i1_files_that_are_gone_are_missed_at_the_start() {
         let data = harmed(&format!("no-{name}"), &|data| {
             let path = data.join(name);
             if path.is_dir() {
-                fs::remove_dir_all(path).unwrap()
+                fs::remove_dir_all(path).unwrap();
             } else {
                 let _ = fs::remove_file(path);
             }
@@ -434,9 +434,9 @@ async fn i4_a_harmed_index_gives_no_wrong_byte_and_is_built_anew() {
         let bytes = fs::read(&file).unwrap();
         let at = n * 7919 % bytes.len();
         if n % 3 == 2 {
-            fs::write(&file, &bytes[..at]).unwrap()
+            fs::write(&file, &bytes[..at]).unwrap();
         } else {
-            flip(&file, at)
+            flip(&file, at);
         }
         let context = format!("{} at {at} of {}", file.display(), bytes.len());
         if let Start::Serves(server) = start(&data) {

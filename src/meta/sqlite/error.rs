@@ -49,7 +49,7 @@ pub(super) fn after_failed_sync(why: &str) -> String {
 
 /// As [`after_failed_sync`]. A write to a damaged database may damage more of it.
 pub(super) fn damaged(why: &str) -> String {
-    format!("the metadata database is damaged, see docs/runbooks/corrupt-database.md: {why}")
+    format!("because the metadata database is damaged, see docs/runbooks/corrupt-database.md: {why}")
 }
 
 /// The first reason counts, and is told once.

@@ -255,7 +255,7 @@ impl Writer {
 
     fn apply_all(&mut self, batch: &[Command], undo: Undo, applied: &mut Applied) -> Result<bool, Failure> {
         if state::load(&self.db)? != self.state {
-            let why = "another process writes to the metadata database; stop it, then restart";
+            let why = "because another process writes to the metadata database; stop it, then restart";
             return Err(Failure::Poison(why.into()));
         }
         for command in batch {

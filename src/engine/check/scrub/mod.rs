@@ -32,6 +32,7 @@ use cursor::Cursor;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +69,8 @@ struct Shared {
     status: Mutex<ScrubStatus>,
     /// Of the pass under way.
     stop: Mutex<CancellationToken>,
+    /// Somebody waits for the pass under way.
+    hurry: AtomicBool,
     running: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -77,8 +80,14 @@ impl Scrubber {
     pub fn new(parts: ScrubParts) -> Self {
         let cursor = Cursor::load(parts.fs.as_ref(), &parts.file);
         let status = Mutex::new(ScrubStatus::new(&cursor, parts.clock.now()));
-        let scrubber =
-            Self(Arc::new(Shared { parts, status, stop: Mutex::default(), running: Arc::default() }));
+        let shared = Shared {
+            parts,
+            status,
+            stop: Mutex::default(),
+            hurry: AtomicBool::new(false),
+            running: Arc::default(),
+        };
+        let scrubber = Self(Arc::new(shared));
         scrubber.publish();
         scrubber
     }
@@ -115,6 +124,7 @@ impl Scrubber {
         let Ok(running) = Arc::clone(&self.0.running).try_lock_owned() else {
             return Err(EngineError::Busy("a scrub is at work already"));
         };
+        self.0.hurry.store(false, Ordering::Release);
         let stop = stop.child_token();
         *self.0.stop.lock() = stop.clone();
         self.0.status.lock().begin();
@@ -128,6 +138,11 @@ impl Scrubber {
             this.publish();
             result
         }))
+    }
+
+    /// A spread pass under way goes on as one [`Pace::Beside`].
+    pub fn hurry(&self) {
+        self.0.hurry.store(true, Ordering::Release);
     }
 
     /// Stops the pass under way between two steps; the next one goes on there. Returns whether there was one.

@@ -13,6 +13,7 @@ use crate::engine::gc::rate::{Rate, rest};
 use crate::storage::PackId;
 use crate::types::PlainId;
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -242,6 +243,10 @@ impl Run {
         (self.at.report, self.lost) = (report, lost);
         let bytes = before.tell(&self.at.report);
         self.show();
+        if self.pace == Pace::Spread && self.scrubber.0.hurry.load(Ordering::Acquire) {
+            self.pace = Pace::Beside;
+            self.rate = Rate::new(self.scrubber.0.parts.settings.rate_bytes_per_second, Instant::now());
+        }
         if self.pace != Pace::Unlimited {
             let pause = rest(began.elapsed()).max(self.rate.take(bytes, Instant::now()));
             let _ = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;

@@ -1,6 +1,7 @@
 //! Scrubbing by itself.
 
 use super::{Pace, Scrubber};
+use crate::engine::EngineError;
 use crate::types::UnixMillis;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,8 @@ impl ScrubSchedule {
                     lost_objects = report.found.lost_objects,
                     "the store has been scrubbed"
                 ),
-                Ok(_) => {}
+                // One that was asked for is at work.
+                Ok(_) | Err(EngineError::Busy(_)) => {}
                 Err(error) => tracing::warn!(%error, "the scrub was stopped; it goes on in a minute"),
             }
         }
