@@ -210,7 +210,7 @@ impl Limit {
 
 impl Drop for Limit {
     fn drop(&mut self) {
-        prlimit(Some(self.pid), self.resource, self.before.clone()).unwrap();
+        prlimit(Some(self.pid), self.resource, self.before).unwrap();
     }
 }
 
