@@ -69,6 +69,13 @@ pub struct Load {
     is_over: Arc<AtomicBool>,
 }
 
+impl Load {
+    /// Clients that have given up.
+    pub fn ended(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.is_finished()).count()
+    }
+}
+
 pub struct Lane {
     pub disk: Disk,
     pub dice: Dice,
@@ -158,7 +165,11 @@ impl Lane {
                 "POST /admin/v1/gc HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
                  Content-Length: 0\r\nConnection: close\r\n\r\n"
             );
-            while !over.load(Ordering::SeqCst) && try_exchange(&address, ask.as_bytes()) {}
+            while !over.load(Ordering::SeqCst) {
+                if !try_exchange(&address, ask.as_bytes()) {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
         });
         Load { workers, collecting, is_over }
     }

@@ -5,6 +5,7 @@ use crate::support::sediment::{PASSWORD, Sediment};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::create_bucket::CreateBucketError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus,
@@ -268,8 +269,8 @@ impl Worker {
 
     async fn copy(&mut self, client: &Client, key: &str) -> Result<(), Fault> {
         let sure = self.keys.iter().filter(|(_, known)| known.pending.is_empty());
-        let from = sure.filter_map(|(from, known)| Some((from.clone(), known.acknowledged?)));
-        let Some((from, body)) = from.filter(|(from, _)| from != key).last() else { return Ok(()) };
+        let mut from = sure.filter_map(|(from, known)| Some((from.clone(), known.acknowledged?)));
+        let Some((from, body)) = from.rfind(|(from, _)| from != key) else { return Ok(()) };
         self.begin(key, Some(body));
         let copy = client.copy_object().bucket(PLAIN).key(key).copy_source(format!("{PLAIN}/{from}"));
         copy.send().await.map_err(fault)?;
@@ -350,8 +351,8 @@ impl Worker {
     }
 }
 
-async fn check_stored(client: &Client, bucket: &str, all: &mut Vec<Stored>) -> Result<(), Fault> {
-    for Stored { key, version, body, fate } in all.iter_mut() {
+async fn check_stored(client: &Client, bucket: &str, all: &mut [Stored]) -> Result<(), Fault> {
+    for Stored { key, version, body, fate } in all {
         match (read(client, bucket, key, version.as_deref()).await?, *fate) {
             (Some(found), Fate::Stays | Fate::Goes) => {
                 assert!(found == body.bytes(), "{bucket}/{key} {version:?} is changed: {body:?}");
@@ -397,7 +398,10 @@ pub fn client(server: &Sediment) -> Client {
 pub async fn make_buckets(client: &Client, rule: &str) -> Result<(), Fault> {
     for bucket in [PLAIN, VERSIONED, EXPIRING] {
         match client.create_bucket().bucket(bucket).send().await {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_bucket_already_owned_by_you()) => {}
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(CreateBucketError::is_bucket_already_owned_by_you) => {}
             made => drop(made.map_err(fault)?),
         }
     }

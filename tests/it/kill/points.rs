@@ -1,7 +1,7 @@
 //! Death at every named step, on its first passage or a later one.
 
 use super::disk::Disk;
-use super::lane::{Lane, PART, SMALL, Tally};
+use super::lane::{Lane, Load, PART, SMALL, Tally};
 use super::load::Terms;
 use super::{blocking, number, seed};
 use crate::support::sediment::{Sediment, command};
@@ -89,7 +89,7 @@ impl Way {
         }
     }
 
-    fn sets(self) -> Vec<&'static str> {
+    pub fn sets(self) -> Vec<&'static str> {
         let more = match self {
             Self::Plain => "engine.plain_bodies=true",
             Self::Holes => "gc.rewrite_below_live_ratio=0",
@@ -163,6 +163,7 @@ fn under_load(lane: &mut Lane, mut server: Sediment, said: &str, (way, deed): (W
         // Long enough for some to be answered by what is left of it.
         std::thread::sleep(Duration::from_millis(50 + lane.dice.below(200)));
     }
+    let ended = load.as_ref().map(Load::ended);
     terms.killed.store(true, Ordering::SeqCst);
     lane.last_words = server.said();
     server.kill();
@@ -170,7 +171,7 @@ fn under_load(lane: &mut Lane, mut server: Sediment, said: &str, (way, deed): (W
         lane.end(load);
     }
     if !is_hit {
-        lane.fail(&format!("never came by; checked: {checked:?}"));
+        lane.fail(&format!("never came by; checked: {checked:?}, clients that gave up: {ended:?}"));
     }
 }
 

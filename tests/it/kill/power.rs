@@ -68,9 +68,8 @@ fn cut_at_random(lane: &mut Lane) {
         cut(lane, server);
         return come_back(lane);
     }
-    let plain =
-        if lane.dice.below(4) == 0 { "engine.plain_bodies=true" } else { "engine.plain_bodies=false" };
-    let sets: Vec<_> = SMALL.iter().copied().chain([plain]).collect();
+    let ways = [Way::Load, Way::Load, Way::Holes, Way::Plain];
+    let sets = ways[lane.dice.index(ways.len())].sets();
     let Some(server) = lane.start(None, &sets) else { lane.fail("does not start any more") };
     if let Err(error) = lane.check(&server) {
         lane.fail(&format!("{error:?}"));
