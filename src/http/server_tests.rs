@@ -278,6 +278,42 @@ async fn i5_idle_connections_make_room_for_a_new_one() {
     assert!(answer.contains("/in 0"), "{answer}");
 }
 
+/// From many addresses, so that no one of them has more than it may.
+#[tokio::test]
+async fn i5_slow_heads_and_bodies_that_stop_make_room_for_a_new_one() {
+    let begun = ["GET / HTTP/1.1\r\nho", "PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nabc"];
+    for begun in begun {
+        let fixture = serve(HttpSettings { max_connections: 1, ..HttpSettings::default() }).await;
+        let mut slow = fixture.connect().await;
+        slow.write_all(begun.as_bytes()).await.unwrap();
+        let answer = fixture.talk(b"GET /in HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.contains("/in 0"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn i5_who_stands_still_is_ended_only_while_others_wait() {
+    let listener = HttpServer::bind("127.0.0.1:0").await.unwrap();
+    let (waiting, began) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (waiters, told) = (Arc::clone(&waiting), Arc::clone(&began));
+    let handler: super::Handler = Arc::new(move |request| {
+        told.notify_one();
+        Box::pin(echo(request, Arc::default(), Arc::default()))
+    });
+    let waiters: super::Waiters = Arc::new(move || waiters.load(Ordering::SeqCst));
+    let service = super::HttpService { handler, refuser: super::plain(), waiters };
+    let server = HttpServer::start_with("test", listener, HttpSettings::default(), service).unwrap();
+    let mut slow = TcpStream::connect(server.address()).await.unwrap();
+    slow.write_all(b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
+    began.notified().await;
+    let mut byte = [0];
+    let ended = tokio::time::timeout(Duration::from_secs(4), slow.read(&mut byte)).await;
+    assert!(ended.is_err(), "nobody waits");
+    waiting.store(1, Ordering::SeqCst);
+    let ended = tokio::time::timeout(SOON, slow.read(&mut byte)).await.expect("it is still there");
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+}
+
 #[tokio::test]
 async fn heads_over_the_limits_are_refused() {
     let fixture = serve(HttpSettings { max_header_bytes: 8192, ..HttpSettings::default() }).await;

@@ -40,6 +40,7 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error, S3ErrorCode as Code, S3Result};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -167,8 +168,8 @@ impl S3Gateway {
             traffic.names("Preflight");
             let address = address.map_err(|_| invalid())?;
             let anybody = party_of(&Principal::Anonymous, &head);
-            let preflight = cors::preflight(&self.service, &address, &head.headers);
-            return Box::pin(self.admission.run(Class::Read, &anybody, preflight)).await;
+            let preflight = Box::pin(cors::preflight(&self.service, &address, &head.headers));
+            return self.admission.run(Class::Read, &anybody, preflight).await;
         }
         if let Ok(address) = &address
             && let Some(bucket) = post::target(&head, address, &query)
@@ -188,7 +189,7 @@ impl S3Gateway {
         let is_bare = body.is_end_stream();
         let direct = DirectRead::of(&head, &address, &query, (&principal, &payload), is_bare);
         if let Some(read) = direct {
-            let answer = async { Ok(read.answer(&self.service).await) };
+            let answer = pin!(async { Ok(read.answer(&self.service).await) });
             if let Some(response) = self.admission.run(class, &party, answer).await? {
                 traffic.names(read.operation());
                 return Ok(response);
@@ -196,7 +197,7 @@ impl S3Gateway {
         }
         if let Some(put) = DirectPut::of(&head, &address, &query) {
             let put = put.answer(&self.service, (&head, &query), (principal, payload), body, traffic);
-            return Box::pin(self.admission.run(class, &party, put)).await;
+            return self.admission.run(class, &party, Box::pin(put)).await;
         }
         let admitted = Admitted { head, address, query, principal, payload };
         Box::pin(self.by_s3s(admitted, (class, &party), body, traffic, noted)).await
@@ -236,10 +237,10 @@ impl S3Gateway {
             head.extensions.insert(SentDocument(document.bytes.clone()));
         }
         let checked = Checked { head, address, query, shape, principal, upload };
-        let work = async {
+        let work = pin!(async {
             let response = self.call(checked, length, body, traffic, noted).await?;
             self.counted(party, response).await
-        };
+        });
         self.admission.run(class, party, work).await
     }
 
@@ -285,7 +286,7 @@ impl S3Gateway {
         check_headers(&head)?;
         let shape = Shape::of(&head, &address, query);
         let checked = Checked { head, address, query: query.clone(), shape, principal, upload };
-        let put = self.call(checked, None, Body::empty(), traffic, noted);
+        let put = pin!(self.call(checked, None, Body::empty(), traffic, noted));
         outcome.answer(self.admission.run(Class::Write, &party, put).await?)
     }
 

@@ -40,7 +40,7 @@ impl Default for S3Settings {
             document_bytes: 32 << 20,
             concurrent_reads: 128,
             concurrent_listings: 4,
-            concurrent_writes: 64,
+            concurrent_writes: 128,
             concurrent_heavy: 8,
             concurrent_per_client: 320,
             wait_milliseconds: 5000,

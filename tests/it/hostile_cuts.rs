@@ -72,7 +72,7 @@ fn cut(address: std::net::SocketAddr, bytes: &[u8], number: usize) {
     let mut connection = TcpStream::connect(address).unwrap();
     // A refusal may have closed it.
     let _ = connection.write_all(bytes);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let _ = connection.shutdown(Shutdown::Write);
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
         let _ = connection.read_to_end(&mut Vec::new());

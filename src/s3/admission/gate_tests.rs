@@ -83,10 +83,10 @@ async fn i5_when_too_many_wait_the_longest_line_loses_its_last() {
     let inside = gate.enter(&party(1), 1).await.unwrap();
     let mut flood: Vec<_> = (0..MOST_WAITING).map(|_| ask(&gate, 1)).collect();
     let more = gate.enter(&party(1), 1).now_or_never();
-    assert_eq!(more.map(|entered| entered.err()), Some(Some(Refused)), "the line is full");
+    assert_eq!(more.map(Result::err), Some(Some(Refused)), "the line is full");
     let mut good = ask(&gate, 2);
     let last = flood.pop().unwrap().now_or_never();
-    assert_eq!(last.map(|entered| entered.err()), Some(Some(Refused)), "it made room");
+    assert_eq!(last.map(Result::err), Some(Some(Refused)), "it made room");
     assert_eq!(gate.in_lines(), MOST_WAITING);
     drop(inside);
     drop(is_in(&mut flood[0]).expect("the first turn"));

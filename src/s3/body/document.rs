@@ -39,6 +39,8 @@ const PARSED: usize = 2;
 const PERMIT_BYTES: usize = 1 << 10;
 /// How long a document waits for memory, and may take to come.
 const WAIT: Duration = Duration::from_secs(10);
+/// How long a made answer waits: others wait for its turn to end.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The memory that documents share, by turns of the clients.
@@ -52,11 +54,11 @@ pub(in crate::s3) struct Documents {
 impl Documents {
     /// One part in four is for short ones, another for answers.
     pub(in crate::s3) fn new(bytes: usize) -> Self {
-        let gate = |class, bytes: usize| Gate::new(class, bytes / PERMIT_BYTES, WAIT);
+        let gate = |class, bytes: usize, wait| Gate::new(class, bytes / PERMIT_BYTES, wait);
         Self {
-            short: gate("document", bytes / 4),
-            long: gate("long_document", bytes - 2 * (bytes / 4)),
-            answers: gate("answer", bytes / 4),
+            short: gate("document", bytes / 4, WAIT),
+            long: gate("long_document", bytes - 2 * (bytes / 4), WAIT),
+            answers: gate("answer", bytes / 4, ANSWER_WAIT),
         }
     }
 
