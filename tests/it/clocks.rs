@@ -80,6 +80,8 @@ struct Store {
     presigned: (Request, Signed),
     locked: String,
     upload: String,
+    /// One that a rule aborts after a day.
+    doomed: String,
     etags: Vec<String>,
     newest: i64,
 }
@@ -104,13 +106,14 @@ fn fill(machine: &Machine, wire: &Wire) -> Store {
     ok(machine, wire, &request("PUT", "/rules"));
     ok(machine, wire, &request("PUT", "/rules/object").body("expires in a day"));
     let rules = "<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter/>\
-        <Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+        <Expiration><Days>1</Days></Expiration><AbortIncompleteMultipartUpload>\
+        <DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>";
     ok(machine, wire, &request("PUT", "/rules?lifecycle").body(rules).with_md5());
-    let upload = ok(machine, wire, &request("POST", "/bucket/parts?uploads"));
+    let begin = |target| ok(machine, wire, &request("POST", target)).element("UploadId").to_owned();
+    let (upload, doomed) = (begin("/bucket/parts?uploads"), begin("/rules/parts?uploads"));
     let get = request("GET", "/bucket/locked").presigned(3600);
     let signed = wire.sign_at(&get, machine.time(0));
-    let upload = upload.element("UploadId").to_owned();
-    Store { presigned: (get, signed), locked, upload, etags: Vec::new(), newest: 0 }
+    Store { presigned: (get, signed), locked, upload, doomed, etags: Vec::new(), newest: 0 }
 }
 
 /// What a user would notice, with the clock where it is.
@@ -141,6 +144,7 @@ fn look(machine: &Machine, server: &Sediment, store: &mut Store, n: usize) {
     let delete = request("DELETE", &format!("/bucket/locked?versionId={}", store.locked));
     assert_eq!(send(machine, &wire, &delete).refusal(), (403, "AccessDenied"), "at {offset}, locked");
     assert_eq!(ok(machine, &wire, &request("GET", "/rules/object")).body, "expires in a day", "at {offset}");
+    ok(machine, &wire, &request("GET", &format!("/rules/parts?uploadId={}", store.doomed)));
     let part = request("PUT", &format!("/bucket/parts?partNumber={}&uploadId={}", n + 1, store.upload));
     let part = ok(machine, &wire, &part.body(vec![b'x'; 5 << 20]));
     store.etags.push(part.headers["etag"].clone());

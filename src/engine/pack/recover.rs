@@ -61,10 +61,9 @@ fn refuse_newer(
     found: &[(PackFile, io::Result<Option<Pack>>)],
 ) -> Result<(), EngineError> {
     for (file, _) in found.iter().filter(|(_, sealed)| !matches!(sealed, Ok(Some(_)))) {
-        match check_header(store, *file) {
-            Err(error @ EngineError::Incompatible(_)) => return Err(error),
-            // What else is wrong with it is found again when it is recovered.
-            _ => {}
+        // What else is wrong with one is found again when it is recovered.
+        if let Err(error @ EngineError::Incompatible(_)) = check_header(store, *file) {
+            return Err(error);
         }
     }
     Ok(())
