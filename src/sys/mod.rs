@@ -9,6 +9,7 @@ mod memory;
 mod pause;
 mod queued;
 mod random;
+mod yield_point;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
@@ -25,3 +26,6 @@ pub use memory::memory_limit;
 pub use pause::pause;
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};
+#[cfg(test)]
+pub(crate) use yield_point::shake;
+pub(crate) use yield_point::{stall_point, yield_point};

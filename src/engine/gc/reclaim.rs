@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::index::ChunkIndex;
 use crate::engine::pack::{Location, NewRecord, PackSet, RECORD_HEADER_BYTES, Record, ScannedRecord};
 use crate::storage::PackId;
-use crate::sys::pause;
+use crate::sys::{pause, yield_point};
 use crate::types::ChunkId;
 use std::ops::Range;
 use std::time::Instant;
@@ -184,8 +184,11 @@ impl Collector {
                 return Ok(false);
             }
             // Only now: writers move chunks away, too, and what they did before this look is to last.
+            yield_point();
             index.checkpoint()?;
+            yield_point();
             packs.remove(pack)?;
+            yield_point();
             index.forget_pack(pack)?;
             Ok(true)
         })
@@ -274,7 +277,9 @@ pub(super) fn move_records(
     let _hold = index.hold();
     let copies =
         packs.read(records).into_iter().map(|read| read.map(copy_of)).collect::<Result<Vec<_>, _>>()?;
+    yield_point();
     let places = packs.append_aside(&copies)?;
+    yield_point();
     let moves: Vec<_> = records.iter().zip(places).map(|((id, from), to)| (*id, *from, to)).collect();
     index.relocate(&moves)
 }
@@ -298,6 +303,7 @@ fn punch(
         |(record, named): (&ScannedRecord, &bool)| (!named && !record.dead).then_some(record.location);
     let strays: Vec<_> =
         if settled { records.iter().zip(&named).filter_map(stray).collect() } else { Vec::new() };
+    yield_point();
     if !strays.is_empty() {
         index.checkpoint()?;
         packs.tombstone(&strays)?;
@@ -308,6 +314,7 @@ fn punch(
     }
     let (mut holes, mut freed) = (0, 0);
     for hole in dead_runs(&records).into_iter().flat_map(pieces) {
+        yield_point();
         freed += hole.end - hole.start;
         holes += usize::from(packs.punch(pack, hole)?);
         if freed >= FREED_AT_ONCE {
