@@ -57,13 +57,7 @@ impl Background {
         this.working.spawn(lifecycle.run(this.writers.clone()));
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
         this.working.spawn(schedule.run(this.writers.clone()));
-        this.working.spawn(ScrubSchedule::new(store.scrubber.clone()).run(this.writers.clone()));
-        let scrubber = store.scrubber.clone();
-        health.note(Box::new(move || {
-            let lost = scrubber.status().lost_objects();
-            (lost > 0)
-                .then(|| format!("{lost} objects or parts are damaged: `sediment scrub --status` names them"))
-        }));
+        this.scrub(health);
         this.rechunk(store, disk);
         this.repeat(DISK_INTERVAL, {
             let (store, disk) = (Arc::clone(store), Arc::clone(disk));
@@ -107,6 +101,16 @@ impl Background {
                 .spawn(async move { stop.run_until_cancelled(warm::warm(store.parts(), &store.data)).await });
         }
         this
+    }
+
+    fn scrub(&self, health: &Health) {
+        let scrubber = self.scrubber.clone();
+        self.working.spawn(ScrubSchedule::new(scrubber.clone()).run(self.writers.clone()));
+        health.note(Box::new(move || {
+            let lost = scrubber.status().lost_objects();
+            (lost > 0)
+                .then(|| format!("{lost} objects or parts are damaged: `sediment scrub --status` names them"))
+        }));
     }
 
     /// A follower that cannot follow leaves the process alive but not fit for traffic: nothing is collected, and the

@@ -157,16 +157,20 @@ fn open(
         settings: Arc::new(settings.engine.clone()),
         memory: EngineParts::memory_budget(&settings.engine),
     };
-    let scrubber = Scrubber::new(ScrubParts {
-        checker: checker(&parts, &meta),
+    let scrubber = scrubber(&parts, &meta, &data, settings);
+    let engine = Engine::new(parts).map_err(failed)?;
+    at(FailPoint::StoreOpened)?;
+    Ok(Store { engine, collector, scrubber, meta, lock_clock, faults, data })
+}
+
+fn scrubber(parts: &EngineParts, meta: &Arc<SqliteStore>, data: &DataDir, settings: &Settings) -> Scrubber {
+    Scrubber::new(ScrubParts {
+        checker: checker(parts, meta),
         fs: Arc::clone(&parts.fs),
         clock: Arc::clone(&parts.clock),
         file: data.join("scrub.json"),
         settings: settings.scrub.clone(),
-    });
-    let engine = Engine::new(parts).map_err(failed)?;
-    at(FailPoint::StoreOpened)?;
-    Ok(Store { engine, collector, scrubber, meta, lock_clock, faults, data })
+    })
 }
 
 fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>) -> Checker {

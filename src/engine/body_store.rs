@@ -34,8 +34,9 @@ pub trait BodyStore: Send + Sync + std::fmt::Debug {
         range: ResolvedRange,
     ) -> Result<BodyStream, EngineError>;
 
-    /// One body out of several, in order, without moving their bytes. The parts' rows must stay until the commit
-    /// (which `Commit::CompleteUpload` checks).
+    /// One body out of several, in order, without moving their bytes. The caller keeps a [`Self::hold`] from before it
+    /// read the parts' rows until this returns: plain bodies are read. The rows must stay until the commit (which
+    /// `Commit::CompleteUpload` checks).
     async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError>;
 }
 

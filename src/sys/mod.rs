@@ -10,6 +10,7 @@ mod memory;
 mod pause;
 mod queued;
 mod random;
+mod yield_point;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
@@ -27,3 +28,6 @@ pub use memory::memory_limit;
 pub use pause::pause;
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};
+#[cfg(test)]
+pub(crate) use yield_point::shake;
+pub(crate) use yield_point::{stall_point, yield_point};

@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 use crate::engine::index::ChunkIndex;
 use crate::engine::pack::{Location, PackSet};
 use crate::storage::PackId;
-use crate::sys::{FailPoint, pause};
+use crate::sys::{FailPoint, pause, yield_point};
 use crate::types::CommitSeq;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -35,6 +35,7 @@ impl Collector {
             let ids: Vec<_> = page.iter().map(|(_, id, _)| *id).collect();
             let (index, packs) = (self.0.index.clone(), self.0.packs.clone());
             let began = Instant::now();
+            yield_point();
             let removed = blocking(move || {
                 let _steady = index.steady();
                 let removed = index.collect_in_steps(&ids, bound, &mut |took| pause(rest(took)))?;
@@ -59,8 +60,10 @@ fn bury(index: &ChunkIndex, packs: &PackSet, removed: &[Location]) -> Result<(),
     if removed.is_empty() {
         return Ok(());
     }
+    yield_point();
     index.checkpoint()?;
     FailPoint::GcBury.pass()?;
+    yield_point();
     // An entry may have named bytes that never reached the disk, or a pack that is gone.
     let there: Vec<_> = removed.iter().filter(|location| packs.is_valid(location)).copied().collect();
     seal_if_mostly_dead(packs, &there)?;

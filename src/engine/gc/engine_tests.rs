@@ -5,8 +5,8 @@ use crate::engine::check::Checker;
 use crate::engine::index::{ChunkIndex, IndexSettings};
 use crate::engine::pack::{PackSet, PackSettings};
 use crate::engine::{
-    BodySpec, BodyStore, CacheSettings, ChunkCache, Engine, EngineParts, EngineSettings, Follower,
-    PlainStore, StagedBody,
+    BodySpec, BodyStore, CacheSettings, ChunkCache, Engine, EngineError, EngineParts, EngineSettings,
+    Follower, PlainStore, StagedBody,
 };
 use crate::meta::testing::{create_bucket, object};
 use crate::meta::{
@@ -29,16 +29,16 @@ const TASKS: u64 = 4;
 const STEPS: u64 = 150;
 
 #[derive(Debug)]
-struct Store {
-    engine: Engine,
+pub(super) struct Store {
+    pub(super) engine: Engine,
     /// The same store with deduplication off.
     plain: Engine,
-    collector: Collector,
-    meta: Arc<SqliteStore>,
-    bucket: BucketId,
+    pub(super) collector: Collector,
+    pub(super) meta: Arc<SqliteStore>,
+    pub(super) bucket: BucketId,
 }
 
-fn block(seed: u64) -> Vec<u8> {
+pub(super) fn block(seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; 12 << 10];
     SeededRandom::new(seed).fill(&mut bytes);
     bytes
@@ -70,6 +70,10 @@ fn parts(dir: &Path, meta: &Arc<SqliteStore>, packs: PackSet) -> EngineParts {
 
 impl Store {
     async fn open(dir: &Path) -> Self {
+        Self::rewriting_below(dir, 0.8).await
+    }
+
+    pub(super) async fn rewriting_below(dir: &Path, rewrite_below_live_ratio: f64) -> Self {
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(5)));
         let files = Arc::new(DiskPackStore::open(Arc::new(RealFileSystem), dir.join("packs")).unwrap());
         let settings = PackSettings { target_bytes: 1 << 20 };
@@ -85,7 +89,7 @@ impl Store {
         let plain = EngineParts { settings: Arc::new(settings), ..parts.clone() };
         let files = PlainFiles { store: parts.plain.clone(), inspect: meta.clone() };
         let settings =
-            GcSettings { rewrite_below_live_ratio: 0.8, rate_bytes_per_second: 0, ..GcSettings::default() };
+            GcSettings { rewrite_below_live_ratio, rate_bytes_per_second: 0, ..GcSettings::default() };
         let (packs, index) = (parts.packs.clone(), parts.index.clone());
         let collector = Collector::new(packs, index, meta.clone(), meta.clone(), Some(files), settings);
         let (engine, plain) = (Engine::new(parts).unwrap(), Engine::new(plain).unwrap());
@@ -93,12 +97,16 @@ impl Store {
     }
 
     async fn stage(&self, bytes: &[u8], is_plain: bool) -> StagedBody {
+        self.try_stage(bytes, is_plain).await.unwrap()
+    }
+
+    pub(super) async fn try_stage(&self, bytes: &[u8], is_plain: bool) -> Result<StagedBody, EngineError> {
         let engine = if is_plain { &self.plain } else { &self.engine };
-        let mut writer = engine.writer(BodySpec::default()).await.unwrap();
+        let mut writer = engine.writer(BodySpec::default()).await?;
         for piece in bytes.chunks(20_000) {
-            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+            writer.write(Bytes::copy_from_slice(piece)).await?;
         }
-        writer.finish().await.unwrap()
+        writer.finish().await
     }
 
     async fn put_version(&self, key: &str, body: NewBody, size: u64) {
@@ -184,7 +192,7 @@ impl Store {
     }
 }
 
-fn named(key: &str) -> ObjectKey {
+pub(super) fn named(key: &str) -> ObjectKey {
     ObjectKey::parse(key).unwrap()
 }
 
@@ -280,5 +288,40 @@ async fn i1_i3_clients_and_a_collector_at_once_lose_nothing_and_leave_nothing() 
     assert_eq!(parts.index.counts().unwrap(), crate::engine::index::IndexCounts::default());
     assert_eq!((parts.packs.ids(), parts.plain.list().unwrap()), (vec![], vec![]));
     stop_following.cancel();
+    following.await.unwrap().unwrap();
+}
+
+/// A part stored whole is read to be joined, and its row may be gone by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_a_part_that_is_replaced_can_be_read_by_who_completes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await;
+    let parts = store.engine.parts().clone();
+    let stop = CancellationToken::new();
+    let follower = Follower::new(parts.log.clone(), parts.meta.clone(), parts.index.clone());
+    let following = tokio::spawn(follower.run(stop.clone()));
+    let (id, bucket, key) = (UploadId::new([9; 16]), store.bucket, named("upload"));
+    let (tags, lock) = (TagSet::default(), ObjectLock::default());
+    let upload = NewUpload { id, attributes: Attributes::default(), checksum: None, tags, lock };
+    store.meta.commit(Commit::CreateUpload { bucket, key, upload }).await.unwrap();
+    let put_part = async |seed| {
+        let StagedBody { body, size, hold, .. } = store.stage(&block(seed), true).await;
+        store.part(id, 1, body, size).await;
+        drop(hold);
+    };
+    put_part(1).await;
+    for holds in [true, false] {
+        let reading = holds.then(|| store.engine.hold());
+        let rows = store.meta.parts(id, None, 1).await.unwrap();
+        put_part(2).await;
+        for _ in 0..2 {
+            store.collector.run(&stop, None).await.unwrap();
+        }
+        let bodies = rows.into_iter().map(|part| (part.body, part.size)).collect();
+        let joined = store.engine.join(bodies).await;
+        assert_eq!(joined.is_ok(), holds, "{joined:?}");
+        drop(reading);
+    }
+    stop.cancel();
     following.await.unwrap().unwrap();
 }

@@ -2,9 +2,10 @@
 
 use super::{Collector, PlainCensus};
 use crate::engine::EngineError;
+use crate::engine::index::stamps;
 use crate::meta::{Commit, CommitError, Outcome};
 use crate::storage::PackId;
-use crate::sys::FailPoint;
+use crate::sys::{FailPoint, stall_point};
 use crate::types::{CommitSeq, PlainId};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -50,15 +51,14 @@ impl Notes {
 
     /// Those of nobody who is at work, in order of id. A file is made by a holder, and committed before it lets go.
     pub(super) fn ownerless(&self, oldest_hold: Option<CommitSeq>) -> Vec<PlainId> {
-        let is_past = |(_, mark): &(_, &CommitSeq)| oldest_hold.is_none_or(|hold| hold >= **mark);
+        let is_past = |(_, mark): &(_, &CommitSeq)| stamps::is_past(**mark, oldest_hold);
         self.unused.iter().filter(is_past).map(|(id, _)| *id).collect()
     }
 
     /// Whether everyone who may have appended to the pack is done: then no record of it that the index does not
     /// name will ever be named. An appender holds from before its first append until after its commit.
     pub(super) fn is_settled(&self, pack: PackId, oldest_hold: Option<CommitSeq>) -> bool {
-        let Some(mark) = self.sealed_before.get(&pack) else { return false };
-        oldest_hold.is_none_or(|hold| hold >= *mark)
+        self.sealed_before.get(&pack).is_some_and(|mark| stamps::is_past(*mark, oldest_hold))
     }
 
     /// Whether punching may find more than it did last time.
@@ -92,7 +92,8 @@ impl Collector {
         if !self.wait_applied(mark, stop, PATIENCE).await? {
             return Ok(None);
         }
-        let bound = index.oldest_hold().map_or(mark, |hold| hold.min(mark));
+        let bound = stamps::bound(mark, index.oldest_hold());
+        stall_point();
         let last = self.0.log.last_seq().await?;
         let waited = self.wait_applied(last, stop, PATIENCE).await?;
         FailPoint::GcFenced.pass()?;

@@ -1,14 +1,16 @@
-//! Every operation, stopped between any two of its steps, meets every other.
+//! Every operation meets every other: their steps in every order that keeps each one's own. The table of the module's
+//! documentation is the list of pairs, and a pair without a rule or without a test is an error here.
 
 use super::fence::Fence;
 use super::reclaim::{live_records, move_records};
 use super::testing::{Put, Read, World};
 use super::{GcReport, Rate, Run};
 use crate::engine::EngineError;
-use crate::engine::pack::Location;
-use crate::meta::{Commit, CommitError, MetaStore, NewBody, StoredBody, VersionKind};
+use crate::engine::pack::{Location, RecordKind};
+use crate::meta::{Above, Commit, CommitError, DeleteCondition, MetaStore, NewBody, StoredBody, VersionKind};
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq, Manifest, PartNumber, PlainId, UploadId};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
@@ -22,34 +24,58 @@ enum Op {
     Abort,
     PartCopy,
     Delete,
+    Expire,
     Copy,
     Read,
     Gc,
     Compact,
+    Checkpoint,
+    Check,
+    Reopen,
     Fsck,
     Rebuild,
     Restart,
 }
 
 impl Op {
+    /// In the order of the table, by the names that it has there.
+    const ALL: [(Self, &str); 18] = [
+        (Self::Put, "put"),
+        (Self::Rewrite, "rewrite"),
+        (Self::Plain, "plain put"),
+        (Self::Complete, "complete"),
+        (Self::Abort, "abort"),
+        (Self::PartCopy, "part copy"),
+        (Self::Delete, "delete"),
+        (Self::Expire, "expire"),
+        (Self::Copy, "copy"),
+        (Self::Read, "read"),
+        (Self::Gc, "gc"),
+        (Self::Compact, "compact"),
+        (Self::Checkpoint, "checkpoint"),
+        (Self::Check, "check"),
+        (Self::Reopen, "reopen"),
+        (Self::Fsck, "fsck"),
+        (Self::Rebuild, "rebuild"),
+        (Self::Restart, "restart"),
+    ];
+
     /// Places where it can stand still while others work, its end included.
     const fn steps(self) -> usize {
         match self {
-            Self::Put | Self::Rewrite | Self::Gc | Self::Compact => 3,
+            Self::Put => 4,
+            Self::Rewrite | Self::Gc | Self::Compact => 3,
             Self::Plain
             | Self::Complete
             | Self::Abort
             | Self::PartCopy
             | Self::Delete
+            | Self::Expire
             | Self::Copy
-            | Self::Read => 2,
-            Self::Fsck | Self::Rebuild | Self::Restart => 1,
+            | Self::Read
+            | Self::Checkpoint => 2,
+            Self::Check | Self::Reopen | Self::Fsck | Self::Rebuild | Self::Restart => 1,
         }
-    }
-
-    /// Demands the data directory for itself.
-    const fn is_exclusive(self) -> bool {
-        matches!(self, Self::Rebuild | Self::Restart)
     }
 }
 
@@ -69,10 +95,12 @@ struct Running {
     body: Option<StoredBody>,
     file: Option<PlainId>,
     parts: Option<(Vec<(PartNumber, CommitSeq)>, Manifest)>,
+    seen: Option<CommitSeq>,
     fence: Option<Fence>,
     pack: Option<PackId>,
     moving: Vec<(ChunkId, Location)>,
     moves: Vec<(ChunkId, Location, Location)>,
+    appended: Vec<(ChunkId, RecordKind, Location)>,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
@@ -87,10 +115,12 @@ impl Running {
             body: None,
             file: None,
             parts: None,
+            seen: None,
             fence: None,
             pack: None,
             moving: Vec::new(),
             moves: Vec::new(),
+            appended: Vec::new(),
             guard: None,
         }
     }
@@ -131,6 +161,23 @@ impl Running {
             }
             Op::Gc => self.gc(world, at).await,
             Op::Compact => self.compact(world, at).await,
+            Op::Expire => self.expire(world, at).await,
+            // A pack is known with the second one.
+            Op::Checkpoint => {
+                world.index.checkpoint().unwrap();
+                world
+            }
+            Op::Check => {
+                world.follow().await;
+                let report = world.checker().check(true, &CancellationToken::new(), None).await.unwrap();
+                assert!(report.is_clean(), "{report}");
+                world
+            }
+            Op::Reopen => {
+                world.index.fail("no space");
+                world.index.heal().unwrap();
+                world
+            }
             Op::Fsck => {
                 world.verify("fsck").await;
                 world
@@ -150,9 +197,14 @@ impl Running {
                 world.write(&mut put, &NEW[..5]).unwrap();
                 self.put = Some(put);
             }
+            // Appended, in a pack that is sealed by then, and not in the index yet.
             1 => {
+                self.appended = world.append(self.put.as_mut().unwrap(), &NEW[5..]).unwrap();
+                world.packs.seal().unwrap();
+            }
+            2 => {
                 let put = self.put.as_mut().unwrap();
-                world.write(put, &NEW[5..]).unwrap();
+                world.index.insert(put.hold(), &std::mem::take(&mut self.appended)).unwrap();
                 world.wrap(put).unwrap();
             }
             _ => world.finish_put(self.put.take().unwrap(), &self.key).await.unwrap(),
@@ -234,6 +286,21 @@ impl Running {
         world
     }
 
+    /// As the lifecycle worker: only what it looked at.
+    async fn expire(&mut self, mut world: World, at: usize) -> World {
+        if at == 0 {
+            self.seen = world.row("victim").await.map(|version| version.seq);
+        } else if let Some(seq) = self.seen {
+            let seen =
+                DeleteCondition { seq: Some(seq), above: Above::Nothing, ..DeleteCondition::default() };
+            match world.delete_if("victim", seen).await {
+                Ok(_) | Err(CommitError::NoSuchKey) => drop(world.acknowledged.remove("victim")),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        world
+    }
+
     async fn gc(&mut self, world: World, at: usize) -> World {
         let stop = CancellationToken::new();
         let mut run = run_of(&stop);
@@ -255,7 +322,11 @@ impl Running {
                     collector.reclaim(&mut run, &mut report).await
                 }
             };
-            world.while_following(step).await.unwrap();
+            match world.while_following(step).await {
+                // Opened anew meanwhile, and somebody is at work from before.
+                Ok(()) | Err(EngineError::Busy(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
         world
     }
@@ -317,160 +388,268 @@ async fn fixture() -> World {
     world
 }
 
-/// `first` stops before each of its steps while `second` runs whole; at the end everything must be right.
+/// Every order of so many steps of two operations that keeps each one's own; `true`: the second's turn.
+fn orders(first: usize, second: usize) -> Vec<Vec<bool>> {
+    let all = (0..1_u32 << (first + second)).filter(|bits| bits.count_ones() as usize == second);
+    all.map(|bits| (0..first + second).map(|at| bits >> at & 1 == 1).collect()).collect()
+}
+
+/// A rebuild demands the data directory for itself: nobody is in the middle of anything.
+fn may_be(order: &[bool], pair: [Op; 2]) -> bool {
+    !pair.contains(&Op::Rebuild) || order.windows(2).filter(|turns| turns[0] != turns[1]).count() == 1
+}
+
 async fn meet(first: Op, second: Op) {
-    let stops = if first.is_exclusive() || second == Op::Rebuild {
-        vec![0, first.steps()]
-    } else {
-        (0..=first.steps()).collect()
-    };
-    for stop in stops {
-        let context = format!("{second:?} before step {stop} of {first:?}");
-        let mut world = fixture().await;
-        let mut one = Running::new(first, "first");
-        while one.at < stop {
-            world = one.step(world).await;
+    for order in orders(first.steps(), second.steps()) {
+        if may_be(&order, [first, second]) {
+            meet_in_order([first, second], &order).await;
         }
-        if one.at == first.steps() {
-            // Whole; what it held is let go.
-            one = Running { at: first.steps(), ..Running::new(first, "first") };
+    }
+}
+
+/// At every moment, and at the end, everything must be right; then all garbage goes.
+async fn meet_in_order(pair: [Op; 2], order: &[bool]) {
+    let context = format!("{pair:?}, turns of the second: {order:?}");
+    let mut world = fixture().await;
+    let mut running = [Running::new(pair[0], "first"), Running::new(pair[1], "second")];
+    let mut turns: VecDeque<_> = order.iter().map(|turn| usize::from(*turn)).collect();
+    while let Some(turn) = turns.pop_front() {
+        world = running[turn].step(world).await;
+        let (op, other) = (pair[turn], 1 - turn);
+        if running[turn].at == op.steps() {
+            // Whole: what it held is let go.
+            running[turn] = Running { at: op.steps(), ..Running::new(op, "over") };
         }
-        if second == Op::Restart && one.at > 0 && one.at < first.steps() {
-            // Dies with the process, and comes again.
-            one = Running::new(first, "again");
+        let other_at = running[other].at;
+        if op == Op::Restart && other_at > 0 && other_at < pair[other].steps() {
+            // Died with the process, and comes again from its beginning.
+            running[other] = Running::new(pair[other], "again");
+            turns.extend(std::iter::repeat_n(other, other_at));
         }
-        let mut two = Running::new(second, "second");
-        while two.at < second.steps() {
-            world = two.step(world).await;
-        }
-        drop(two);
-        world.verify(&context).await;
-        while one.at < first.steps() {
-            world = one.step(world).await;
-        }
-        drop(one);
-        world.verify(&context).await;
-        world.collect_all(&context).await;
         world.verify(&context).await;
     }
+    drop(running);
+    world.collect_all(&context).await;
+    world.verify(&context).await;
 }
 
 macro_rules! cells {
     ($($name:ident: $first:ident $second:ident,)*) => {
+        const CELLS: &[(Op, Op)] = &[$((Op::$first, Op::$second)),*];
+
         $(#[tokio::test]
         async fn $name() {
             meet(Op::$first, Op::$second).await;
-            if Op::$first != Op::$second {
-                meet(Op::$second, Op::$first).await;
-            }
         })*
     };
 }
 
 cells! {
     i3_put_meets_put: Put Put,
+    i3_put_meets_rewrite: Put Rewrite,
+    i3_put_meets_plain: Put Plain,
     i3_put_meets_complete: Put Complete,
     i3_put_meets_abort: Put Abort,
+    i3_put_meets_part_copy: Put PartCopy,
     i3_put_meets_delete: Put Delete,
+    i3_put_meets_expire: Put Expire,
     i3_put_meets_copy: Put Copy,
     i3_put_meets_read: Put Read,
     i3_put_meets_gc: Put Gc,
     i3_put_meets_compact: Put Compact,
+    i3_put_meets_checkpoint: Put Checkpoint,
+    i3_put_meets_check: Put Check,
+    i3_put_meets_reopen: Put Reopen,
     i3_put_meets_fsck: Put Fsck,
     i3_put_meets_rebuild: Put Rebuild,
     i3_put_meets_restart: Put Restart,
+    i3_rewrite_meets_rewrite: Rewrite Rewrite,
+    i3_rewrite_meets_plain: Rewrite Plain,
+    i3_rewrite_meets_complete: Rewrite Complete,
+    i3_rewrite_meets_abort: Rewrite Abort,
+    i3_rewrite_meets_part_copy: Rewrite PartCopy,
+    i3_rewrite_meets_delete: Rewrite Delete,
+    i3_rewrite_meets_expire: Rewrite Expire,
+    i3_rewrite_meets_copy: Rewrite Copy,
+    i3_rewrite_meets_read: Rewrite Read,
+    i3_rewrite_meets_gc: Rewrite Gc,
+    i3_rewrite_meets_compact: Rewrite Compact,
+    i3_rewrite_meets_checkpoint: Rewrite Checkpoint,
+    i3_rewrite_meets_check: Rewrite Check,
+    i3_rewrite_meets_reopen: Rewrite Reopen,
+    i3_rewrite_meets_fsck: Rewrite Fsck,
+    i3_rewrite_meets_rebuild: Rewrite Rebuild,
+    i3_rewrite_meets_restart: Rewrite Restart,
+    i3_plain_meets_plain: Plain Plain,
+    i3_plain_meets_complete: Plain Complete,
+    i3_plain_meets_abort: Plain Abort,
+    i3_plain_meets_part_copy: Plain PartCopy,
+    i3_plain_meets_delete: Plain Delete,
+    i3_plain_meets_expire: Plain Expire,
+    i3_plain_meets_copy: Plain Copy,
+    i3_plain_meets_read: Plain Read,
+    i3_plain_meets_gc: Plain Gc,
+    i3_plain_meets_compact: Plain Compact,
+    i3_plain_meets_checkpoint: Plain Checkpoint,
+    i3_plain_meets_check: Plain Check,
+    i3_plain_meets_reopen: Plain Reopen,
+    i3_plain_meets_fsck: Plain Fsck,
+    i3_plain_meets_rebuild: Plain Rebuild,
+    i3_plain_meets_restart: Plain Restart,
     i3_complete_meets_complete: Complete Complete,
     i3_complete_meets_abort: Complete Abort,
+    i3_complete_meets_part_copy: Complete PartCopy,
     i3_complete_meets_delete: Complete Delete,
+    i3_complete_meets_expire: Complete Expire,
     i3_complete_meets_copy: Complete Copy,
     i3_complete_meets_read: Complete Read,
     i3_complete_meets_gc: Complete Gc,
     i3_complete_meets_compact: Complete Compact,
+    i3_complete_meets_checkpoint: Complete Checkpoint,
+    i3_complete_meets_check: Complete Check,
+    i3_complete_meets_reopen: Complete Reopen,
     i3_complete_meets_fsck: Complete Fsck,
     i3_complete_meets_rebuild: Complete Rebuild,
     i3_complete_meets_restart: Complete Restart,
     i3_abort_meets_abort: Abort Abort,
+    i3_abort_meets_part_copy: Abort PartCopy,
     i3_abort_meets_delete: Abort Delete,
+    i3_abort_meets_expire: Abort Expire,
     i3_abort_meets_copy: Abort Copy,
     i3_abort_meets_read: Abort Read,
     i3_abort_meets_gc: Abort Gc,
     i3_abort_meets_compact: Abort Compact,
+    i3_abort_meets_checkpoint: Abort Checkpoint,
+    i3_abort_meets_check: Abort Check,
+    i3_abort_meets_reopen: Abort Reopen,
     i3_abort_meets_fsck: Abort Fsck,
     i3_abort_meets_rebuild: Abort Rebuild,
     i3_abort_meets_restart: Abort Restart,
+    i3_part_copy_meets_part_copy: PartCopy PartCopy,
+    i3_part_copy_meets_delete: PartCopy Delete,
+    i3_part_copy_meets_expire: PartCopy Expire,
+    i3_part_copy_meets_copy: PartCopy Copy,
+    i3_part_copy_meets_read: PartCopy Read,
+    i3_part_copy_meets_gc: PartCopy Gc,
+    i3_part_copy_meets_compact: PartCopy Compact,
+    i3_part_copy_meets_checkpoint: PartCopy Checkpoint,
+    i3_part_copy_meets_check: PartCopy Check,
+    i3_part_copy_meets_reopen: PartCopy Reopen,
+    i3_part_copy_meets_fsck: PartCopy Fsck,
+    i3_part_copy_meets_rebuild: PartCopy Rebuild,
+    i3_part_copy_meets_restart: PartCopy Restart,
     i3_delete_meets_delete: Delete Delete,
+    i3_delete_meets_expire: Delete Expire,
     i3_delete_meets_copy: Delete Copy,
     i3_delete_meets_read: Delete Read,
     i3_delete_meets_gc: Delete Gc,
     i3_delete_meets_compact: Delete Compact,
+    i3_delete_meets_checkpoint: Delete Checkpoint,
+    i3_delete_meets_check: Delete Check,
+    i3_delete_meets_reopen: Delete Reopen,
     i3_delete_meets_fsck: Delete Fsck,
     i3_delete_meets_rebuild: Delete Rebuild,
     i3_delete_meets_restart: Delete Restart,
+    i3_expire_meets_expire: Expire Expire,
+    i3_expire_meets_copy: Expire Copy,
+    i3_expire_meets_read: Expire Read,
+    i3_expire_meets_gc: Expire Gc,
+    i3_expire_meets_compact: Expire Compact,
+    i3_expire_meets_checkpoint: Expire Checkpoint,
+    i3_expire_meets_check: Expire Check,
+    i3_expire_meets_reopen: Expire Reopen,
+    i3_expire_meets_fsck: Expire Fsck,
+    i3_expire_meets_rebuild: Expire Rebuild,
+    i3_expire_meets_restart: Expire Restart,
     i3_copy_meets_copy: Copy Copy,
     i3_copy_meets_read: Copy Read,
     i3_copy_meets_gc: Copy Gc,
     i3_copy_meets_compact: Copy Compact,
+    i3_copy_meets_checkpoint: Copy Checkpoint,
+    i3_copy_meets_check: Copy Check,
+    i3_copy_meets_reopen: Copy Reopen,
     i3_copy_meets_fsck: Copy Fsck,
     i3_copy_meets_rebuild: Copy Rebuild,
     i3_copy_meets_restart: Copy Restart,
     i3_read_meets_read: Read Read,
     i3_read_meets_gc: Read Gc,
     i3_read_meets_compact: Read Compact,
+    i3_read_meets_checkpoint: Read Checkpoint,
+    i3_read_meets_check: Read Check,
+    i3_read_meets_reopen: Read Reopen,
     i3_read_meets_fsck: Read Fsck,
     i3_read_meets_rebuild: Read Rebuild,
     i3_read_meets_restart: Read Restart,
     i3_gc_meets_gc: Gc Gc,
     i3_gc_meets_compact: Gc Compact,
+    i3_gc_meets_checkpoint: Gc Checkpoint,
+    i3_gc_meets_check: Gc Check,
+    i3_gc_meets_reopen: Gc Reopen,
     i3_gc_meets_fsck: Gc Fsck,
     i3_gc_meets_rebuild: Gc Rebuild,
     i3_gc_meets_restart: Gc Restart,
     i3_compact_meets_compact: Compact Compact,
+    i3_compact_meets_checkpoint: Compact Checkpoint,
+    i3_compact_meets_check: Compact Check,
+    i3_compact_meets_reopen: Compact Reopen,
     i3_compact_meets_fsck: Compact Fsck,
     i3_compact_meets_rebuild: Compact Rebuild,
     i3_compact_meets_restart: Compact Restart,
+    i3_checkpoint_meets_checkpoint: Checkpoint Checkpoint,
+    i3_checkpoint_meets_check: Checkpoint Check,
+    i3_checkpoint_meets_reopen: Checkpoint Reopen,
+    i3_checkpoint_meets_fsck: Checkpoint Fsck,
+    i3_checkpoint_meets_rebuild: Checkpoint Rebuild,
+    i3_checkpoint_meets_restart: Checkpoint Restart,
+    i3_check_meets_check: Check Check,
+    i3_check_meets_reopen: Check Reopen,
+    i3_check_meets_fsck: Check Fsck,
+    i3_check_meets_rebuild: Check Rebuild,
+    i3_check_meets_restart: Check Restart,
+    i3_reopen_meets_reopen: Reopen Reopen,
+    i3_reopen_meets_fsck: Reopen Fsck,
+    i3_reopen_meets_rebuild: Reopen Rebuild,
+    i3_reopen_meets_restart: Reopen Restart,
     i3_fsck_meets_fsck: Fsck Fsck,
     i3_fsck_meets_rebuild: Fsck Rebuild,
     i3_fsck_meets_restart: Fsck Restart,
     i3_rebuild_meets_rebuild: Rebuild Rebuild,
     i3_rebuild_meets_restart: Rebuild Restart,
     i3_restart_meets_restart: Restart Restart,
-    i3_plain_meets_plain: Plain Plain,
-    i3_plain_meets_put: Plain Put,
-    i3_plain_meets_complete: Plain Complete,
-    i3_plain_meets_abort: Plain Abort,
-    i3_plain_meets_delete: Plain Delete,
-    i3_plain_meets_copy: Plain Copy,
-    i3_plain_meets_read: Plain Read,
-    i3_plain_meets_gc: Plain Gc,
-    i3_plain_meets_compact: Plain Compact,
-    i3_plain_meets_fsck: Plain Fsck,
-    i3_plain_meets_rebuild: Plain Rebuild,
-    i3_plain_meets_restart: Plain Restart,
-    i3_rewrite_meets_rewrite: Rewrite Rewrite,
-    i3_rewrite_meets_put: Rewrite Put,
-    i3_rewrite_meets_complete: Rewrite Complete,
-    i3_rewrite_meets_abort: Rewrite Abort,
-    i3_rewrite_meets_delete: Rewrite Delete,
-    i3_rewrite_meets_copy: Rewrite Copy,
-    i3_rewrite_meets_read: Rewrite Read,
-    i3_rewrite_meets_gc: Rewrite Gc,
-    i3_rewrite_meets_compact: Rewrite Compact,
-    i3_rewrite_meets_fsck: Rewrite Fsck,
-    i3_rewrite_meets_rebuild: Rewrite Rebuild,
-    i3_rewrite_meets_restart: Rewrite Restart,
-    i3_rewrite_meets_plain: Rewrite Plain,
-    i3_rewrite_meets_part_copy: Rewrite PartCopy,
-    i3_part_copy_meets_part_copy: PartCopy PartCopy,
-    i3_part_copy_meets_plain: PartCopy Plain,
-    i3_part_copy_meets_put: PartCopy Put,
-    i3_part_copy_meets_complete: PartCopy Complete,
-    i3_part_copy_meets_abort: PartCopy Abort,
-    i3_part_copy_meets_delete: PartCopy Delete,
-    i3_part_copy_meets_copy: PartCopy Copy,
-    i3_part_copy_meets_read: PartCopy Read,
-    i3_part_copy_meets_gc: PartCopy Gc,
-    i3_part_copy_meets_compact: PartCopy Compact,
-    i3_part_copy_meets_fsck: PartCopy Fsck,
-    i3_part_copy_meets_rebuild: PartCopy Rebuild,
-    i3_part_copy_meets_restart: PartCopy Restart,
+}
+
+/// The cells of the table in the module's documentation, its head first; what stands in none is left out.
+fn table() -> Vec<Vec<String>> {
+    let rows = include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! |"));
+    let cells = |row: &str| row.trim_end_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    rows.filter(|row| !row.starts_with("---")).map(cells).collect()
+}
+
+/// What the list below the table explains.
+fn rules() -> Vec<&'static str> {
+    let rules = include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! - **"));
+    rules.filter_map(|rule| rule.split_once("**").map(|(name, _)| name)).collect()
+}
+
+#[test]
+fn i3_every_pair_has_a_rule_and_a_test() {
+    let (table, rules) = (table(), rules());
+    let names = Op::ALL.map(|(_, name)| name);
+    assert_eq!(table[0][1..], names, "the columns");
+    assert_eq!(table.len(), names.len() + 1, "a row for each");
+    let mut used = BTreeSet::new();
+    for (at, (row, (first, name))) in table[1..].iter().zip(Op::ALL).enumerate() {
+        assert_eq!((row[0].as_str(), row.len()), (name, names.len() + 1));
+        for (cell, (to, (second, other))) in row[1..].iter().zip(Op::ALL.into_iter().enumerate()) {
+            assert_eq!(cell.is_empty(), to < at, "{name} and {other}: once, above the diagonal");
+            let unknown = cell.split_whitespace().find(|rule| !rules.contains(rule));
+            assert_eq!(unknown, None, "{name} and {other}");
+            used.extend(cell.split_whitespace().map(str::to_owned));
+            let is_this = |pair: &&(Op, Op)| **pair == (first, second) || **pair == (second, first);
+            let tests = CELLS.iter().filter(is_this).count();
+            assert_eq!(tests, 1, "{name} and {other}: tests");
+        }
+    }
+    let unused: Vec<_> = rules.iter().filter(|rule| !used.contains(**rule)).collect();
+    assert_eq!(unused, Vec::<&&str>::new(), "rules of no pair");
 }

@@ -23,22 +23,29 @@
 //! itself, so that no commit waits for that, and rests after each step for as long as the step took, at most a second.
 //!
 //! # What may meet what
-//! | | put | rewrite | plain put | complete | abort | part copy | delete | copy | read | gc | compact | fsck | rebuild | restart |
-//! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-//! | put | H1 | H1 | – | C | C | C | C | C | – | H2 | S | X | X | D |
-//! | rewrite | | W | – | C | C | C | C | C | R | H2 W | S W | X | X | D W |
-//! | plain put | | | – | C | C | C | C | C | – | F | – | X | X | D |
-//! | complete | | | | P | P | P | C | C | – | P H2 | S | X | X | D |
-//! | abort | | | | | C | P | C | C | H3 | L | L | X | X | D |
-//! | part copy | | | | | | C | B | C | – | B L | – | X | X | D |
-//! | delete | | | | | | | C | B | H3 | L | L | X | X | D |
-//! | copy | | | | | | | | C | – | B L | – | X | X | D |
-//! | read | | | | | | | | | – | H3 | R | X | X | – |
-//! | gc | | | | | | | | | | O | O | X | X | G |
-//! | compact | | | | | | | | | | | O | X | X | G |
-//! | fsck | | | | | | | | | | | | X | X | – |
-//! | rebuild | | | | | | | | | | | | | X | V |
-//! | restart | | | | | | | | | | | | | | V |
+//! `expire` is a deletion, or the end of an upload, by a lifecycle rule; `check` a deep check beside the others; `reopen` the index
+//! opened anew after a failed write; `fsck` and `rebuild` the offline verbs; `restart` a power cut, too.
+//!
+//! | | put | rewrite | plain put | complete | abort | part copy | delete | expire | copy | read | gc | compact | checkpoint | check | reopen | fsck | rebuild | restart |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+//! | put | H1 | H1 | – | C | C | C | C | C | C | – | H2 | S | K | T | A | X | X | D |
+//! | rewrite | | W | – | C | C | C | C | C | C | R | H2 W | S W | K W | T | A W | X | X | D W |
+//! | plain put | | | – | C | C | C | C | C | C | – | F | – | – | – | – | X | X | D |
+//! | complete | | | | P | P | P | C | C | C | – | P H2 | S | K | T | A | X | X | D |
+//! | abort | | | | | C | P | C | C | C | H3 | L | L | L | T | A | X | X | D |
+//! | part copy | | | | | | C | B | B | C | – | B L | – | – | – | – | X | X | D |
+//! | delete | | | | | | | C | E | B | H3 | L | L | L | T | A | X | X | D |
+//! | expire | | | | | | | | E | B | H3 | L | L | L | T | A | X | X | D |
+//! | copy | | | | | | | | | C | – | B L | – | – | – | – | X | X | D |
+//! | read | | | | | | | | | | – | H3 | R | – | – | A | X | X | – |
+//! | gc | | | | | | | | | | | O | O | K | T | A | X | X | G |
+//! | compact | | | | | | | | | | | | O | K W | T | A | X | X | G |
+//! | checkpoint | | | | | | | | | | | | | K | – | K | X | X | V |
+//! | check | | | | | | | | | | | | | | – | T | X | X | – |
+//! | reopen | | | | | | | | | | | | | | | A | X | X | V |
+//! | fsck | | | | | | | | | | | | | | | | X | X | – |
+//! | rebuild | | | | | | | | | | | | | | | | | X | V |
+//! | restart | | | | | | | | | | | | | | | | | | V |
 //!
 //! - **H1** Both may append the same chunk. The index keeps the first place; the other copy is garbage at once. The
 //!   first committer's barrier syncs all packs, so the place kept is durable whoever wrote it.
@@ -46,7 +53,8 @@
 //! - **H3** The reader's hold is at most the stamp that the deletion will give; its chunks outlive the reader.
 //! - **C** One metadata writer: commits come one after the other, each checks its conditions inside.
 //! - **P** The parts' rows hold every chunk until the commit that turns them into a version; a part replaced or
-//!   aborted meanwhile is `PartGone` or `NoSuchUpload`, and nothing changes.
+//!   aborted meanwhile is `PartGone` or `NoSuchUpload`, and nothing changes. Who completes holds from before the rows are read,
+//!   so that a part stored whole can still be read to be joined.
 //! - **B** A copy names a manifest that must still have a row: `BodyGone` otherwise, and the source is read again.
 //! - **F** A file that no row names goes only when nobody is at work any more who was when it was first seen so; the
 //!   rows are looked at again then.
@@ -54,7 +62,7 @@
 //! - **S** A hit names an id, never a place. A place moved before the commit is as good; its pack is settled, so
 //!   nothing of this write is in it without the index knowing.
 //! - **R** A reader whose pack is gone, or whose record was punched because its chunk is elsewhere by now, asks the index
-//!   again; an open file stays readable.
+//!   again, and again when it has moved once more; an open file stays readable.
 //! - **O** One run at a time; a second is told that the first is at work.
 //! - **X** Never together: both demand the data directory's lock. Each finds what the other left whole.
 //! - **D** Packs are synced before the row commits: after a crash the row is there with its bytes, or neither.
@@ -62,6 +70,14 @@
 //! - **V** The index is a derived view: half built it is built again, from packs and log.
 //! - **W** A put that stores chunks again: the copies are durable before the index names them, and who moves an entry says from
 //!   where. The hold keeps the copies' pack unsettled until then. See `engine::index`.
+//! - **E** A deletion by a rule names the version and the rules that it looked at, and is refused when either is another by
+//!   then. So of two one does nothing.
+//! - **K** A checkpoint says nothing new. What is recent goes to the tree under the index's lock, and a pack becomes known only
+//!   after everybody is gone who may have appended to it, and then what they added was settled.
+//! - **T** A deep check reads what the index names, without a hold. What it cannot read it condemns only where the index still
+//!   names it at that very place, and nothing is punched or removed there that is named.
+//! - **A** An index that was opened anew may have forgotten stamps and references, never a record: packs that it does not know are
+//!   scanned. Until all are gone who held before, and all is applied again that was, nothing is collected.
 //! - **–** They share nothing that changes.
 //!
 //! Deduplicating a plain body later (`engine::rechunk`) is a put whose commit changes the body of a version: to all others it is a
@@ -82,6 +98,10 @@ mod settings;
 mod engine_tests;
 #[cfg(test)]
 mod matrix_tests;
+#[cfg(test)]
+mod race_history_tests;
+#[cfg(test)]
+mod race_tests;
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]

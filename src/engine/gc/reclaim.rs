@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::index::ChunkIndex;
 use crate::engine::pack::{Location, NewRecord, PackSet, RECORD_HEADER_BYTES, Record, ScannedRecord};
 use crate::storage::PackId;
-use crate::sys::{FailPoint, pause};
+use crate::sys::{FailPoint, pause, yield_point};
 use crate::types::ChunkId;
 use std::ops::Range;
 use std::time::Instant;
@@ -184,10 +184,13 @@ impl Collector {
                 return Ok(false);
             }
             // Only now: writers move chunks away, too, and what they did before this look is to last.
+            yield_point();
             index.checkpoint()?;
             FailPoint::GcRemove.pass()?;
+            yield_point();
             packs.remove(pack)?;
             FailPoint::GcRemoved.pass()?;
+            yield_point();
             index.forget_pack(pack)?;
             FailPoint::GcForgotten.pass()?;
             Ok(true)
@@ -278,8 +281,10 @@ pub(super) fn move_records(
     let copies =
         packs.read(records).into_iter().map(|read| read.map(copy_of)).collect::<Result<Vec<_>, _>>()?;
     FailPoint::GcMove.pass()?;
+    yield_point();
     let places = packs.append_aside(&copies)?;
     FailPoint::GcMoved.pass()?;
+    yield_point();
     let moves: Vec<_> = records.iter().zip(places).map(|((id, from), to)| (*id, *from, to)).collect();
     let moved = index.relocate(&moves)?;
     FailPoint::GcRelocated.pass()?;
@@ -305,6 +310,7 @@ fn punch(
         |(record, named): (&ScannedRecord, &bool)| (!named && !record.dead).then_some(record.location);
     let strays: Vec<_> =
         if settled { records.iter().zip(&named).filter_map(stray).collect() } else { Vec::new() };
+    yield_point();
     if !strays.is_empty() {
         index.checkpoint()?;
         FailPoint::GcStrays.pass()?;
@@ -316,6 +322,7 @@ fn punch(
     }
     let (mut holes, mut freed) = (0, 0);
     for hole in dead_runs(&records).into_iter().flat_map(pieces) {
+        yield_point();
         freed += hole.end - hole.start;
         holes += usize::from(packs.punch(pack, hole)?);
         if freed >= FREED_AT_ONCE {

@@ -10,8 +10,8 @@ use crate::engine::pack::{Codec, Location, NewRecord, PackSet, PackSettings, Rec
 use crate::engine::{EngineError, PlainStore};
 use crate::meta::testing::{create_bucket, object};
 use crate::meta::{
-    ChangeLog, Commit, CommitError, MemoryStore, MetaStore, NewBody, NewObject, NewPart, NewUpload,
-    ObjectVersion, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
+    ChangeLog, Commit, CommitError, DeleteCondition, MemoryStore, MetaStore, NewBody, NewObject, NewPart,
+    NewUpload, ObjectVersion, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::storage::{DiskPackStore, PackStore};
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
@@ -101,6 +101,15 @@ pub(crate) struct World {
     restarts: u64,
 }
 
+/// A directory in memory where there is room for it: nothing here depends on a device, and a store is synced
+/// hundreds of times.
+pub(crate) fn scratch() -> TempDir {
+    const IN_MEMORY: &str = "/dev/shm";
+    let has_room = rustix::fs::statvfs(IN_MEMORY).is_ok_and(|fs| fs.f_bavail * fs.f_frsize > 4 << 30);
+    let made = if has_room { tempfile::tempdir_in(IN_MEMORY) } else { tempfile::tempdir() };
+    made.or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(false, GcSettings::default()).await
@@ -114,7 +123,7 @@ impl World {
     pub(crate) async fn with(on_disk: bool, settings: GcSettings) -> Self {
         let meta = Arc::new(MemoryStore::new(Arc::new(SystemClock), Arc::new(SeededRandom::new(7))));
         let bucket = create_bucket(meta.as_ref()).await;
-        let dir = TempDir::new().unwrap();
+        let dir = if on_disk { TempDir::new().unwrap() } else { scratch() };
         let memory = Arc::new(TestPacks::default());
         let disk = || DiskPackStore::open(Arc::new(RealFileSystem), dir.path().join("packs")).unwrap();
         let store: Arc<dyn PackStore> = if on_disk { Arc::new(disk()) } else { memory.clone() };
@@ -240,6 +249,24 @@ impl World {
         Ok(())
     }
 
+    /// Appends what is not there, and does not tell the index.
+    pub(crate) fn append(
+        &self,
+        put: &mut Put,
+        seeds: &[u64],
+    ) -> Result<Vec<(ChunkId, RecordKind, Location)>, EngineError> {
+        let mut appended = Vec::new();
+        for seed in seeds {
+            let record = chunk(*seed);
+            let (id, kind) = (record.id, record.kind);
+            if self.index.hit(&put.hold, &[id])?[0].is_none() {
+                appended.push((id, kind, self.packs.append(&[record])?[0]));
+            }
+            put.push(*seed);
+        }
+        Ok(appended)
+    }
+
     /// Appends chunks that are there once more. Nothing names the copies before [`Self::move_to_copies`].
     pub(crate) fn store_again(
         &self,
@@ -344,17 +371,17 @@ impl World {
     }
 
     pub(crate) async fn delete(&mut self, key: &str) {
-        let (bucket, target) = (self.bucket, VersionTarget::Current);
-        let condition = WriteCondition::None;
-        let delete = Commit::DeleteVersion {
-            bucket,
-            key: named(key),
-            target,
-            condition: condition.into(),
-            bypass_governance: false,
-        };
-        self.commit(delete).await.unwrap();
+        self.delete_if(key, DeleteCondition::default()).await.unwrap();
         self.acknowledged.remove(key);
+    }
+
+    pub(crate) async fn delete_if(
+        &self,
+        key: &str,
+        condition: DeleteCondition,
+    ) -> Result<Outcome, CommitError> {
+        let (bucket, key, target) = (self.bucket, named(key), VersionTarget::Current);
+        self.commit(Commit::DeleteVersion { bucket, key, target, condition, bypass_governance: false }).await
     }
 
     pub(crate) async fn row(&self, key: &str) -> Option<ObjectVersion> {

@@ -11,6 +11,7 @@
 use super::changes::{Changes, Owed};
 use super::encoding::Cursor;
 use super::lookup::{ChunkIndex, Shared};
+use super::stamps;
 use super::store::Totals;
 use super::types::IndexEntry;
 use crate::engine::EngineError;
@@ -18,7 +19,7 @@ use crate::engine::codec::decode_node;
 use crate::engine::pack::{Location, RecordKind};
 use crate::meta::{LogRecord, ManifestRow};
 use crate::storage::PackId;
-use crate::sys::FailPoint;
+use crate::sys::{FailPoint, stall_point, yield_point};
 use crate::types::{ChunkId, CommitSeq, Entry, EntryKind};
 use std::sync::atomic::Ordering;
 
@@ -41,6 +42,7 @@ impl ChunkIndex {
         let mut nodes = self.0.take_nodes(&mut to_count)?;
         let mut rest = records;
         while !rest.is_empty() {
+            stall_point();
             let mut totals = self.0.totals.lock();
             let mut changes = Changes::new(&self.0.store);
             let mut next = totals.position;
@@ -48,6 +50,7 @@ impl ChunkIndex {
             self.0.commit_at(next, &mut totals, changes)?;
             drop(totals);
             FailPoint::IndexApplied.pass()?;
+            yield_point();
             if next.cursor.is_none() {
                 self.publish(next.applied);
             }
@@ -266,16 +269,12 @@ impl Shared {
 fn refer(of: &Entry, adds: bool, count: &mut Count<'_, '_>) -> Result<(), EngineError> {
     let Count { nodes, changes, now } = count;
     let entry = changes.get(&of.id)?.unwrap_or_else(|| phantom(of));
-    let references = match adds {
-        true => entry.references + 1,
-        false if entry.references == 0 => {
-            metrics::counter!("sediment_index_miscounts_total").increment(1);
-            tracing::error!(id = %of.id, "a reference is dropped that was never counted; run fsck");
-            return Ok(());
-        }
-        false => entry.references - 1,
+    let counted = stamps::counted(entry.references, entry.zero_since, adds, *now);
+    let Some((references, zero_since)) = counted else {
+        metrics::counter!("sediment_index_miscounts_total").increment(1);
+        tracing::error!(id = %of.id, "a reference is dropped that was never counted; run fsck");
+        return Ok(());
     };
-    let zero_since = if references == 0 { *now } else { entry.zero_since };
     changes.set(&of.id, Some(IndexEntry { references, zero_since, ..entry }))?;
     let turns = if adds { references == 1 } else { references == 0 };
     if of.kind == EntryKind::Node && turns {

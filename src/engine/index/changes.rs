@@ -6,6 +6,7 @@ use super::store::{Handles, Home, Store, Totals, pack_key};
 use super::types::IndexEntry;
 use crate::engine::EngineError;
 use crate::storage::PackId;
+use crate::sys::yield_point;
 use crate::types::ChunkId;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -153,6 +154,7 @@ impl<'a> Changes<'a> {
         if totals.moved || !self.leaves_tree() {
             self.commit_tree(totals)?;
         }
+        yield_point();
         // Only now: who looks up looks here first, and finds an entry that went to the tree in one of them.
         self.commit_recent();
         Ok(())

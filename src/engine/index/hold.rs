@@ -1,10 +1,9 @@
 //! Who is reading or writing, and since which log position.
 
+use super::sync::{AtomicU64, Mutex, Ordering};
 use crate::types::CommitSeq;
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Keeps what its owner hit, inserted or found referenced from collection, until it is dropped.

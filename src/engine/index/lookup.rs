@@ -4,12 +4,13 @@ use super::apply::ToCount;
 use super::changes::Changes;
 use super::heal::Reopened;
 use super::hold::{Hold, Holds};
+use super::stamps;
 use super::store::{Home, Store, Totals};
 use super::types::{IndexCounts, IndexEntry, PackUsage};
 use crate::engine::EngineError;
 use crate::engine::pack::{Location, PackSet, RecordKind};
 use crate::storage::PackId;
-use crate::sys::FailPoint;
+use crate::sys::{FailPoint, stall_point, yield_point};
 use crate::types::{ChunkId, CommitSeq};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -125,6 +126,7 @@ impl ChunkIndex {
             return Ok(found);
         }
         drop(open);
+        yield_point();
         // A collection may be about to take these: look again under the lock, and stamp them.
         let mut totals = self.0.totals.lock();
         let now = self.applied();
@@ -132,8 +134,9 @@ impl ChunkIndex {
         for at in unreferenced {
             let entry = changes.get(&ids[at])?;
             found[at] = entry.and_then(|entry| self.0.place(&entry));
-            if let Some(entry) = entry.filter(|entry| entry.references == 0 && entry.zero_since < now) {
-                changes.set(&ids[at], Some(IndexEntry { zero_since: now, ..entry }))?;
+            let Some(entry) = entry else { continue };
+            if let Some(zero_since) = stamps::hit(entry.references, entry.zero_since, now) {
+                changes.set(&ids[at], Some(IndexEntry { zero_since, ..entry }))?;
             }
         }
         changes.commit(&mut totals)?;
@@ -150,6 +153,7 @@ impl ChunkIndex {
         records: &[(ChunkId, RecordKind, Location)],
     ) -> Result<(), EngineError> {
         let _ = hold;
+        stall_point();
         let mut totals = self.0.totals.lock();
         let now = self.applied();
         let mut changes = Changes::new(&self.0.store);

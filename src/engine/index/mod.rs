@@ -106,7 +106,9 @@ mod recent;
 mod reclaim;
 mod replace;
 mod settle;
+pub(super) mod stamps;
 mod store;
+mod sync;
 mod types;
 
 pub(super) use encoding::fuzz;
@@ -121,6 +123,8 @@ pub(in crate::engine) mod journal;
 mod model_tests;
 #[cfg(test)]
 mod recent_tests;
+#[cfg(test)]
+mod schedule_tests;
 #[cfg(test)]
 mod tests;
 

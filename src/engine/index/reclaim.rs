@@ -3,6 +3,7 @@
 use super::changes::Changes;
 use super::encoding::zero_key;
 use super::lookup::ChunkIndex;
+use super::stamps;
 use super::types::IndexEntry;
 use crate::engine::EngineError;
 use crate::engine::pack::Location;
@@ -87,12 +88,14 @@ impl ChunkIndex {
             )));
         }
         // After it was opened anew, holds may be older than the bound, which was made before.
-        let bound = self.0.holds.oldest().map_or(bound, |oldest| bound.min(oldest));
+        let bound = stamps::bound(bound, self.0.holds.oldest());
         let mut changes = Changes::new(&self.0.store);
         let mut removed = Vec::new();
         for id in ids {
             let entry = changes.get(id)?;
-            if let Some(entry) = entry.filter(|entry| entry.references == 0 && entry.zero_since < bound) {
+            if let Some(entry) =
+                entry.filter(|entry| stamps::may_go(entry.references, entry.zero_since, bound))
+            {
                 changes.set(id, None)?;
                 removed.extend(self.0.place(&entry).map(|location| (*id, location)));
             }

@@ -4,6 +4,7 @@ use super::changes::Changes;
 use super::lookup::Shared;
 use super::types::IndexEntry;
 use crate::engine::EngineError;
+use crate::sys::yield_point;
 
 /// Entries settled in one batch: a few milliseconds under the lock.
 const BATCH_ENTRIES: usize = 256;
@@ -34,6 +35,7 @@ impl Shared {
         if !is_complete {
             return Ok(());
         }
+        yield_point();
         for pack in std::mem::take(packs) {
             self.store.mark_known(pack)?;
         }

@@ -13,7 +13,7 @@ use super::recent::Recent;
 use super::types::{IndexCounts, IndexEntry, IndexSettings};
 use crate::engine::EngineError;
 use crate::storage::PackId;
-use crate::sys::lacks_room;
+use crate::sys::{lacks_room, yield_point};
 use crate::types::{ChunkId, CommitSeq};
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -319,6 +319,7 @@ impl Store {
             let recent = self.recent.read();
             ids.iter().map(|id| recent.get(id).copied()).collect()
         };
+        yield_point();
         let maybe: Vec<_> = {
             let filters = self.filters.read();
             let asked = ids.iter().zip(&mut found);

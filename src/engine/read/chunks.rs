@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 /// The most reads that block at once in this process: enough to keep a disk busy, few enough to leave the
 /// blocking threads to others.
 const MAX_BLOCKING: usize = 32;
+/// How often a chunk may move while it is read: each time a pack is written anew, which takes longer than a read.
+const MOST_MOVES: usize = 8;
 static BLOCKING: Semaphore = Semaphore::const_new(MAX_BLOCKING);
 
 /// Work that will not stop halfway.
@@ -111,24 +113,45 @@ impl Chunks {
     }
 
     /// A collection may have moved the chunk between the look-up and the read, and removed or punched what stood
-    /// there before. What is damaged where it should be is read once more, from the device: memory may have
-    /// changed what the disk has whole. Damaged there, too, it is condemned.
+    /// there before; and may have done so again.
     fn again(
         &self,
         read: &(ChunkId, Location),
         kind: RecordKind,
         error: EngineError,
     ) -> Result<Bytes, EngineError> {
-        let now = self.resolve(&[read.0])?;
-        let is_there = now.first() == Some(read);
-        if is_there && (!is_damage(&error) || self.packs.reload(read.1.pack).is_err()) {
+        let (mut last, mut error) = (*read, error);
+        for _ in 0..MOST_MOVES {
+            let now = self.resolve(&[read.0])?;
+            if now.first() == Some(&last) {
+                return self.once_more(&last, kind, error);
+            }
+            let record = self.packs.read(&now).pop().unwrap_or(Err(error));
+            error = match record.and_then(|record| decode(&record, kind)) {
+                Ok(chunk) => return Ok(chunk),
+                Err(error) => error,
+            };
+            last = now.first().copied().unwrap_or(last);
+        }
+        Err(error)
+    }
+
+    /// What is damaged where it should be is read once more, from the device: memory may have changed what the disk
+    /// has whole. Damaged there, too, it is condemned.
+    fn once_more(
+        &self,
+        at: &(ChunkId, Location),
+        kind: RecordKind,
+        error: EngineError,
+    ) -> Result<Bytes, EngineError> {
+        if !is_damage(&error) || self.packs.reload(at.1.pack).is_err() {
             return Err(error);
         }
-        let record = self.packs.read(&now).pop().unwrap_or(Err(error));
+        let record = self.packs.read(&[*at]).pop().unwrap_or(Err(error));
         let is_other_kind = record.as_ref().is_ok_and(|record| record.kind != kind);
         let decoded = record.and_then(|record| decode(&record, kind));
-        if is_there && !is_other_kind && decoded.as_ref().is_err_and(is_damage) {
-            self.locate.condemn(&read.0, read.1);
+        if !is_other_kind && decoded.as_ref().is_err_and(is_damage) {
+            self.locate.condemn(&at.0, at.1);
         }
         decoded
     }

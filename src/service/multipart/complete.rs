@@ -86,6 +86,8 @@ impl ObjectService {
         let _permit = self.inner.completions.acquire_many(parts).await;
 
         for _ in 0..ATTEMPTS {
+            // Before the rows are read: a part that is replaced meanwhile stays readable until the parts are joined.
+            let hold = self.inner.bodies.hold();
             let upload = match self.inner.upload(&home, key, request.upload).await {
                 Err(ServiceError::NoSuchUpload { .. }) => {
                     return self.inner.repeat(&home, key, request).await;
@@ -102,6 +104,7 @@ impl ObjectService {
             let bodies = parts.into_iter().map(|p| (p.body, p.size)).collect();
             let staged = self.inner.bodies.join(bodies).await?;
             FailPoint::MultipartJoined.pass().map_err(EngineError::from)?;
+            drop(hold);
             let (object_checksum, tags) = (checksum.clone(), upload.tags.clone());
             let commit = self.inner.commit_staged(staged, |body| Commit::CompleteUpload {
                 upload: upload.id,

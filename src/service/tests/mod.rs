@@ -47,10 +47,11 @@ const PART: usize = 5;
 /// The largest body of one put or copy.
 const LARGEST: u64 = 1_000;
 
-/// Bodies in their rows. Counts reads.
+/// Bodies in their rows. Counts reads, and holds.
 #[derive(Debug, Default)]
 struct Bodies {
     reads: AtomicUsize,
+    held: Arc<()>,
 }
 
 struct Writer {
@@ -80,7 +81,7 @@ impl BodyStore for Bodies {
     }
 
     fn hold(&self) -> ReadHold {
-        Box::new(())
+        Box::new(Arc::clone(&self.held))
     }
 
     async fn read(
@@ -96,6 +97,7 @@ impl BodyStore for Bodies {
     }
 
     async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {
+        assert!(Arc::strong_count(&self.held) > 1, "a part may be collected before it is joined");
         let bytes: Vec<u8> = bodies.iter().flat_map(|(body, _)| inline(body)).copied().collect();
         let size = bytes.len() as u64;
         let body = NewBody::Inline(bytes.into());
