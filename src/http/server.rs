@@ -264,8 +264,8 @@ async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
         return Some(permit);
     }
     loop {
+        shared.to_end.store(STALLED_UNDER_PRESSURE, Ordering::Relaxed);
         shared.pressure.notify_waiters();
-        shared.make_room(STALLED_UNDER_PRESSURE);
         let waiting = Arc::clone(&shared.connections).acquire_owned();
         match tokio::time::timeout(IDLE_UNDER_PRESSURE, waiting).await {
             Ok(permit) => return permit.ok(),
@@ -318,7 +318,8 @@ async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>,
                 }
             }
             () = shared.pressure.notified(), if !closing => {
-                if activity.head_for().is_some_and(|coming| coming >= HEAD_UNDER_PRESSURE) {
+                let is_slow_head = activity.head_for().is_some_and(|coming| coming >= HEAD_UNDER_PRESSURE);
+                if is_slow_head || (watch.is_stalled(&activity.progress) && shared.may_end()) {
                     shared.timed_out();
                     break;
                 }

@@ -198,6 +198,9 @@ fn refused_by_all(data: &Path, when: &str) -> String {
     said
 }
 
+/// Raises a number in a data directory.
+type MakeNewer = fn(&Path);
+
 fn number_of_store(data: &Path) {
     let store = data.join("STORE");
     let newer = fs::read_to_string(&store).unwrap().replace("\"format\":1", "\"format\":2,\"new\":[]");
@@ -225,7 +228,7 @@ fn number_of_pack(data: &Path) {
 
 #[test]
 fn i1_a_store_of_a_newer_version_is_refused_and_not_one_byte_is_changed() {
-    let newer: [(&str, fn(&Path)); 3] =
+    let newer: [(&str, MakeNewer); 3] =
         [("STORE", number_of_store), ("schema", number_of_schema), ("pack", number_of_pack)];
     for (what, make_newer) in newer {
         let dir = unpack(NEWEST);

@@ -190,6 +190,9 @@ impl ChunkIndex {
         gauge("sediment_index_stored_bytes", counts.stored_bytes);
         gauge("sediment_index_unreferenced_bytes", counts.unreferenced_stored_bytes);
         gauge("sediment_index_uncounted_nodes", self.uncounted_nodes());
+        // A reader holds what it needs also while nobody writes.
+        let held = self.oldest_hold_age().unwrap_or_default();
+        metrics::gauge!("sediment_index_oldest_hold_seconds").set(held.as_secs_f64());
     }
 
     /// # Errors
