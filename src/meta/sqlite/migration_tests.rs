@@ -244,3 +244,14 @@ fn i1_a_migration_that_was_killed_in_the_middle_of_a_step_begins_that_step_again
     let intact: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(intact, "ok");
 }
+
+/// A journal that a power cut brings back is never one of the database's.
+#[test]
+fn i1_a_new_database_has_its_log_before_it_has_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meta.db");
+    open::create(&path, UnixMillis::new(1)).unwrap();
+    // Read and write version of the file format: 2 is the write-ahead log.
+    assert_eq!(std::fs::read(&path).unwrap()[18..20], [2, 2]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+}

@@ -236,7 +236,7 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 /// Under another name first, so that a file at `path` is whole, whenever the power fails.
-fn create(path: &Path, now: UnixMillis) -> Result<(), MetaError> {
+pub(super) fn create(path: &Path, now: UnixMillis) -> Result<(), MetaError> {
     for suffix in ["-wal", "-journal"] {
         if beside(path, suffix).exists() {
             return Err(MetaError::Incompatible(format!(
@@ -258,6 +258,9 @@ fn create(path: &Path, now: UnixMillis) -> Result<(), MetaError> {
     let db = Connection::open_with_flags(&new, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     db.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES}; PRAGMA application_id = {APPLICATION_ID};"))?;
     migrate(&db, &new, now)?;
+    // Here, not under its own name: the change goes by a rollback journal, and a power cut may bring a removed one back. One that
+    // comes back beside the database keeps it from being opened, or takes its log away.
+    db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
     db.close().map_err(|(_, error)| error)?;
     File::open(&new)?.sync_all()?;
     FailPoint::MetaCreated.pass()?;
