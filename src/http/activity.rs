@@ -2,10 +2,16 @@
 
 use super::HttpSettings;
 use super::framing::Phase;
+use super::pace::Pace;
 use super::progress::Progress;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Connections that have been idle this long are closed when there are too many.
+const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
 
 /// Times are milliseconds since the connection began.
 #[derive(Debug)]
@@ -22,7 +28,22 @@ pub(super) struct Activity {
     /// A response, or its end, was given to hyper and may still be in its buffer.
     handed_over: AtomicBool,
     interim_wanted: AtomicBool,
+    /// Of HTTP/2, whose answers stand still one by one: no one of them blocks the socket, or is asked for more.
+    answers: Mutex<Vec<Arc<Sent>>>,
     pub(super) progress: Progress,
+}
+
+/// What has been taken of one answer.
+#[derive(Debug)]
+pub(super) struct Sent {
+    began: Instant,
+    bytes: AtomicU64,
+}
+
+impl Sent {
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, SeqCst);
+    }
 }
 
 /// What the watchdog is to do.
@@ -46,6 +67,7 @@ impl Activity {
             flushed: AtomicBool::new(true),
             handed_over: AtomicBool::new(false),
             interim_wanted: AtomicBool::new(false),
+            answers: Mutex::default(),
             progress: Progress::default(),
         }
     }
@@ -126,6 +148,26 @@ impl Activity {
         Some(Duration::from_millis(self.now().saturating_sub(since)))
     }
 
+    pub(super) fn is_idle_under_pressure(&self) -> bool {
+        self.idle_for().is_some_and(|idle| idle >= IDLE_UNDER_PRESSURE)
+    }
+
+    /// Has an answer watched until it is dropped.
+    pub(super) fn watch_answer(&self) -> Arc<Sent> {
+        let sent = Arc::new(Sent { began: Instant::now(), bytes: AtomicU64::new(0) });
+        let mut answers = self.answers.lock();
+        // At most as many stay as there are streams.
+        answers.retain(|one| Arc::strong_count(one) > 1);
+        answers.push(Arc::clone(&sent));
+        sent
+    }
+
+    fn is_behind(&self, pace: Pace) -> bool {
+        let mut answers = self.answers.lock();
+        answers.retain(|one| Arc::strong_count(one) > 1);
+        answers.iter().any(|one| one.began.elapsed() > pace.allows(one.bytes.load(SeqCst)))
+    }
+
     pub(super) fn verdict(&self, limits: &HttpSettings) -> Verdict {
         let left = |limit: Duration, since: u64| {
             limit.saturating_sub(Duration::from_millis(self.now().saturating_sub(since)))
@@ -141,6 +183,9 @@ impl Activity {
         if self.open_requests.load(SeqCst) == 0 {
             let left = left(limits.idle_timeout(), last);
             return if left.is_zero() { Verdict::Idle } else { Verdict::Wait(left.min(nap)) };
+        }
+        if self.is_behind(limits.response_pace()) {
+            return Verdict::ResponseNotTaken;
         }
         if self.open_handlers.load(SeqCst) > 0 {
             return Verdict::Wait(nap);

@@ -1,6 +1,6 @@
 //! Bodies on their way in and out, watched.
 
-use super::activity::Activity;
+use super::activity::{Activity, Sent};
 use super::pace::Pace;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -155,11 +155,13 @@ pub(super) struct WatchedBody {
     pace: Pace,
     began: Instant,
     sent_bytes: u64,
+    sent: Option<Arc<Sent>>,
 }
 
 impl WatchedBody {
-    pub(super) fn new(body: ResponseBody, request: OpenRequest, pace: Pace) -> Self {
-        Self { body, request, pace, began: Instant::now(), sent_bytes: 0 }
+    pub(super) fn new(body: ResponseBody, request: OpenRequest, pace: Pace, is_http2: bool) -> Self {
+        let sent = is_http2.then(|| request.activity.watch_answer());
+        Self { body, request, pace, began: Instant::now(), sent_bytes: 0, sent }
     }
 }
 
@@ -179,7 +181,11 @@ impl Body for WatchedBody {
         if let Poll::Ready(frame) = &polled {
             self.request.activity.response_moved();
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
-            self.sent_bytes += data.map_or(0, Bytes::len) as u64;
+            let bytes = data.map_or(0, Bytes::len) as u64;
+            self.sent_bytes += bytes;
+            if let Some(sent) = &self.sent {
+                sent.add(bytes);
+            }
         }
         polled
     }

@@ -35,6 +35,11 @@ impl Crowd {
         *count += 1;
         Some(Member { crowd: Arc::clone(self), address })
     }
+
+    /// Whether one more of the address would be turned away.
+    pub(super) fn is_full(&self, address: IpAddr) -> bool {
+        self.connections.lock().get(&network(address)).is_some_and(|count| *count >= self.most)
+    }
 }
 
 impl Drop for Member {

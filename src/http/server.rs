@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -47,10 +47,11 @@ impl std::fmt::Debug for HttpService {
     }
 }
 
-/// Connections that have been idle this long are closed when there are too many, and those whose head has been coming this long.
-const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
+/// Where connections run out, how long one more waits before it is told again who might give way.
+const PRESS_AGAIN: Duration = Duration::from_secs(1);
+/// Connections whose head has been coming this long are closed then.
 const HEAD_UNDER_PRESSURE: Duration = Duration::from_secs(3);
-/// Of stalled ones, so many each second.
+/// Of stalled ones, so many at each look.
 const STALLED_UNDER_PRESSURE: usize = 16;
 /// Between two looks at who waits. Who waits for less is none of the clients' fault.
 const LOOK_AT_WAITERS: Duration = Duration::from_millis(500);
@@ -79,6 +80,8 @@ struct Shared {
     /// Tells connections to look whether they are stalled, since others wait: so many may be ended.
     squeeze: Notify,
     to_end: AtomicUsize,
+    /// Somebody was turned away because its address has all that it may have.
+    crowded: AtomicBool,
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
@@ -131,6 +134,7 @@ impl HttpServer {
             pressure: Notify::new(),
             squeeze: Notify::new(),
             to_end: AtomicUsize::new(0),
+            crowded: AtomicBool::new(false),
             stop: stop.clone(),
             abort: abort.clone(),
             tasks: tasks.clone(),
@@ -209,13 +213,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 fn begin(tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, shared: &Arc<Shared>) {
     let Some(member) = shared.crowd.join(peer.ip()) else {
         metrics::counter!("sediment_http_address_limit_total", "listener" => shared.name).increment(1);
+        shared.crowded.store(true, Ordering::Relaxed);
         return;
     };
     metrics::counter!("sediment_http_connections_total", "listener" => shared.name).increment(1);
     let activity = Arc::new(Activity::new());
     // Small answers leave at once instead of waiting for the acknowledgement of earlier ones.
     let _ = tcp.set_nodelay(true);
-    let place = Place { _permit: permit, _member: member };
+    let place = Place { _member: member, _permit: permit };
     let share = ReadShare::new(Arc::clone(&shared.reading));
     let stream = GuardedStream::new(
         tcp,
@@ -228,14 +233,15 @@ fn begin(tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, shared:
     shared.tasks.spawn(serve(stream, peer, activity, Arc::clone(shared)));
 }
 
-/// As long as somebody waits, has connections look whether it is their clients that are waited for.
+/// As long as somebody waits, has connections look whether it is their clients that are waited for; and the idle ones of a crowded
+/// address whether they are.
 async fn squeeze(shared: Arc<Shared>) {
     let mut before = 0;
     while shared.stop.run_until_cancelled(tokio::time::sleep(LOOK_AT_WAITERS)).await.is_some() {
         let now = (shared.service.waiters)();
         let waiting = now.min(before);
         before = now;
-        if waiting > 0 {
+        if shared.crowded.swap(false, Ordering::Relaxed) || waiting > 0 {
             shared.make_room(waiting);
         }
     }
@@ -248,7 +254,7 @@ impl Shared {
 
     /// Has connections look whether they are stalled; so many of those end.
     fn make_room(&self, connections: usize) {
-        self.to_end.store(connections, Ordering::Relaxed);
+        self.to_end.store(connections.min(STALLED_UNDER_PRESSURE), Ordering::Relaxed);
         self.squeeze.notify_waiters();
     }
 
@@ -267,7 +273,7 @@ async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
         shared.to_end.store(STALLED_UNDER_PRESSURE, Ordering::Relaxed);
         shared.pressure.notify_waiters();
         let waiting = Arc::clone(&shared.connections).acquire_owned();
-        match tokio::time::timeout(IDLE_UNDER_PRESSURE, waiting).await {
+        match tokio::time::timeout(PRESS_AGAIN, waiting).await {
             Ok(permit) => return permit.ok(),
             Err(_) => {
                 metrics::counter!("sediment_http_connection_limit_total", "listener" => shared.name)
@@ -316,6 +322,10 @@ async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>,
                     shared.timed_out();
                     break;
                 }
+                if !closing && activity.is_idle_under_pressure() && shared.crowd.is_full(peer.ip()) {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
             () = shared.pressure.notified(), if !closing => {
                 let is_slow_head = activity.head_for().is_some_and(|coming| coming >= HEAD_UNDER_PRESSURE);
@@ -323,7 +333,7 @@ async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>,
                     shared.timed_out();
                     break;
                 }
-                if activity.idle_for().is_some_and(|idle| idle >= IDLE_UNDER_PRESSURE) {
+                if activity.is_idle_under_pressure() {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
                 }
@@ -345,7 +355,7 @@ async fn answer(
         open.handled();
         let mut response = (shared.service.refuser)(Unreadable::Connect).map(full);
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace())));
+        return Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace(), false)));
     }
     let (waits, is_empty) = (waits_for_continue(&request), request.body().size_hint().exact() == Some(0));
     request.extensions_mut().insert(peer);
@@ -363,7 +373,7 @@ async fn answer(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     open.handled();
-    Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace())))
+    Ok(response.map(|body| WatchedBody::new(body, open, shared.settings.response_pace(), is_http2)))
 }
 
 fn waits_for_continue(request: &Request<Incoming>) -> bool {

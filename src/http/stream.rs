@@ -26,8 +26,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// One of the connections that there may be, and that its address may have.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) _permit: OwnedSemaphorePermit,
+    /// Given back first: who gets the permit may be of the same address.
     pub(super) _member: Member,
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 /// A connection's socket.

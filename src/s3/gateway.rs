@@ -49,6 +49,8 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Answers up to this size are not counted: a connection has as much for itself.
 const SMALL_ANSWER_BYTES: usize = 4 << 10;
+/// An answer that names every key of a document is at most so many times as long: tags and versions stand beside each.
+const ECHOED: usize = 4;
 /// Documents are limited before s3s sees them.
 const MAX_XML_BYTES: usize = 4 << 20;
 
@@ -236,10 +238,19 @@ impl S3Gateway {
         if let Some(document) = &document {
             head.extensions.insert(SentDocument(document.bytes.clone()));
         }
+        // What was done is not answered with a refusal: the memory of an answer that names every key comes first.
+        let reserved = match &document {
+            Some(document) if head.method == Method::POST && query.has("delete") => {
+                Some(self.documents.of_answer(party, ECHOED * document.bytes.len()).await?)
+            }
+            _ => None,
+        };
         let checked = Checked { head, address, query, shape, principal, upload };
         let work = pin!(async {
-            let response = self.call(checked, length, body, traffic, noted).await?;
-            self.counted(party, response).await
+            let mut response = self.call(checked, length, body, traffic, noted).await?;
+            let Some(memory) = reserved else { return self.counted(party, response).await };
+            response.extensions_mut().insert(memory);
+            Ok(response)
         });
         self.admission.run(class, party, work).await
     }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// One desk for each client that has requests under way.
 #[derive(Debug)]
-pub(super) struct Desks {
+pub(in crate::s3) struct Desks {
     most: usize,
     patience: Duration,
     desks: Arc<Mutex<HashMap<Party, Arc<Semaphore>>>>,
@@ -32,21 +32,27 @@ struct Chair {
 }
 
 impl Desks {
-    pub(super) fn new(most: usize, patience: Duration) -> Self {
+    pub(in crate::s3) fn new(most: usize, patience: Duration) -> Self {
         Self { most: most.min(Semaphore::MAX_PERMITS), patience, desks: Arc::default() }
     }
 
     pub(super) async fn place(&self, party: &Party) -> Result<Place, Refused> {
+        self.places(party, 1).await
+    }
+
+    /// Several. Who wants more than a client may have gets all of that.
+    pub(in crate::s3) async fn places(&self, party: &Party, count: usize) -> Result<Place, Refused> {
+        let count = u32::try_from(count.min(self.most)).unwrap_or(u32::MAX);
         let desk = {
             let mut desks = self.desks.lock();
             Arc::clone(desks.entry(party.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.most))))
         };
         let chair =
             Chair { party: party.clone(), desk: Some(Arc::clone(&desk)), desks: Arc::clone(&self.desks) };
-        let permit = match Arc::clone(&desk).try_acquire_owned() {
+        let permit = match Arc::clone(&desk).try_acquire_many_owned(count) {
             Ok(permit) => permit,
             Err(_) => {
-                let turn = tokio::time::timeout(self.patience, desk.acquire_owned()).await;
+                let turn = tokio::time::timeout(self.patience, desk.acquire_many_owned(count)).await;
                 turn.ok().and_then(Result::ok).ok_or(Refused)?
             }
         };

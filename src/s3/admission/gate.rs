@@ -65,7 +65,7 @@ impl Gate {
             Ok(slot) => return Ok(slot),
             Err(turn) => turn,
         };
-        let _waiting = Waiting::new(&self.0.meters);
+        let _waiting = Waiting::new(&self.0);
         let let_in = tokio::time::timeout(self.0.patience, turn).await;
         let_in.ok().and_then(Result::ok).ok_or_else(|| {
             self.0.meters.refused.increment(1);
@@ -196,20 +196,22 @@ impl Drop for Slot {
 }
 
 /// Counted as long as it lives.
-struct Waiting<'a>(&'a Meters);
+struct Waiting<'a>(&'a Arc<Shared>);
 
 impl<'a> Waiting<'a> {
-    fn new(meters: &'a Meters) -> Self {
-        meters.waiting.increment(1.0);
-        meters.now_waiting.fetch_add(1, Ordering::Relaxed);
-        Self(meters)
+    fn new(gate: &'a Arc<Shared>) -> Self {
+        gate.meters.waiting.increment(1.0);
+        gate.meters.now_waiting.fetch_add(1, Ordering::Relaxed);
+        Self(gate)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.decrement(1.0);
-        self.0.now_waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.meters.waiting.decrement(1.0);
+        self.0.meters.now_waiting.fetch_sub(1, Ordering::Relaxed);
+        // Who gave up may have kept those behind him from what is free.
+        self.0.pass_on(0);
     }
 }
 

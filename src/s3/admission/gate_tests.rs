@@ -112,3 +112,17 @@ async fn i5_who_wants_much_is_not_passed_by_those_who_want_little() {
     assert!(again.now_or_never().is_none(), "two of ten are taken");
     assert_eq!(gate.waiting(), 0, "it was dropped");
 }
+
+#[tokio::test(start_paused = true)]
+async fn i5_who_wanted_much_and_gave_up_leaves_what_is_free_to_those_behind_him() {
+    let gate = Gate::new("test", 10, LONG);
+    let _inside = gate.enter(&party(1), 5).await.unwrap();
+    let mut much = Box::pin({
+        let gate = gate.clone();
+        async move { gate.enter(&party(1), 8).await }
+    });
+    assert!((&mut much).now_or_never().is_none());
+    let mut little = ask(&gate, 2);
+    drop(much);
+    assert!(is_in(&mut little).is_some());
+}

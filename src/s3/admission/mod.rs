@@ -15,7 +15,7 @@ mod desk;
 mod gate;
 
 pub(super) use class::Class;
-pub(super) use desk::Place;
+pub(super) use desk::{Desks, Place};
 pub(super) use gate::{Gate, Refused, Slot};
 
 use super::S3Settings;
@@ -23,7 +23,6 @@ use super::error::refusal_of;
 use super::refusal::Refusal;
 use crate::service::ServiceError;
 use crate::types::Principal;
-use desk::Desks;
 use futures::FutureExt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 
 use super::strict::{Walk, malformed};
 use super::upload::Upload;
-use crate::s3::admission::{Gate, Party, Refused, Slot};
+use crate::s3::admission::{Desks, Gate, Party, Place, Refused, Slot};
 use crate::s3::convert::{checksum_header, content_md5};
 use crate::s3::error::refusal_of;
 use crate::s3::refusal::{Refusal, refuse};
@@ -49,6 +49,8 @@ pub(in crate::s3) struct Documents {
     short: Gate,
     long: Gate,
     answers: Gate,
+    /// Half of it for one client: one that takes none of its answers must not keep others from theirs.
+    each: Arc<Desks>,
 }
 
 impl Documents {
@@ -59,6 +61,7 @@ impl Documents {
             short: gate("document", bytes / 4, WAIT),
             long: gate("long_document", bytes - 2 * (bytes / 4), WAIT),
             answers: gate("answer", bytes / 4, ANSWER_WAIT),
+            each: Arc::new(Desks::new(bytes / 4 / PERMIT_BYTES / 2, ANSWER_WAIT)),
         }
     }
 
@@ -68,8 +71,10 @@ impl Documents {
         party: &Party,
         bytes: usize,
     ) -> Result<AnswerMemory, Refusal> {
-        let memory = self.answers.enter(party, bytes.div_ceil(PERMIT_BYTES)).await;
-        memory.map(|memory| AnswerMemory { _slot: Arc::new(memory) }).map_err(used_up)
+        let permits = bytes.div_ceil(PERMIT_BYTES);
+        let own = self.each.places(party, permits).await.map_err(used_up)?;
+        let slot = self.answers.enter(party, permits).await.map_err(used_up)?;
+        Ok(AnswerMemory { _held: Arc::new((slot, own)) })
     }
 
     /// How many wait for memory.
@@ -91,7 +96,7 @@ fn used_up(Refused: Refused) -> Refusal {
 /// An answer's share of the memory, kept beside its bytes.
 #[derive(Debug, Clone)]
 pub(in crate::s3) struct AnswerMemory {
-    _slot: Arc<Slot>,
+    _held: Arc<(Slot, Place)>,
 }
 
 impl AnswerMemory {
