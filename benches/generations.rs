@@ -111,14 +111,8 @@ impl World {
         let create =
             Commit::CreateBucket { name, owner: None, lock: false, settings: BucketSettings::default() };
         let Outcome::Bucket(bucket) = meta.commit(create).await.unwrap() else { panic!("no bucket") };
-        let collector = Collector::new(
-            packs.clone(),
-            index.clone(),
-            Arc::clone(&meta),
-            Arc::clone(&log),
-            None,
-            GcSettings::default(),
-        );
+        let collector =
+            Collector::new(packs.clone(), index.clone(), Arc::clone(&meta), None, GcSettings::default());
         let parts =
             EngineParts { packs, index, cache, meta, log, fs, plain, clock, random, settings, memory };
         let engine = Engine::new(parts).unwrap();

@@ -152,7 +152,8 @@ impl Background {
     /// Not while there is no room, nor while the index that it needs does not work.
     fn rechunk(&self, store: &Arc<Store>, disk: &Arc<Disk>) {
         let (disk, failure) = (Arc::clone(disk), store.parts().index.failure());
-        let may_work = move || disk.trouble().is_none() && failure.borrow().is_none();
+        let may_work =
+            move |bytes| disk.trouble().is_none() && disk.has_room_for(bytes) && failure.borrow().is_none();
         let rechunker = store.engine.rechunker(Arc::clone(&store.meta) as _, Box::new(may_work));
         self.working.spawn(rechunker.run(self.writers.clone()));
     }

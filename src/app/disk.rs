@@ -124,6 +124,11 @@ impl Disk {
         self.free_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether so many bytes more leave what must be free.
+    pub(super) fn has_room_for(&self, bytes: u64) -> bool {
+        self.free_bytes().saturating_sub(self.min_free_bytes) >= bytes
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.free_bytes() < self.min_free_bytes || self.has_run_out()
     }

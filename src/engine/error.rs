@@ -47,4 +47,9 @@ impl EngineError {
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::MissingPlain(_))
     }
+
+    /// No file could be opened: nothing was read or written, and it may be otherwise in a moment.
+    pub(super) fn lacks_descriptors(&self) -> bool {
+        matches!(self, Self::Io(error) if crate::sys::lacks_descriptors(error))
+    }
 }

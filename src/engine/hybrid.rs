@@ -275,7 +275,6 @@ fn open(config: &StorageConfig, runtime: &Handle) -> Result<(EngineParts, Collec
         packs.clone(),
         index.clone(),
         Arc::clone(&meta),
-        Arc::clone(&log),
         Some(PlainFiles { store: plain.clone(), inspect: sqlite }),
         GcSettings::default(),
     );

@@ -115,7 +115,7 @@ impl PlainStore {
         let path = self.path(id);
         allow_missing(self.0.fs.remove_file(&path))?;
         FailPoint::PlainRemoved.pass()?;
-        Ok(allow_missing(path.parent().map_or(Ok(()), |shard| self.0.fs.sync_dir(shard)))?)
+        Ok(allow_missing(path.parent().map_or(Ok(()), |shard| self.sync_dir(shard)))?)
     }
 
     /// The bytes that a body takes on its device; 0 when it is not there.
@@ -169,7 +169,7 @@ impl PlainStore {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.0.fs.sync_dir(dir).inspect_err(|error| {
-            if !lacks_descriptors(error) {
+            if !lacks_descriptors(error) && error.kind() != io::ErrorKind::NotFound {
                 let _ = self.0.poisoned.set(format!("{}: {error}", dir.display()));
             }
         })

@@ -9,6 +9,7 @@ use super::gc::Rate;
 use super::ingest::{Fallback, Ingest, Workers};
 use super::{BodySpec, BodyWriter, EngineError, PlainReader, StagedBody};
 use crate::meta::{Commit, CommitError, Inspect, MetaStore, PlainVersion, VersionPlace};
+use crate::sys::is_device_error;
 use crate::types::{ETag, PlainId};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,8 +25,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Files that cannot be read are passed over from then on, so many of them.
 const DAMAGED_AT_MOST: usize = 1024;
 
-/// Whether this is a time to write: there is room, and the index works.
-pub type MayWork = Box<dyn Fn() -> bool + Send + Sync>;
+/// Whether this is a time to write so many bytes: there is room for them, and the index works.
+pub type MayWork = Box<dyn Fn(u64) -> bool + Send + Sync>;
 
 /// Runs beside the requests for as long as the server does.
 pub struct Rechunker {
@@ -106,9 +107,13 @@ impl Rechunker {
             for version in
                 page.iter().filter(|version| !self.damaged.contains(&version.body)).collect::<Vec<_>>()
             {
-                if stop.is_cancelled() || !(self.may_work)() {
+                if stop.is_cancelled() || !(self.may_work)(0) {
                     report.stopped = true;
                     return Ok(report);
+                }
+                // Its file stays beside its chunks until it is collected.
+                if !(self.may_work)(version.size) {
+                    continue;
                 }
                 self.take(version, &mut rate, stop, &mut report).await?;
             }
@@ -133,8 +138,13 @@ impl Rechunker {
                 metrics::counter!("sediment_rechunked_bytes_total").increment(version.size);
                 "ok"
             }
-            // A file that is gone was its version's no more.
-            Ok(Fate::Changed) | Err(EngineError::MissingPlain(_)) => {
+            Ok(Fate::Changed) => {
+                report.changed += 1;
+                "changed"
+            }
+            // Its version's no more, as a rule; else there is nothing to be read next time, either.
+            Err(EngineError::MissingPlain(id)) => {
+                self.pass_over(id);
                 report.changed += 1;
                 "changed"
             }
@@ -144,9 +154,7 @@ impl Rechunker {
             }
             Err(error @ (EngineError::CorruptPlain { .. } | EngineError::Size { .. })) => {
                 tracing::error!(body = %version.body, %error, "a body that is stored whole stays so");
-                if self.damaged.len() < DAMAGED_AT_MOST {
-                    self.damaged.insert(version.body);
-                }
+                self.pass_over(version.body);
                 report.damaged += 1;
                 "damaged"
             }
@@ -154,6 +162,12 @@ impl Rechunker {
         };
         metrics::counter!("sediment_rechunked_bodies_total", "result" => result).increment(1);
         Ok(())
+    }
+
+    fn pass_over(&mut self, id: PlainId) {
+        if self.damaged.len() < DAMAGED_AT_MOST {
+            self.damaged.insert(id);
+        }
     }
 
     async fn rechunk(
@@ -164,11 +178,12 @@ impl Rechunker {
     ) -> Result<Fate, EngineError> {
         let store = self.ingest.parts.plain.clone();
         let id = version.body;
-        let reader = Workers::start_blocking(move || store.reader(id)).wait().await??;
+        let open = move || store.reader(id).map_err(|error| of_file(id, error));
+        let reader = Workers::start_blocking(open).wait().await??;
         if reader.size() != version.size {
             return Err(EngineError::CorruptPlain { id, why: "it is not as long as recorded" });
         }
-        let Some(staged) = self.store(reader, version.size, rate, stop).await? else {
+        let Some(staged) = self.store(id, reader, version.size, rate, stop).await? else {
             return Ok(Fate::Stopped);
         };
         let StagedBody { body, digests, hold, .. } = staged;
@@ -193,6 +208,7 @@ impl Rechunker {
     /// `None` when stopped.
     async fn store(
         &self,
+        id: PlainId,
         reader: PlainReader,
         size: u64,
         rate: &mut Rate,
@@ -205,13 +221,25 @@ impl Rechunker {
         while start < size {
             let (reader, range) = (Arc::clone(&reader), start..size.min(start + READ_BYTES));
             let pause = rate.take(range.end - range.start, Instant::now());
-            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            let is_stopped = stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none();
+            if is_stopped || !(self.may_work)(0) {
                 return Ok(None);
             }
             start = range.end;
-            writer.write(Workers::start_blocking(move || reader.read_at(range)).wait().await??).await?;
+            let read = move || reader.read_at(range).map_err(|error| of_file(id, error));
+            writer.write(Workers::start_blocking(read).wait().await??).await?;
         }
         writer.finish().await.map(Some)
+    }
+}
+
+/// As a damaged one: the others must not wait for it.
+fn of_file(id: PlainId, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Io(error) if is_device_error(&error) => {
+            EngineError::CorruptPlain { id, why: "the device cannot read its file" }
+        }
+        other => other,
     }
 }
 

@@ -125,7 +125,7 @@ async fn i1_i3_who_deletes_or_overwrites_a_version_meanwhile_wins() {
             Commit::DeleteVersion { bucket, key, target, condition, bypass_governance: false }
         };
         let meddler = Meddler { store: store.meta.clone(), commits: Mutex::new(vec![first]) };
-        let mut rechunker = store.engine.rechunker(Arc::new(meddler), Box::new(|| true));
+        let mut rechunker = store.engine.rechunker(Arc::new(meddler), Box::new(|_| true));
         let report = rechunker.pass(&CancellationToken::new()).await.unwrap();
         assert_eq!((report.bodies, report.changed), (1, 1));
         match store.row("k").await {

@@ -3,6 +3,7 @@
 
 use super::small_store::{Store, noise};
 use super::{BodyStore, EngineError};
+use crate::meta::ChangeLog;
 use crate::sys::{CallKind, Fault, FaultPlan};
 use std::time::Duration;
 
@@ -53,4 +54,27 @@ async fn i1_an_index_that_fails_within_a_body_fails_it_and_the_next_try_is_store
     store.put(&store.engine, "again", &noise(0)).await;
     assert!(matches!(store.body("again").await, crate::meta::StoredBody::Plain(_)));
     assert_eq!(store.read(&store.body("again").await).await, noise(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_what_the_device_could_not_give_is_stored_anew_by_who_has_the_same_bytes() {
+    let store = Store::new().await;
+    store.put(&store.engine, "old", &noise(1)).await;
+    let old = store.body("old").await;
+    store.fs.inject(unreadable());
+    store.try_read(&old).await.unwrap_err();
+    store.fs.stop_injecting();
+    let root = store.meta.manifests(None, 1).await.unwrap().remove(0).root;
+    let ids: Vec<_> = root.entries().iter().map(|entry| entry.id).collect();
+    let index = &store.engine.parts().index;
+    let before = index.get(&ids).unwrap();
+    store.put(&store.engine, "again", &noise(1)).await;
+    let after = index.get(&ids).unwrap();
+    assert_ne!(before[0], after[0], "the first one that was tried");
+    assert!(after.iter().all(Option::is_some));
+    for body in [old, store.body("again").await] {
+        assert_eq!(store.read(&body).await, noise(1));
+    }
+    store.collect().await;
+    store.check().await;
 }

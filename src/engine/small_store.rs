@@ -78,7 +78,7 @@ impl Store {
         };
         let files = PlainFiles { store: plain, inspect: meta.clone() };
         let gc = GcSettings::default();
-        let collector = Collector::new(packs, index, meta.clone(), meta.clone(), Some(files), gc);
+        let collector = Collector::new(packs, index, meta.clone(), Some(files), gc);
         let whole = EngineSettings { plain_bodies: true, ..settings };
         let whole = Engine::new(EngineParts { settings: Arc::new(whole), ..parts.clone() }).unwrap();
         let engine = Engine::new(parts).unwrap();
@@ -88,7 +88,7 @@ impl Store {
 
     pub(super) fn rechunker(&self) -> Rechunker {
         let may_work = Arc::clone(&self.may_work);
-        let may_work: MayWork = Box::new(move || may_work.load(Ordering::SeqCst));
+        let may_work: MayWork = Box::new(move |_| may_work.load(Ordering::SeqCst));
         self.engine.rechunker(self.meta.clone(), may_work)
     }
 

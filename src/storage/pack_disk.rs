@@ -81,6 +81,15 @@ impl DiskPackStore {
             Arc::clone(&handle.file)
         })
     }
+
+    /// Names that others wait for may be lost with a sync that fails, and their own sync of the directory would not tell.
+    fn sync_names(&self) -> io::Result<()> {
+        self.fs.sync_dir(&self.dir).inspect_err(|error| {
+            if !lacks_descriptors(error) {
+                self.lost_names.store(true, Ordering::Release);
+            }
+        })
+    }
 }
 
 impl Handles {
@@ -123,11 +132,7 @@ impl PackStore for DiskPackStore {
     fn create(&self, id: PackId) -> io::Result<()> {
         let file = self.fs.create_new(&self.path(id))?;
         FailPoint::PackNamed.pass()?;
-        if let Err(error) = self.fs.sync_dir(&self.dir) {
-            // Names that others wait for may be lost with it, and their own sync of the directory would not tell.
-            if !lacks_descriptors(&error) {
-                self.lost_names.store(true, Ordering::Release);
-            }
+        if let Err(error) = self.sync_names() {
             let _ = self.fs.remove_file(&self.path(id));
             return Err(error);
         }
@@ -207,7 +212,7 @@ impl PackStore for DiskPackStore {
             }
         }
         FailPoint::PackUnlinked.pass()?;
-        self.fs.sync_dir(&self.dir)?;
+        self.sync_names()?;
         if let Ok(last) = last {
             give_back(last);
         }

@@ -12,6 +12,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Beyond, what is lost is counted, and objects that only it belongs to are not named.
 const MOST: usize = 1 << 20;
+/// Collection moves a record once in a run.
+const MOST_MOVES: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Lost {
@@ -121,8 +123,19 @@ impl Lost {
     }
 }
 
+/// Looks again where the node moved while it was read.
 fn node_at(id: ChunkId, packs: &PackSet, index: &ChunkIndex) -> Option<Node> {
-    let place = index.get(&[id]).ok()?.pop()??;
-    let record = packs.read(&[(id, place)]).pop()?.ok()?;
-    decode_node(&record).ok()
+    let mut before = None;
+    for _ in 0..MOST_MOVES {
+        let place = index.get(&[id]).ok()?.pop()??;
+        if before == Some(place) {
+            return None;
+        }
+        let record = packs.read(&[(id, place)]).pop()?;
+        if let Some(node) = record.ok().and_then(|record| decode_node(&record).ok()) {
+            return Some(node);
+        }
+        before = Some(place);
+    }
+    None
 }

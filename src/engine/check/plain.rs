@@ -85,6 +85,9 @@ impl Pass<'_> {
         plain: &PlainFiles,
         handle: &Handle,
     ) -> Result<(), EngineError> {
+        if error.lacks_descriptors() {
+            return Err(EngineError::Busy("too many files are open"));
+        }
         // Deleted meanwhile, it is nobody's loss.
         let before = u128::from_be_bytes(*id.as_bytes()).checked_sub(1);
         let before = before.map(|number| PlainId::new(number.to_be_bytes()));

@@ -50,6 +50,8 @@ impl Pass<'_> {
                     self.report.saved(id);
                 }
                 Verdict::Saved => self.report.healed += 1,
+                // Nothing was read: it says nothing of the record. The pass goes on from here later.
+                Verdict::Damaged(why) if why.lacks_descriptors() => return Err(why),
                 Verdict::Damaged(why) => {
                     let is_condemned = matches!(why, EngineError::Corrupt { .. });
                     if if is_condemned { self.lost.gone(*id) } else { self.lost.unreadable(*id) } {
@@ -95,20 +97,24 @@ impl Pass<'_> {
         };
         match self.move_to(*id, *at, record) {
             Ok(()) => Ok(Verdict::Saved),
-            // Its payload is whole: it is not given up.
             Err(error) => {
                 tracing::warn!(%id, %error, "the content of a damaged record could not be stored once more");
-                Ok(Verdict::Damaged(why))
+                // Not given up, so not gone: it is looked at again at the end of the pass.
+                Ok(Verdict::Damaged(error))
             }
         }
     }
 
     /// The caller has a hold.
     fn move_to(&self, id: ChunkId, from: Location, record: NewRecord) -> Result<(), EngineError> {
+        // As in `gc::reclaim::move_records`: what the index is told stays told until it is durable.
+        let _steady = self.checker.index.steady();
         let to = self.store(record)?;
         self.checker.index.relocate(&[(id, from, to)])?;
         self.checker.index.checkpoint()?;
-        self.checker.packs.bury(&from)?;
+        if let Err(error) = self.checker.packs.bury(&from) {
+            tracing::warn!(%id, %error, "a damaged record could not be marked dead");
+        }
         Ok(())
     }
 
@@ -158,6 +164,7 @@ impl Pass<'_> {
                 continue;
             }
             let kind = record.kind;
+            let _steady = index.steady();
             let location = self.store(record)?;
             index.insert(&hold, &[(copy.0, kind, location)])?;
             self.lost.saved(&copy.0);
@@ -189,6 +196,7 @@ impl Pass<'_> {
                 tracing::debug!(%pack, %error, "a pack was collected while it was checked");
                 Ok(())
             }
+            Err(error) if error.lacks_descriptors() => Err(error),
             Err(error) => {
                 let (pack, frame) = (pack.to_string(), format!("the file: {error}"));
                 self.found(Finding::DamagedFrame { pack, frame });

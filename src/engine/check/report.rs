@@ -177,7 +177,8 @@ impl CheckReport {
         let told = self.findings.iter().position(|finding| finding.chunk() == Some(chunk));
         match told.map(|at| self.findings.remove(at)) {
             Some(Finding::Damaged { .. }) => self.damaged = self.damaged.saturating_sub(1),
-            // Beyond those that are told one by one, damage is counted as missing.
+            // Beyond those that are told one by one it is not known which it was counted as.
+            None if self.missing == 0 => self.damaged = self.damaged.saturating_sub(1),
             _ => self.missing = self.missing.saturating_sub(1),
         }
         self.healed += 1;

@@ -40,6 +40,8 @@ impl Pass<'_> {
         audit: &dyn Audit,
         handle: &Handle,
     ) -> Result<At, EngineError> {
+        // What the rows name stays while they are judged.
+        let _hold = self.checker.index.hold();
         match at {
             At::Versions(after) => {
                 let page = self.page(handle.block_on(audit.version_rows(&after, PAGE)))?;
@@ -63,6 +65,8 @@ impl Pass<'_> {
     fn page<T>(&mut self, page: Result<Vec<T>, MetaError>) -> Result<Vec<T>, EngineError> {
         match page {
             Err(MetaError::Damaged(why) | MetaError::Corrupt(why)) => {
+                // Where the rows behind it begin is not known.
+                self.report.incomplete = true;
                 self.found(Finding::DamagedDatabase { why });
                 Ok(Vec::new())
             }

@@ -91,7 +91,7 @@ impl Store {
         let settings =
             GcSettings { rewrite_below_live_ratio, rate_bytes_per_second: 0, ..GcSettings::default() };
         let (packs, index) = (parts.packs.clone(), parts.index.clone());
-        let collector = Collector::new(packs, index, meta.clone(), meta.clone(), Some(files), settings);
+        let collector = Collector::new(packs, index, meta.clone(), Some(files), settings);
         let (engine, plain) = (Engine::new(parts).unwrap(), Engine::new(plain).unwrap());
         Self { engine, plain, collector, meta, bucket }
     }

@@ -21,6 +21,8 @@ pub(super) struct Fence {
     pub(super) mark: CommitSeq,
     /// Entries without references whose stamp is older are of no use to any request under way.
     pub(super) bound: CommitSeq,
+    /// The oldest hold when the bound was taken. Behind it a commit succeeded, so whoever had let go knows how it ended.
+    pub(super) oldest_hold: Option<CommitSeq>,
 }
 
 /// What is remembered of packs between runs. Lost at a restart, which only costs work.
@@ -77,27 +79,34 @@ impl Notes {
 }
 
 impl Collector {
-    /// Marks the log, waits for the index to get there, and finds how far collection may go. The end of the log
-    /// is read after the holds, and waited for too: whoever let go of a hold before had committed by then, so its
+    /// Marks the log, waits for the index to get there, and finds how far collection may go. The log is marked again
+    /// after the holds are read, and that waited for too: whoever let go of a hold before had committed by then, so its
     /// references are counted. `None` when stopped while waiting; an error when the index does not get on.
     pub(super) async fn fence(&self, stop: &CancellationToken) -> Result<Option<Fence>, EngineError> {
-        let mark = match self.0.meta.commit(Commit::Mark).await {
-            Ok(Outcome::Marked { seq }) => seq,
-            Ok(_) => return Err(EngineError::Index("a mark was answered with something else".into())),
-            Err(CommitError::Store(error)) => return Err(error.into()),
-            Err(error) => return Err(EngineError::Index(format!("a mark was refused: {error}"))),
-        };
+        let mark = self.mark().await?;
         FailPoint::GcMarked.pass()?;
         let index = &self.0.index;
         if !self.wait_applied(mark, stop, PATIENCE).await? {
             return Ok(None);
         }
-        let bound = stamps::bound(mark, index.oldest_hold());
+        let oldest_hold = index.oldest_hold();
+        let bound = stamps::bound(mark, oldest_hold);
         stall_point();
-        let last = self.0.log.last_seq().await?;
+        // Not only a look at the end of the log: a write whose sync failed has let go of its hold, is counted nowhere, and may be
+        // found there by the next start. That a commit succeeds behind it shows that there is none.
+        let last = self.mark().await?;
         let waited = self.wait_applied(last, stop, PATIENCE).await?;
         FailPoint::GcFenced.pass()?;
-        Ok(waited.then_some(Fence { mark, bound }))
+        Ok(waited.then_some(Fence { mark, bound, oldest_hold }))
+    }
+
+    async fn mark(&self) -> Result<CommitSeq, EngineError> {
+        match self.0.meta.commit(Commit::Mark).await {
+            Ok(Outcome::Marked { seq }) => Ok(seq),
+            Ok(_) => Err(EngineError::Index("a mark was answered with something else".into())),
+            Err(CommitError::Store(error)) => Err(error.into()),
+            Err(error) => Err(EngineError::Index(format!("a mark was refused: {error}"))),
+        }
     }
 
     /// Waits as long as the index gets on; `false` when stopped.

@@ -8,10 +8,11 @@
 //! Every request that writes or reads takes a *hold* before it looks at the index: the position that the index
 //! had applied. Every entry without references carries a *stamp*: the position at which it became unused, was
 //! inserted, or was last hit. A run puts a *mark* into the log, waits until the index has applied it, and takes the
-//! *bound*: the oldest hold or the mark, whichever is less. Then it waits for the end of the log, and collects
+//! *bound*: the oldest hold or the mark, whichever is less. Then it marks the log again, waits for that, and collects
 //! entries without references whose stamp is below the bound, checking each again under the index's lock.
 //! - A write under way that hit an entry: its hold is at most the stamp, so the bound is not above it.
-//! - A write that let go of its hold has committed before; waiting for the end of the log counts its references.
+//! - A write that let go of its hold has committed before; waiting for the second mark counts its references. One whose sync failed
+//!   may be found by the next start, and is counted nowhere: but then nothing commits any more, a mark neither.
 //! - A write that comes later hits the entry first, which stamps it anew, or finds it gone and stores the chunk again.
 //!
 //! A record that no index entry names may be one whose appender has not told the index yet. A pack is *settled*
@@ -74,8 +75,8 @@
 //!   then. So of two one does nothing.
 //! - **K** A checkpoint says nothing new. What is recent goes to the tree under the index's lock, and a pack becomes known only
 //!   after everybody is gone who may have appended to it, and then what they added was settled.
-//! - **T** A deep check reads what the index names, without a hold. What it cannot read it condemns only where the index still
-//!   names it at that very place, and nothing is punched or removed there that is named.
+//! - **T** A deep check holds while it judges. What it cannot read it condemns only where the index still names it at that very
+//!   place, or stores it again as a put does (**W**), and marks the old record once the index that no longer names it is durable.
 //! - **A** An index that was opened anew may have forgotten stamps and references, never a record: packs that it does not know are
 //!   scanned. Until all are gone who held before, and all is applied again that was, nothing is collected.
 //! - **–** They share nothing that changes.
@@ -122,7 +123,7 @@ use super::EngineError;
 use super::blocking::blocking;
 use super::index::ChunkIndex;
 use super::pack::PackSet;
-use crate::meta::{ChangeLog, MetaStore};
+use crate::meta::MetaStore;
 use fence::Notes;
 use parking_lot::Mutex;
 pub(super) use rate::Rate;
@@ -142,7 +143,6 @@ struct Shared {
     packs: PackSet,
     index: ChunkIndex,
     meta: Arc<dyn MetaStore>,
-    log: Arc<dyn ChangeLog>,
     plain: Option<PlainFiles>,
     settings: GcSettings,
     notes: Mutex<Notes>,
@@ -156,12 +156,11 @@ impl Collector {
         packs: PackSet,
         index: ChunkIndex,
         meta: Arc<dyn MetaStore>,
-        log: Arc<dyn ChangeLog>,
         plain: Option<PlainFiles>,
         settings: GcSettings,
     ) -> Self {
         let (notes, running) = (Mutex::default(), Arc::default());
-        Self(Arc::new(Shared { packs, index, meta, log, plain, settings, notes, running }))
+        Self(Arc::new(Shared { packs, index, meta, plain, settings, notes, running }))
     }
 
     /// What a run would do now; changes nothing.

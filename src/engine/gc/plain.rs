@@ -65,7 +65,7 @@ impl Collector {
             return Ok(());
         }
         let Some(fence) = self.fence(&run.stop).await? else { return Ok(()) };
-        let oldest_hold = self.0.index.oldest_hold();
+        let oldest_hold = fence.oldest_hold;
         let ownerless = {
             let mut notes = self.0.notes.lock();
             notes.saw_unused(&unused, fence.mark);

@@ -11,6 +11,7 @@ use crate::engine::pack::{Location, NewRecord, PackSet, RECORD_HEADER_BYTES, Rec
 use crate::storage::PackId;
 use crate::sys::{FailPoint, pause, yield_point};
 use crate::types::ChunkId;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -36,7 +37,7 @@ impl Collector {
         let sealed: Vec<_> =
             packs.ids().into_iter().filter(|pack| packs.sealed_records(*pack).is_some()).collect();
         let Some(fence) = self.fence(&run.stop).await? else { return Ok(()) };
-        let oldest_hold = index.oldest_hold();
+        let oldest_hold = fence.oldest_hold;
         let todo = blocking(move || sealed_sizes(&packs, &index)).await?;
         let mut work = self.work(&sealed, fence.mark, oldest_hold, todo);
         work.sort_by_key(|work| match work.action {
@@ -179,8 +180,12 @@ impl Collector {
             if index.pack_usage()?.iter().any(|usage| usage.pack == pack && usage.live_records > 0) {
                 return Ok(false);
             }
-            if !live_records(&packs, &index, pack)?.0.is_empty() {
+            let (records, named) = scan_named(&packs, &index, pack)?;
+            if named.contains(&true) {
                 index.correct_usage(pack)?;
+                return Ok(false);
+            }
+            if !needed(&index, &records, &named)?.is_empty() {
                 return Ok(false);
             }
             // Only now: writers move chunks away, too, and what they did before this look is to last.
@@ -237,6 +242,18 @@ fn is_named(index: &ChunkIndex, records: &[ScannedRecord]) -> Result<Vec<bool>, 
     let ids: Vec<_> = records.iter().map(|record| record.id).collect();
     let named = index.get(&ids)?.into_iter().zip(records);
     Ok(named.map(|(location, record)| location == Some(record.location)).collect())
+}
+
+/// Of what is in use and nowhere, records that the index does not name, damaged ones among them: all that a repair has.
+fn needed(
+    index: &ChunkIndex,
+    records: &[ScannedRecord],
+    named: &[bool],
+) -> Result<HashSet<ChunkId>, EngineError> {
+    let unnamed = records.iter().zip(named).filter(|(_, named)| !**named);
+    let ids: Vec<_> = unnamed.map(|(record, _)| record.id).collect();
+    let homeless = index.homeless(&ids)?;
+    Ok(ids.into_iter().zip(homeless).filter_map(|(id, is_homeless)| is_homeless.then_some(id)).collect())
 }
 
 /// The records that the index names, and the number of those that nothing names.
@@ -306,8 +323,10 @@ fn punch(
 ) -> Result<(usize, u64), EngineError> {
     let _steady = index.steady();
     let (mut records, named) = scan_named(packs, index, pack)?;
-    let stray =
-        |(record, named): (&ScannedRecord, &bool)| (!named && !record.dead).then_some(record.location);
+    let needed = needed(index, &records, &named)?;
+    let stray = |(record, named): (&ScannedRecord, &bool)| {
+        (!named && !record.dead && !needed.contains(&record.id)).then_some(record.location)
+    };
     let strays: Vec<_> =
         if settled { records.iter().zip(&named).filter_map(stray).collect() } else { Vec::new() };
     yield_point();
@@ -318,7 +337,7 @@ fn punch(
     }
     for (record, named) in records.iter_mut().zip(named) {
         // Never a record that the index names, whatever its mark says.
-        record.dead = !named && (record.dead || settled);
+        record.dead = !named && !needed.contains(&record.id) && (record.dead || settled);
     }
     let (mut holes, mut freed) = (0, 0);
     for hole in dead_runs(&records).into_iter().flat_map(pieces) {

@@ -148,14 +148,8 @@ impl World {
         let fs = Arc::new(RealFileSystem);
         let plain = PlainStore::open(fs, &dir.path().join("plain")).unwrap();
         let files = super::PlainFiles { store: plain.clone(), inspect: meta.clone() };
-        let collector = Collector::new(
-            packs.clone(),
-            index.clone(),
-            meta.clone(),
-            meta.clone(),
-            Some(files),
-            settings.clone(),
-        );
+        let collector =
+            Collector::new(packs.clone(), index.clone(), meta.clone(), Some(files), settings.clone());
         let (acknowledged, plain) = (BTreeMap::new(), plain);
         Self {
             store,

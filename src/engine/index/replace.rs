@@ -10,7 +10,7 @@ use crate::engine::pack::{Location, RecordKind};
 use crate::types::ChunkId;
 
 impl ChunkIndex {
-    /// Points entries of chunks, found at the first place and appended again at the second with this hold, to the second.
+    /// Points entries, found at the first place and appended again at the second with this hold, to the second.
     /// The records there must be durable: this may be, before it returns. An entry that is elsewhere by now stays there,
     /// unless nothing is there.
     ///
@@ -27,7 +27,10 @@ impl ChunkIndex {
                     changes.set(id, Some(IndexEntry { location: *to, ..entry }))?;
                 }
                 // As somebody else's copy: condemned meanwhile, it has its place here.
-                _ => self.0.add(&mut changes, id, RecordKind::Chunk, *to, now, Home::Tree)?,
+                other => {
+                    let kind = other.map_or(RecordKind::Chunk, |entry| entry.kind);
+                    self.0.add(&mut changes, id, kind, *to, now, Home::Tree)?;
+                }
             }
         }
         changes.commit(&mut totals)

@@ -153,6 +153,7 @@ impl ChunkSink {
         // Nodes stand behind the chunks.
         let mut again = self.rewrite.choose(&chunks.map(placed).collect::<Vec<_>>());
         again.resize(records.len(), false);
+        self.ingest.parts.packs.mark_unreadable(found, &mut again);
         again
     }
 

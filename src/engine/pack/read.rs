@@ -5,6 +5,7 @@ use super::set::PackSet;
 use super::types::{Location, Record};
 use crate::engine::EngineError;
 use crate::storage::PackId;
+use crate::sys::is_device_error;
 use crate::types::ChunkId;
 use bytes::Bytes;
 use std::io;
@@ -13,6 +14,8 @@ use std::io;
 const MAX_GAP_BYTES: u64 = 64 << 10;
 /// The most that is read at once, unless a single record is longer.
 const MAX_READ_BYTES: u64 = 1 << 20;
+/// Places that the device could not give, remembered until the process ends.
+const MOST_UNREADABLE: usize = 1 << 16;
 
 /// Which of the places one read gets each time, as numbers of theirs, in order of pack and offset.
 pub(in crate::engine) fn read_together(places: &[Location]) -> Vec<Vec<usize>> {
@@ -58,6 +61,24 @@ impl PackSet {
             .zip(wanted)
             .map(|(r, (id, _))| r.unwrap_or(Err(EngineError::Missing(*id))))
             .collect()
+    }
+
+    /// Of places where chunks were found, marks those that the device could not give. The bytes may come back, so nobody
+    /// forgets them; but who has the same bytes must not rely on them.
+    pub(in crate::engine) fn mark_unreadable(&self, places: &[Option<Location>], again: &mut [bool]) {
+        let unreadable = self.unreadable().read();
+        if !unreadable.is_empty() {
+            for (again, at) in again.iter_mut().zip(places) {
+                *again |= at.is_some_and(|at| unreadable.contains(&(at.pack, at.offset)));
+            }
+        }
+    }
+
+    fn note_unreadable(&self, at: &Location) {
+        let mut unreadable = self.unreadable().write();
+        if unreadable.len() < MOST_UNREADABLE {
+            unreadable.insert((at.pack, at.offset));
+        }
     }
 
     /// What is read next comes from the device, not from memory.
@@ -108,7 +129,13 @@ impl PackSet {
                     self.read_run(wanted, &[i], wanted[i].1.range(), results);
                 }
             }
-            Err(error) => results[run[0]] = Some(Err(read_error(wanted[run[0]].0, error))),
+            Err(error) => {
+                let (id, location) = &wanted[run[0]];
+                if is_device_error(&error) {
+                    self.note_unreadable(location);
+                }
+                results[run[0]] = Some(Err(read_error(*id, error)));
+            }
         }
     }
 }

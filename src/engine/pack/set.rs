@@ -40,6 +40,8 @@ struct Shared {
     buffers: Buffers,
     /// Packs with a damaged record that could not be marked dead.
     suspect: RwLock<HashSet<PackId>>,
+    /// Places that the device could not give: whoever has the bytes stores them again.
+    unreadable: RwLock<HashSet<(PackId, u32)>>,
     /// Packs whose marks this process knows to be durable.
     marked: Mutex<HashSet<PackId>>,
 }
@@ -98,6 +100,7 @@ impl PackSet {
             flush: Flush::default(),
             buffers: Buffers::default(),
             suspect: RwLock::default(),
+            unreadable: RwLock::default(),
             marked: Mutex::default(),
         };
         Ok((Self(Arc::new(shared)), report))
@@ -193,6 +196,11 @@ impl PackSet {
 
     pub(super) fn store(&self) -> &dyn PackStore {
         self.0.store.as_ref()
+    }
+
+    /// Places that the device could not give.
+    pub(super) fn unreadable(&self) -> &RwLock<HashSet<(PackId, u32)>> {
+        &self.0.unreadable
     }
 
     /// For what is read and for what it becomes.

@@ -98,7 +98,7 @@ impl Store {
         let files = PlainFiles { store: plain, inspect: ledger.model.clone() };
         let gc =
             GcSettings { rewrite_below_live_ratio: 0.15, rate_bytes_per_second: 0, ..GcSettings::default() };
-        let collector = Collector::new(packs, index, ledger.clone(), ledger.model.clone(), Some(files), gc);
+        let collector = Collector::new(packs, index, ledger.clone(), Some(files), gc);
         let whole = EngineParts { settings: Arc::new(engine_settings(true)), ..parts.clone() };
         let (engine, plain) = (Engine::new(parts)?, Engine::new(whole)?);
         let mut store = Self { engine, plain, collector, ledger, bucket: BucketId::KEY_VALUE };
@@ -276,7 +276,7 @@ impl Store {
 
     /// Everything that is stored whole, as the server does by itself.
     pub(super) async fn rechunk(&self) -> Result<(), EngineError> {
-        let mut rechunker = self.engine.rechunker(self.ledger.model.clone(), Box::new(|| true));
+        let mut rechunker = self.engine.rechunker(self.ledger.model.clone(), Box::new(|_| true));
         let report = rechunker.pass(&CancellationToken::new()).await?;
         let is_sound = report.damaged == 0 && report.changed == 0;
         if is_sound { Ok(()) } else { Err(EngineError::Index(format!("{report:?}"))) }

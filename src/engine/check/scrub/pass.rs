@@ -229,6 +229,8 @@ impl Run {
         work: impl FnOnce(&mut Pass<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let (checker, stop) = (self.scrubber.0.parts.checker.clone(), self.stop.clone());
+        // Rarely anything: should the step panic, what was found before must not be forgotten.
+        let kept = (!self.at.report.findings.is_empty()).then(|| self.at.report.clone());
         let report = std::mem::take(&mut self.at.report);
         let lost = std::mem::take(&mut self.lost);
         let before = Told::of(&report);
@@ -239,7 +241,14 @@ impl Run {
             let Pass { report, lost, .. } = pass;
             Ok((done, report, lost))
         });
-        let (done, report, lost) = done.await?;
+        let (done, report, lost) = match done.await {
+            Ok(all) => all,
+            Err(error) => {
+                let report = kept.unwrap_or_default();
+                (self.lost, self.at.report) = (Lost::of(&report), report);
+                return Err(error);
+            }
+        };
         (self.at.report, self.lost) = (report, lost);
         let bytes = before.tell(&self.at.report);
         self.show();
