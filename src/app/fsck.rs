@@ -35,10 +35,11 @@ pub(super) fn fsck(settings: &Settings, asked: Asked, json: bool) -> Result<(), 
             checked => checked.map_err(|error| AppError::failure("the check", error)),
         };
         shown.finish();
-        close(store).await?;
+        // What was found is told, whatever becomes of the end.
+        let closed = close(store).await;
         let report = checked?;
         print_report(&report, json)?;
-        verdict(&report, asked)
+        verdict(&report, asked).and(closed)
     })
 }
 

@@ -26,8 +26,7 @@ pub(super) fn scrub(settings: &Settings, json: bool) -> Result<(), AppError> {
             shown.finish();
             let closed = close(store).await;
             let report = ran.map_err(|error| AppError::failure("the scrub", error))?;
-            closed?;
-            end(&report, json)
+            end(&report, json).and(closed)
         }),
         Err(error) if error.exit == Exit::InUse => {
             let server = Running::find(&settings.storage.data_dir, &error)?;

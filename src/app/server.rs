@@ -8,14 +8,14 @@ use super::error::{AppError, Exit};
 use super::operations::StoreOperations;
 use super::running::Running;
 use super::store::Store;
-use super::{metrics, presence, private_file, reserve, stats};
+use super::{metrics, presence, private_file, stats};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings, account_keys};
 use crate::engine::MemoryBudget;
 use crate::http::{Handler, HttpServer, HttpService, Refuser, ResponseBody, Unreadable};
 use crate::s3::{self, Credentials, S3Gateway};
 use crate::service::ObjectService;
-use crate::sys::{FailPoint, OsRandom, RealFileSystem, SystemClock};
+use crate::sys::{FailPoint, OsRandom, SystemClock};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -62,7 +62,6 @@ impl Server {
     pub async fn start(settings: Settings, options: StartOptions) -> Result<Self, AppError> {
         let data = DataDir::open(&settings.storage.data_dir, true, &OsRandom)?;
         Running::remove(data.path());
-        reserve::release_when_full(&RealFileSystem, data.path());
         forget(options.ready_file.as_deref())?;
         let found = credentials::find(&data, &options.environment, &OsRandom)?;
         let keys = access_keys(&found.credentials, &settings)?;

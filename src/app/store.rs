@@ -140,7 +140,6 @@ fn open(
         packs.clone(),
         index.clone(),
         Arc::clone(&meta) as _,
-        Arc::clone(&log),
         Some(PlainFiles { store: plain.clone(), inspect: Arc::clone(&meta) as _ }),
         settings.gc.clone(),
     );
@@ -224,7 +223,7 @@ fn store_error(dir: &Path, error: EngineError) -> AppError {
         }
         EngineError::Meta(MetaError::Damaged(_) | MetaError::Corrupt(_)) => {
             let message = format!(
-                "the metadata in {} is damaged: {error}; nothing was changed; `sediment fsck --repair` tells what is left, docs/runbooks/corrupt-database.md what to do",
+                "the metadata in {} is damaged: {error}; nothing was changed; docs/runbooks/corrupt-database.md says what to do",
                 dir.display()
             );
             AppError::new(Exit::Damage, message)

@@ -9,8 +9,12 @@ use crate::meta::{
 };
 use crate::types::{BucketId, CommitSeq, UploadId, decode_row_key};
 use rusqlite::{Connection, Row};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOG_GROWTH_BYTES: u64 = 4 * open::LOG_BYTES;
 
 pub(super) fn version_rows(db: &Connection, after: &[u8], rows: usize) -> Result<Vec<VersionRow>, MetaError> {
     read::all(db, sql::AUDIT_VERSIONS, &[&after, &limit(rows)], |row| {
@@ -82,30 +86,60 @@ pub(super) fn bucket_name(db: &Connection, id: BucketId) -> Result<Option<String
     read::first(db, sql::BUCKET_BY_ID, &[&id.get()], |row| Ok(row.get(1)?))
 }
 
-/// On a connection of its own, for it may take minutes.
+/// How much the log has grown. A check reads one moment of the database, and while it does the log cannot be begun anew.
+struct LogGrowth {
+    log: PathBuf,
+    most: u64,
+}
+
+impl LogGrowth {
+    fn of(log: PathBuf) -> Self {
+        let before = std::fs::metadata(&log).map_or(0, |log| log.len());
+        Self { log, most: before + LOG_GROWTH_BYTES }
+    }
+
+    fn is_too_much(&self) -> bool {
+        std::fs::metadata(&self.log).is_ok_and(|log| log.len() > self.most)
+    }
+}
+
+/// On a connection of its own, for it may take minutes. Given up where the server writes too much meanwhile.
 pub(super) async fn integrity(
     path: &Path,
     thorough: bool,
     stop: &CancellationToken,
 ) -> Result<Vec<String>, MetaError> {
     const CACHE_BYTES: u64 = 8 << 20;
+    if stop.is_cancelled() {
+        return Ok(Vec::new());
+    }
+    let log = LogGrowth::of(open::beside(path, "-wal"));
     let failed = |error| MetaError::Database(format!("the check of the database ended: {error}"));
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || open::open_reader(&path, CACHE_BYTES)).await;
     let db = opened.map_err(failed)??;
     let interrupt = db.get_interrupt_handle();
     let mut work = tokio::task::spawn_blocking(move || told(&db, thorough));
-    let told = tokio::select! {
-        told = &mut work => told,
-        () = stop.cancelled() => {
-            // It may just be beginning, or done.
-            interrupt.interrupt();
-            work.await
+    let mut is_given_up = false;
+    let told = loop {
+        tokio::select! {
+            told = &mut work => break told,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                is_given_up |= log.is_too_much();
+                // Again each time: SQLite forgets one that comes before its statement has begun.
+                if is_given_up || stop.is_cancelled() {
+                    interrupt.interrupt();
+                }
+            }
         }
     };
     match told.map_err(failed)? {
         _ if stop.is_cancelled() => Ok(Vec::new()),
         Err(MetaError::Damaged(why)) => Ok(vec![why]),
+        Err(MetaError::Database(why)) if is_given_up => {
+            tracing::warn!(%why, "the check of the database was given up, since its log grew beside it: `sediment fsck --deep` does it while the server is stopped");
+            Ok(Vec::new())
+        }
         told => told,
     }
 }

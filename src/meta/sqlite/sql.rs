@@ -143,7 +143,7 @@ statements! {
 
     // Bodies.
     HOLD_NEW_MANIFEST = "INSERT INTO manifests (id, refs, size, root) VALUES (?1, 1, ?2, ?3)
-        ON CONFLICT (id) DO UPDATE SET refs = refs + 1 RETURNING n, refs";
+        ON CONFLICT (id) DO UPDATE SET refs = refs + 1, root = excluded.root RETURNING n, refs";
     HOLD_MANIFEST = "UPDATE manifests SET refs = refs + 1 WHERE id = ?1 RETURNING n";
     RELEASE_MANIFEST = "UPDATE manifests SET refs = refs - 1 WHERE n = ?1 RETURNING refs";
     DROP_MANIFEST = "DELETE FROM manifests WHERE n = ?1 RETURNING id, size, root";

@@ -961,3 +961,20 @@ fn i2_a_command_that_fails_half_way_leaves_nothing_and_the_others_go_on() {
     };
     assert_eq!((held(10).unwrap(), held(20).unwrap(), held(11).unwrap()), (1, 0, 1));
 }
+
+#[tokio::test]
+async fn i1_the_same_body_again_heals_its_damaged_manifest() {
+    let (_dir, path) = database();
+    {
+        let store = create(&path);
+        store.commit(put(key(1), packed(7), WriteCondition::None)).await.unwrap();
+    }
+    Connection::open(&path).unwrap().execute("UPDATE manifests SET root = x'00'", []).unwrap();
+    let store = create(&path);
+    let read = store.version(BucketId::KEY_VALUE, &key(1), None).await;
+    assert!(matches!(read, Err(MetaError::Corrupt(_))), "{read:?}");
+    store.commit(put(key(2), packed(7), WriteCondition::None)).await.unwrap();
+    for n in [2, 1] {
+        assert!(store.version(BucketId::KEY_VALUE, &key(n), None).await.unwrap().is_some(), "{n}");
+    }
+}
