@@ -20,6 +20,7 @@ mod read;
 mod readers;
 mod record;
 mod replace;
+mod replay;
 mod scan;
 mod settings;
 mod sql;

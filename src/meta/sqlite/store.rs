@@ -313,8 +313,8 @@ impl ChangeLog for SqliteStore {
         }
     }
 
-    async fn cursor(&self, consumer: Consumer) -> Result<CommitSeq, MetaError> {
-        self.look_ups.ask(move |db| apply::cursor(db, consumer)).await
+    async fn known_cursor(&self, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError> {
+        self.look_ups.ask(move |db| apply::found_cursor(db, consumer)).await
     }
 
     async fn manifests(
