@@ -13,6 +13,7 @@ mod checkpoint;
 mod claim;
 mod columns;
 mod error;
+mod image;
 mod inline;
 mod marks;
 mod open;
@@ -39,6 +40,8 @@ pub(super) mod fuzzing {
     pub use super::record::fuzz as log_record;
 }
 
+#[cfg(test)]
+mod image_tests;
 #[cfg(test)]
 mod migration_tests;
 #[cfg(test)]
