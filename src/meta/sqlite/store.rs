@@ -165,6 +165,8 @@ impl SqliteStore {
     #[must_use]
     pub fn has_run_out(&self) -> bool {
         self.ran_out.swap(false, Ordering::Relaxed)
+    }
+
     /// Copies the whole database, as it is at one moment, into a new file that a store can be opened from. Writers go on
     /// meanwhile; their log is cut off only afterwards, and grows to 1 GiB before they wait for that. `progress` gets
     /// pages copied and in all. Returns the last record in it; `None`, and no file, when it was stopped. Blocks.
