@@ -7,11 +7,11 @@ use crate::config::Settings;
 use crate::engine::Follower;
 use crate::engine::check::Checker;
 use crate::engine::check::scrub::{ScrubParts, Scrubber};
-use crate::engine::gc::{Collector, PlainFiles};
+use crate::engine::gc::{Collector, CursorBound, PlainFiles};
 use crate::engine::index::{ChunkIndex, Progress};
 use crate::engine::pack::{PackSet, RecoveryReport};
 use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
-use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteStore};
+use crate::meta::{ChangeLog, Consumer, MetaError, OpenMode, SqliteStore};
 use crate::storage::DiskPackStore;
 use crate::sys::{
     Clock, DeviceFaults, FailPoint, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock,
@@ -19,6 +19,7 @@ use crate::sys::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open store whose index has caught up. Whoever holds it holds the data directory.
 #[derive(Debug)]
@@ -143,6 +144,7 @@ fn open(
         Some(PlainFiles { store: plain.clone(), inspect: Arc::clone(&meta) as _ }),
         settings.gc.clone(),
     );
+    collector.spare(Arc::new(backed_up(Arc::clone(&log), Arc::clone(&clock), settings)));
     let parts = EngineParts {
         packs,
         index,
@@ -181,6 +183,12 @@ fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>) -> Checker {
 
 fn database(data: &DataDir) -> PathBuf {
     data.join("meta").join("sediment.db")
+}
+
+/// As far as the backup has got, while there is one.
+fn backed_up(log: Arc<dyn ChangeLog>, clock: Arc<dyn Clock>, settings: &Settings) -> CursorBound {
+    let longest = Duration::from_secs(settings.gc.unshipped_seconds);
+    CursorBound { log, consumer: Consumer::Backup, clock, longest }
 }
 
 /// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).

@@ -4,6 +4,10 @@
 //! a body is there whole or not at all (I2); every 64 KiB carry a checksum that also names the body and the place,
 //! and nothing is returned that does not match (I4). Bytes: `docs/format.md`. All calls block.
 
+mod raw;
+
+pub use raw::RawPlainWriter;
+
 use super::EngineError;
 use crate::sys::{
     DiskFile, FailPoint, FileSystem, Random, create_durable_dir, lacks_descriptors, lacks_room,
@@ -89,22 +93,10 @@ impl PlainStore {
     /// # Errors
     /// `MissingPlain` when there is no such body, `CorruptPlain` when its end is damaged.
     pub fn reader(&self, id: PlainId) -> Result<PlainReader, EngineError> {
-        let corrupt = |why| EngineError::CorruptPlain { id, why };
-        let file = match self.0.fs.open(&self.path(id)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(EngineError::MissingPlain(id));
-            }
-            file => file?,
-        };
-        let len = file.len()?;
-        let body_end = len.checked_sub(TRAILER_BYTES as u64).ok_or(corrupt("its file is cut short"))?;
-        let mut trailer = [0; TRAILER_BYTES];
-        file.read_exact_at(&mut trailer, body_end)?;
-        let size = decode_trailer(&trailer, id).ok_or(corrupt("its trailer is damaged"))?;
-        if stored_len(size) != Some(body_end) {
-            return Err(corrupt("its file is not as long as its trailer says"));
+        match self.0.fs.open(&self.path(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(EngineError::MissingPlain(id)),
+            file => open_file(id, file?),
         }
-        Ok(PlainReader { id, file, size })
     }
 
     /// Removes a body, durably. Removing what is not there succeeds.
@@ -324,6 +316,20 @@ impl PlainReader {
         }
         Ok(Bytes::from(bytes))
     }
+}
+
+/// The body of a file, by its trailer.
+fn open_file(id: PlainId, file: Arc<dyn DiskFile>) -> Result<PlainReader, EngineError> {
+    let corrupt = |why| EngineError::CorruptPlain { id, why };
+    let len = file.len()?;
+    let body_end = len.checked_sub(TRAILER_BYTES as u64).ok_or(corrupt("its file is cut short"))?;
+    let mut trailer = [0; TRAILER_BYTES];
+    file.read_exact_at(&mut trailer, body_end)?;
+    let size = decode_trailer(&trailer, id).ok_or(corrupt("its trailer is damaged"))?;
+    if stored_len(size) != Some(body_end) {
+        return Err(corrupt("its file is not as long as its trailer says"));
+    }
+    Ok(PlainReader { id, file, size })
 }
 
 /// Covers whose block it is and which one: a block at another place or of another body does not pass.

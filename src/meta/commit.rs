@@ -2,7 +2,7 @@
 
 use super::rows::Bucket;
 use super::times::Times;
-use super::{AgendaChange, CommitError, VersionPlace};
+use super::{AgendaChange, CommitError, LogRecord, VersionPlace};
 use crate::types::{
     AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, Checksum, ChecksumAlgorithm,
     ChecksumKind, CommitSeq, ETag, LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout,
@@ -123,10 +123,21 @@ pub enum Commit {
     },
     /// Takes a number in the log and changes nothing: garbage collection uses it as a fence.
     Mark,
+    /// Repeats a record of another store's log. It must stand directly behind this store's last one; what its command
+    /// required is not asked again, and ids, times and locks are the record's. `NotReplayed`, with nothing changed,
+    /// unless the record that comes of it is this one, byte for byte. The end of an upload brings the `Released` records
+    /// behind it; sent as well, they are compared. Records sent in order, without waiting for answers, share a transaction.
+    /// Whoever replays sees to it that the bytes of bodies are durable.
+    Replay(Box<LogRecord>),
     /// Says how far a consumer of the log has got, for ever. Not logged.
     AdvanceCursor {
         consumer: Consumer,
         through: CommitSeq,
+    },
+    /// The consumer holds the log back no more. One that comes again begins anew. Not logged. `InvalidState` for the chunk
+    /// index.
+    ForgetConsumer {
+        consumer: Consumer,
     },
     /// Changes what the lifecycle worker has to look at. Not logged.
     Agenda(Vec<AgendaChange>),
@@ -142,16 +153,21 @@ pub enum Commit {
 pub enum Consumer {
     ChunkIndex,
     Lifecycle,
+    /// What is in the remote repository. Collection spares what became unused behind it.
+    Backup,
+    Replication,
 }
 
 impl Consumer {
-    pub const ALL: [Self; 2] = [Self::ChunkIndex, Self::Lifecycle];
+    pub const ALL: [Self; 4] = [Self::ChunkIndex, Self::Lifecycle, Self::Backup, Self::Replication];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::ChunkIndex => "chunk-index",
             Self::Lifecycle => "lifecycle",
+            Self::Backup => "backup",
+            Self::Replication => "replication",
         }
     }
 }
@@ -392,6 +408,10 @@ pub enum Outcome {
     },
     Marked {
         seq: CommitSeq,
+    },
+    /// The store's last record now: behind the end of an upload, the last one of its commit.
+    Replayed {
+        through: CommitSeq,
     },
     /// How many records went: fewer than [`TRIM_RECORDS`] when no more may.
     Trimmed {

@@ -29,7 +29,7 @@ pub(super) fn sqlite(path: &Path) -> Subject {
     Subject::new(Arc::new(open(path, clock.clone())), clock)
 }
 
-fn open(path: &Path, clock: Arc<ManualClock>) -> SqliteStore {
+pub(super) fn open(path: &Path, clock: Arc<ManualClock>) -> SqliteStore {
     let random = Arc::new(SeededRandom::new(7));
     let settings = SqliteSettings { reader_threads: 2, ..SqliteSettings::default() };
     SqliteStore::open(path, OpenMode::Create, Arc::new(NoBarrier), clock, random, &settings).unwrap()
@@ -100,7 +100,7 @@ async fn sqlite_conforms() {
 
 /// A command over few names, so that commands meet.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Commit(Commit),
     /// Deletes, or completes with, what an earlier step made: the n-th outcome.
     DeleteWritten(usize, u32, ObjectKey),
@@ -286,11 +286,15 @@ fn command() -> impl Strategy<Value = Commit> {
             .prop_map(|(upload, rules_as_of)| Commit::AbortUpload { upload, rules_as_of }),
         1 => Just(Commit::Mark),
         1 => (0..60u64).prop_map(cursor),
+        1 => (0..60u64).prop_map(|through| Commit::AdvanceCursor {
+            consumer: Consumer::Backup, through: CommitSeq::new(through),
+        }),
+        1 => Just(Commit::ForgetConsumer { consumer: Consumer::Backup }),
         1 => (0..60u64).prop_map(|through| Commit::TrimLog { through: CommitSeq::new(through) }),
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => command().prop_map(Step::Commit),
         4 => (any::<usize>(), 1..3u32, key()).prop_map(|(n, bucket, key)| Step::DeleteWritten(n, bucket, key)),
@@ -301,7 +305,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The same step on one store. Both see the same, so both make the same command of it.
-async fn take(subject: &Subject, step: &Step, written: &[VersionId]) -> String {
+pub(super) async fn take(subject: &Subject, step: &Step, written: &[VersionId]) -> String {
     let commit = match step.clone() {
         Step::Commit(commit) => commit,
         Step::Clock(millis) => {
@@ -361,12 +365,13 @@ async fn pages(
 }
 
 /// Everything that a store shows.
-async fn view(subject: &Subject, keys: &[ObjectKey], written: &[VersionId]) -> Vec<String> {
+pub(super) async fn view(subject: &Subject, keys: &[ObjectKey], written: &[VersionId]) -> Vec<String> {
     let (meta, log, inspect) = (&subject.meta, &subject.log, &subject.inspect);
     let mut seen = vec![
         format!("{:?}", meta.buckets(None, 9).await),
         format!("{:?}", log.totals().await),
         format!("{:?}", log.cursor(Consumer::ChunkIndex).await),
+        format!("{:?}", log.known_cursor(Consumer::Backup).await),
         format!("{:?}", log.manifests(None, 99).await),
         format!("{:?}", inspect.duplicates(None, 99).await),
         format!("{:?}", inspect.plain_bodies(None, 99).await),
@@ -399,6 +404,14 @@ async fn view(subject: &Subject, keys: &[ObjectKey], written: &[VersionId]) -> V
     seen
 }
 
+/// The version id in an outcome.
+pub(super) fn written_by(outcome: &str) -> Option<VersionId> {
+    let id = outcome.split("Written { id: Id { seq: CommitSeq(").nth(1)?;
+    let numbers: Vec<u64> =
+        id.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
+    Some(VersionId::Id { seq: CommitSeq::new(numbers[0]), salt: numbers[1] })
+}
+
 async fn compare(steps: &[Step]) {
     let dir = tempfile::tempdir().unwrap();
     let (model, store) = (memory(), sqlite(&dir.path().join("sediment.db")));
@@ -410,11 +423,7 @@ async fn compare(steps: &[Step]) {
         assert_eq!(take(&store, step, &written).await, expected, "step {n}: {step:?}");
         let records = model.log.changes_after(model.log.last_seq().await.unwrap(), 1).await;
         assert!(records.is_ok());
-        if let Some(id) = expected.split("Written { id: Id { seq: CommitSeq(").nth(1) {
-            let numbers: Vec<u64> =
-                id.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
-            written.push(VersionId::Id { seq: CommitSeq::new(numbers[0]), salt: numbers[1] });
-        }
+        written.extend(written_by(&expected));
         if n % 15 == 14 || n + 1 == steps.len() {
             let (expected, seen) = (view(&model, &keys, &written).await, view(&store, &keys, &written).await);
             for (expected, seen) in expected.iter().zip(&seen) {

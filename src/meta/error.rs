@@ -62,6 +62,9 @@ pub enum CommitError {
     /// The shared body was deleted meanwhile: read the source again.
     #[error("the body to share is gone")]
     BodyGone,
+    /// Nothing was changed: this store is not what the record's was, or the record is damaged.
+    #[error("record {seq} of the log cannot be replayed: {why}")]
+    NotReplayed { seq: CommitSeq, why: String },
     #[error("not allowed from the present state: {0}")]
     InvalidState(&'static str),
     #[error(transparent)]

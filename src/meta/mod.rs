@@ -16,6 +16,7 @@ mod list;
 mod listing;
 mod log;
 mod memory;
+mod replay;
 mod rows;
 mod rules;
 mod sqlite;
@@ -46,6 +47,8 @@ pub mod fuzzing {
     pub use super::sqlite::fuzzing::{columns, log_record};
 }
 
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

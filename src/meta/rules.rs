@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// Only the sets since the store was opened, which is enough: whoever names a position took it from the open store
 /// and read the rules behind it, so it saw every set before. A position of an earlier opening means nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct RulesSet {
     last: HashMap<BucketId, CommitSeq>,
     /// Of the transaction under way; `None` for a bucket that goes with it.

@@ -70,8 +70,13 @@ pub trait ChangeLog: Send + Sync + std::fmt::Debug {
     /// Returns as soon as a record behind `seq` may exist. May return early.
     async fn wait_after(&self, seq: CommitSeq);
 
-    /// How far the consumer said it got.
-    async fn cursor(&self, consumer: Consumer) -> Result<CommitSeq, MetaError>;
+    /// How far the consumer said it got; `None` for one that never did, or was forgotten: it holds nothing back.
+    async fn known_cursor(&self, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError>;
+
+    /// As [`Self::known_cursor`]: who never said anything stands before the first record.
+    async fn cursor(&self, consumer: Consumer) -> Result<CommitSeq, MetaError> {
+        Ok(self.known_cursor(consumer).await?.unwrap_or_default())
+    }
 
     /// Distinct manifests in order of id, behind `after`, at most `limit`. For a recount.
     async fn manifests(&self, after: Option<ManifestId>, limit: usize)

@@ -197,6 +197,7 @@ pub(super) fn unexpected(bucket: &BucketName, error: CommitError) -> ServiceErro
         }
         CommitError::PartGone(_) => ServiceError::Internal("a part is gone that was not named"),
         // Copies retry; whoever still sees this met deletes of one body again and again.
+        CommitError::NotReplayed { .. } => ServiceError::Internal("a record was replayed by a request"),
         CommitError::BodyGone => ServiceError::Busy("the source is being replaced"),
     }
 }

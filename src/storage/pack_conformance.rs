@@ -60,6 +60,9 @@ fn bytes(store: &dyn PackStore) {
     assert_eq!(store.read_at(one, 0, a.len()).unwrap(), a);
     assert_eq!(store.read_at(one, 12_345, 54_321).unwrap(), a[12_345..12_345 + 54_321]);
     assert_eq!(store.read_at(one, a.len() as u64, b.len()).unwrap(), b);
+    assert_eq!(store.read_once(one, 12_345, 54_321).unwrap(), a[12_345..12_345 + 54_321]);
+    assert_eq!(store.read_once(two, 5_000, 1).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(store.read_once(PackId::new(3), 0, 1).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(store.read_at(two, 4_999, 1).unwrap(), b[4_999..]);
     assert_eq!(store.read_at(two, 5_000, 0).unwrap(), b""[..]);
     assert_eq!(find(store, one).len, 105_000);

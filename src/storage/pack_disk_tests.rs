@@ -51,6 +51,18 @@ fn i5_open_files_are_bounded_and_unsynced_ones_stay_open() {
 }
 
 #[test]
+fn what_is_read_once_takes_no_place_among_the_open_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, id) = (store(&dir), PackId::new(7));
+    first.create(id).unwrap();
+    first.write_at(id, 0, b"bytes").unwrap();
+    first.sync(id).unwrap();
+    let second = store(&dir);
+    assert_eq!(&second.read_once(id, 1, 3).unwrap()[..], b"yte");
+    assert!(second.handles.lock().open.is_empty());
+}
+
+#[test]
 fn a_removed_pack_shrinks_bit_by_bit_but_not_under_a_reader() {
     const LEN: u64 = 9 << 20;
     let dir = tempfile::tempdir().unwrap();

@@ -57,6 +57,10 @@ pub trait PackStore: Send + Sync + std::fmt::Debug {
         buffer.copy_from_slice(&self.read_at(id, offset, buffer.len())?);
         Ok(())
     }
+    /// As [`Self::read_at`], of bytes that nobody will ask for again soon: memory keeps what others need.
+    fn read_once(&self, id: PackId, offset: u64, len: usize) -> io::Result<Bytes> {
+        self.read_at(id, offset, len)
+    }
     fn truncate(&self, id: PackId, len: u64) -> io::Result<()>;
     /// Gives whole blocks inside the range back: the range reads as zeros, `len` stays. Where that is not
     /// supported nothing changes: `false`.

@@ -68,22 +68,40 @@ fn parts(dir: &Path, meta: &Arc<SqliteStore>, packs: PackSet) -> EngineParts {
     }
 }
 
+pub(super) fn open_packs(dir: &Path) -> PackSet {
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(5)));
+    let files = Arc::new(DiskPackStore::open(Arc::new(RealFileSystem), dir.join("packs")).unwrap());
+    PackSet::open(files, clock, random, &PackSettings { target_bytes: 1 << 20 }).unwrap().0
+}
+
+/// In the directory `meta`, which is there.
+pub(super) fn open_meta(dir: &Path, packs: &PackSet) -> Arc<SqliteStore> {
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(5)));
+    let (path, settings) = (dir.join("meta").join("sediment.db"), SqliteSettings::default());
+    let barrier = Arc::new(packs.clone());
+    Arc::new(SqliteStore::open(&path, OpenMode::Create, barrier, clock, random, &settings).unwrap())
+}
+
 impl Store {
-    async fn open(dir: &Path) -> Self {
+    pub(super) async fn open(dir: &Path) -> Self {
         Self::rewriting_below(dir, 0.8).await
     }
 
     pub(super) async fn rewriting_below(dir: &Path, rewrite_below_live_ratio: f64) -> Self {
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SeededRandom::new(5)));
-        let files = Arc::new(DiskPackStore::open(Arc::new(RealFileSystem), dir.join("packs")).unwrap());
-        let settings = PackSettings { target_bytes: 1 << 20 };
-        let packs = PackSet::open(files, clock.clone(), random.clone(), &settings).unwrap().0;
+        let packs = open_packs(dir);
         std::fs::create_dir(dir.join("meta")).unwrap();
-        let (path, settings) = (dir.join("meta").join("sediment.db"), SqliteSettings::default());
-        let barrier = Arc::new(packs.clone());
-        let meta = SqliteStore::open(&path, OpenMode::Create, barrier, clock, random, &settings).unwrap();
-        let meta = Arc::new(meta);
+        let meta = open_meta(dir, &packs);
         let bucket = create_bucket(meta.as_ref()).await;
+        Self::of(dir, packs, meta, bucket, rewrite_below_live_ratio)
+    }
+
+    pub(super) fn of(
+        dir: &Path,
+        packs: PackSet,
+        meta: Arc<SqliteStore>,
+        bucket: BucketId,
+        rewrite_below_live_ratio: f64,
+    ) -> Self {
         let parts = parts(dir, &meta, packs);
         let settings = EngineSettings { plain_bodies: true, ..(*parts.settings).clone() };
         let plain = EngineParts { settings: Arc::new(settings), ..parts.clone() };
@@ -115,33 +133,39 @@ impl Store {
         self.meta.commit(Commit::PutVersion { bucket, key: named(key), object, condition }).await.unwrap();
     }
 
-    async fn put(&self, key: &str, bytes: &[u8], is_plain: bool) {
+    pub(super) async fn put(&self, key: &str, bytes: &[u8], is_plain: bool) {
         let StagedBody { body, size, hold, .. } = self.stage(bytes, is_plain).await;
         self.put_version(key, body, size).await;
         drop(hold);
     }
 
-    async fn body(&self, key: &str) -> (StoredBody, u64) {
-        let row = self.meta.version(self.bucket, &named(key), None).await.unwrap();
-        match row.unwrap_or_else(|| panic!("{key} is gone")).kind {
+    async fn body(&self, key: &ObjectKey) -> (StoredBody, u64) {
+        let row = self.meta.version(self.bucket, key, None).await.unwrap();
+        match row.unwrap_or_else(|| panic!("{} is gone", key.to_text())).kind {
             VersionKind::Object(object) => (object.body, object.size),
-            VersionKind::DeleteMarker => panic!("{key} is deleted"),
+            VersionKind::DeleteMarker => panic!("{} is deleted", key.to_text()),
         }
     }
 
-    async fn check(&self, key: &str, expected: &[u8]) {
+    pub(super) async fn check(&self, key: &str, expected: &[u8]) {
+        assert!(self.read(&named(key)).await == expected, "{key} is not what was put");
+    }
+
+    pub(super) async fn read(&self, key: &ObjectKey) -> Vec<u8> {
         let hold = self.engine.hold();
         let (body, size) = self.body(key).await;
         let whole = ResolvedRange { start: 0, end: size };
         let mut stream = self.engine.read(hold, &body, size, whole).await.unwrap();
         let mut bytes = Vec::new();
         while let Some(frame) = stream.next().await {
-            bytes.extend_from_slice(&frame.unwrap_or_else(|error| panic!("{key}: {error}")));
+            let frame = frame.unwrap_or_else(|error| panic!("{}: {error}", key.to_text()));
+            bytes.extend_from_slice(&frame);
         }
-        assert!(bytes == expected, "{key} is not what was put");
+        assert_eq!(bytes.len() as u64, size, "{}", key.to_text());
+        bytes
     }
 
-    async fn delete(&self, key: &str) {
+    pub(super) async fn delete(&self, key: &str) {
         let (bucket, condition) = (self.bucket, WriteCondition::None);
         let (key, target) = (named(key), VersionTarget::Current);
         self.meta
@@ -164,7 +188,9 @@ impl Store {
 
     /// A part copied from a version, and one written; completed or given up.
     async fn upload(&self, key: &str, source: &str, bytes: &[u8], id: UploadId, completes: bool) {
-        let (StoredBody::Chunked { id: manifest, .. }, size) = self.body(source).await else { return };
+        let (StoredBody::Chunked { id: manifest, .. }, size) = self.body(&named(source)).await else {
+            return;
+        };
         let upload = NewUpload {
             id,
             attributes: Attributes::default(),
@@ -197,7 +223,7 @@ pub(super) fn named(key: &str) -> ObjectKey {
 }
 
 /// One client: its keys are its own, its bytes are everybody's.
-async fn client(store: Arc<Store>, task: u64) -> BTreeMap<String, Vec<u8>> {
+pub(super) async fn client(store: Arc<Store>, task: u64) -> BTreeMap<String, Vec<u8>> {
     let random = SeededRandom::new(1000 + task);
     let below = |limit: u64| random.u64() % limit;
     let mut known = BTreeMap::<String, Vec<u8>>::new();
@@ -212,7 +238,7 @@ async fn client(store: Arc<Store>, task: u64) -> BTreeMap<String, Vec<u8>> {
             }
             (4..=5, Some(source)) => store.check(&source, &known[&source]).await,
             (6, Some(source)) => {
-                let (body, size) = store.body(&source).await;
+                let (body, size) = store.body(&named(&source)).await;
                 let shared = match body {
                     StoredBody::Chunked { id, .. } => NewBody::SharedManifest(id),
                     StoredBody::Plain(id) => NewBody::SharedPlain(id),
@@ -222,7 +248,7 @@ async fn client(store: Arc<Store>, task: u64) -> BTreeMap<String, Vec<u8>> {
                 known.insert(key, known[&source].clone());
             }
             (7, Some(source)) => {
-                if matches!(store.body(&source).await, (StoredBody::Chunked { .. }, _)) {
+                if matches!(store.body(&named(&source)).await, (StoredBody::Chunked { .. }, _)) {
                     let mut id = [0; 16];
                     id[0] = u8::try_from(task).unwrap();
                     id[1] = u8::try_from(step).unwrap();

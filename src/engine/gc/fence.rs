@@ -19,10 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Fence {
     /// The index has applied it; whoever took a hold before it was asked for has an older epoch.
     pub(super) mark: CommitSeq,
-    /// Entries without references whose stamp is older are of no use to any request under way.
+    /// Entries without references whose stamp is older are of no use to any request under way, nor to whoever copies.
     pub(super) bound: CommitSeq,
     /// The oldest hold when the bound was taken. Behind it a commit succeeded, so whoever had let go knows how it ended.
     pub(super) oldest_hold: Option<CommitSeq>,
+    /// What became unused behind it has not been copied yet; `None`: nobody copies.
+    pub(super) shipped: Option<CommitSeq>,
 }
 
 /// What is remembered of packs between runs. Lost at a restart, which only costs work.
@@ -51,9 +53,16 @@ impl Notes {
         self.unused = unused.iter().map(|id| (*id, known.get(id).copied().unwrap_or(mark))).collect();
     }
 
-    /// Those of nobody who is at work, in order of id. A file is made by a holder, and committed before it lets go.
-    pub(super) fn ownerless(&self, oldest_hold: Option<CommitSeq>) -> Vec<PlainId> {
-        let is_past = |(_, mark): &(_, &CommitSeq)| stamps::is_past(**mark, oldest_hold);
+    /// Those of nobody who is at work, and not to be copied any more, in order of id. A file is made by a holder, and
+    /// committed before it lets go; whatever took its last row stands before the mark.
+    pub(super) fn ownerless(
+        &self,
+        oldest_hold: Option<CommitSeq>,
+        shipped: Option<CommitSeq>,
+    ) -> Vec<PlainId> {
+        let is_past = |(_, mark): &(_, &CommitSeq)| {
+            stamps::is_past(**mark, oldest_hold) && stamps::is_past(**mark, shipped)
+        };
         self.unused.iter().filter(is_past).map(|(id, _)| *id).collect()
     }
 
@@ -78,6 +87,11 @@ impl Notes {
     }
 }
 
+/// The position that holds collection back. What a record up to `shipped` let go of has been copied.
+pub(super) fn lesser(hold: Option<CommitSeq>, shipped: Option<CommitSeq>) -> Option<CommitSeq> {
+    [hold, shipped.map(CommitSeq::next)].into_iter().flatten().min()
+}
+
 impl Collector {
     /// Marks the log, waits for the index to get there, and finds how far collection may go. The log is marked again
     /// after the holds are read, and that waited for too: whoever let go of a hold before had committed by then, so its
@@ -89,15 +103,16 @@ impl Collector {
         if !self.wait_applied(mark, stop, PATIENCE).await? {
             return Ok(None);
         }
+        let shipped = self.shipped().await?;
         let oldest_hold = index.oldest_hold();
-        let bound = stamps::bound(mark, oldest_hold);
+        let bound = stamps::bound(mark, lesser(oldest_hold, shipped));
         stall_point();
         // Not only a look at the end of the log: a write whose sync failed has let go of its hold, is counted nowhere, and may be
         // found there by the next start. That a commit succeeds behind it shows that there is none.
         let last = self.mark().await?;
         let waited = self.wait_applied(last, stop, PATIENCE).await?;
         FailPoint::GcFenced.pass()?;
-        Ok(waited.then_some(Fence { mark, bound, oldest_hold }))
+        Ok(waited.then_some(Fence { mark, bound, oldest_hold, shipped }))
     }
 
     async fn mark(&self) -> Result<CommitSeq, EngineError> {
@@ -106,6 +121,13 @@ impl Collector {
             Ok(_) => Err(EngineError::Index("a mark was answered with something else".into())),
             Err(CommitError::Store(error)) => Err(error.into()),
             Err(error) => Err(EngineError::Index(format!("a mark was refused: {error}"))),
+        }
+    }
+
+    pub(super) async fn shipped(&self) -> Result<Option<CommitSeq>, EngineError> {
+        match self.0.shipped.get() {
+            Some(bound) => bound.shipped().await,
+            None => Ok(None),
         }
     }
 

@@ -4,10 +4,14 @@
 use super::fence::Fence;
 use super::reclaim::{live_records, move_records};
 use super::testing::{Put, Read, World};
+use super::testing_ship::Shipped;
 use super::{GcReport, Rate, Run};
 use crate::engine::EngineError;
-use crate::engine::pack::{Location, RecordKind};
-use crate::meta::{Above, Commit, CommitError, DeleteCondition, MetaStore, NewBody, StoredBody, VersionKind};
+use crate::engine::pack::{Location, PackExtent, RecordKind};
+use crate::meta::{
+    Above, ChangeLog, Commit, CommitError, Consumer, DeleteCondition, MetaStore, NewBody, StoredBody,
+    VersionKind,
+};
 use crate::storage::PackId;
 use crate::types::{ChunkId, CommitSeq, Manifest, PartNumber, PlainId, UploadId};
 use std::collections::{BTreeSet, VecDeque};
@@ -29,6 +33,7 @@ enum Op {
     Read,
     Gc,
     Compact,
+    Backup,
     Checkpoint,
     Check,
     Reopen,
@@ -39,7 +44,7 @@ enum Op {
 
 impl Op {
     /// In the order of the table, by the names that it has there.
-    const ALL: [(Self, &str); 18] = [
+    const ALL: [(Self, &str); 19] = [
         (Self::Put, "put"),
         (Self::Rewrite, "rewrite"),
         (Self::Plain, "plain put"),
@@ -52,6 +57,7 @@ impl Op {
         (Self::Read, "read"),
         (Self::Gc, "gc"),
         (Self::Compact, "compact"),
+        (Self::Backup, "backup"),
         (Self::Checkpoint, "checkpoint"),
         (Self::Check, "check"),
         (Self::Reopen, "reopen"),
@@ -64,7 +70,7 @@ impl Op {
     const fn steps(self) -> usize {
         match self {
             Self::Put => 4,
-            Self::Rewrite | Self::Gc | Self::Compact => 3,
+            Self::Rewrite | Self::Gc | Self::Compact | Self::Backup => 3,
             Self::Plain
             | Self::Complete
             | Self::Abort
@@ -102,6 +108,16 @@ struct Running {
     moves: Vec<(ChunkId, Location, Location)>,
     appended: Vec<(ChunkId, RecordKind, Location)>,
     guard: Option<OwnedMutexGuard<()>>,
+    round: Option<Round>,
+}
+
+/// What a backup has copied, and is about to.
+#[derive(Debug)]
+struct Round {
+    through: CommitSeq,
+    given_back: u64,
+    extents: Vec<PackExtent>,
+    shipped: Shipped,
 }
 
 impl Running {
@@ -122,6 +138,7 @@ impl Running {
             moves: Vec::new(),
             appended: Vec::new(),
             guard: None,
+            round: None,
         }
     }
 
@@ -161,6 +178,7 @@ impl Running {
             }
             Op::Gc => self.gc(world, at).await,
             Op::Compact => self.compact(world, at).await,
+            Op::Backup => self.backup(world, at).await,
             Op::Expire => self.expire(world, at).await,
             // A pack is known with the second one.
             Op::Checkpoint => {
@@ -361,6 +379,37 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Looks at what there is, copies it, then says so, once nothing that it has not copied was given back.
+    async fn backup(&mut self, world: World, at: usize) -> World {
+        let consumer = Consumer::Backup;
+        match at {
+            0 => {
+                let first = Commit::AdvanceCursor { consumer, through: CommitSeq::ZERO };
+                world.commit(first).await.unwrap();
+                let through = world.meta.last_seq().await.unwrap();
+                let (given_back, shipped) = (world.packs.given_back(), Shipped::default());
+                self.round = Some(Round { through, given_back, extents: world.packs.extents(), shipped });
+            }
+            1 => {
+                let Round { shipped, extents, .. } = self.round.as_mut().unwrap();
+                shipped.copy(&world.packs, extents);
+            }
+            _ => {
+                let Round { through, given_back, mut shipped, .. } = self.round.take().unwrap();
+                if world.packs.given_back() != given_back {
+                    shipped.copy_all(&world.packs);
+                }
+                let log = world.meta.changes_after(CommitSeq::ZERO, 9_999).await.unwrap();
+                let log: Vec<_> = log.into_iter().filter(|record| record.seq <= through).collect();
+                shipped.assert_holds(&log, &self.key).await;
+                world.commit(Commit::AdvanceCursor { consumer, through }).await.unwrap();
+            }
+        }
+        world
+    }
+}
+
 fn run_of(stop: &CancellationToken) -> Run {
     Run { stop: stop.clone(), progress: None, rate: Rate::new(0, Instant::now()) }
 }
@@ -429,6 +478,7 @@ async fn meet_in_order(pair: [Op; 2], order: &[bool]) {
         world.verify(&context).await;
     }
     drop(running);
+    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await.unwrap();
     world.collect_all(&context).await;
     world.verify(&context).await;
 }
@@ -616,6 +666,25 @@ cells! {
     i3_rebuild_meets_rebuild: Rebuild Rebuild,
     i3_rebuild_meets_restart: Rebuild Restart,
     i3_restart_meets_restart: Restart Restart,
+    i1_backup_meets_backup: Backup Backup,
+    i1_backup_meets_put: Backup Put,
+    i1_backup_meets_rewrite: Backup Rewrite,
+    i1_backup_meets_plain: Backup Plain,
+    i1_backup_meets_complete: Backup Complete,
+    i1_backup_meets_abort: Backup Abort,
+    i1_backup_meets_part_copy: Backup PartCopy,
+    i1_backup_meets_delete: Backup Delete,
+    i1_backup_meets_expire: Backup Expire,
+    i1_backup_meets_copy: Backup Copy,
+    i1_backup_meets_read: Backup Read,
+    i1_backup_meets_gc: Backup Gc,
+    i1_backup_meets_compact: Backup Compact,
+    i1_backup_meets_checkpoint: Backup Checkpoint,
+    i1_backup_meets_check: Backup Check,
+    i1_backup_meets_reopen: Backup Reopen,
+    i1_backup_meets_fsck: Backup Fsck,
+    i1_backup_meets_rebuild: Backup Rebuild,
+    i1_backup_meets_restart: Backup Restart,
 }
 
 /// The cells of the table in the module's documentation, its head first; what stands in none is left out.

@@ -27,26 +27,27 @@
 //! `expire` is a deletion, or the end of an upload, by a lifecycle rule; `check` a deep check beside the others; `reopen` the index
 //! opened anew after a failed write; `fsck` and `rebuild` the offline verbs; `restart` a power cut, too.
 //!
-//! | | put | rewrite | plain put | complete | abort | part copy | delete | expire | copy | read | gc | compact | checkpoint | check | reopen | fsck | rebuild | restart |
-//! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-//! | put | H1 | H1 | – | C | C | C | C | C | C | – | H2 | S | K | T | A | X | X | D |
-//! | rewrite | | W | – | C | C | C | C | C | C | R | H2 W | S W | K W | T | A W | X | X | D W |
-//! | plain put | | | – | C | C | C | C | C | C | – | F | – | – | – | – | X | X | D |
-//! | complete | | | | P | P | P | C | C | C | – | P H2 | S | K | T | A | X | X | D |
-//! | abort | | | | | C | P | C | C | C | H3 | L | L | L | T | A | X | X | D |
-//! | part copy | | | | | | C | B | B | C | – | B L | – | – | – | – | X | X | D |
-//! | delete | | | | | | | C | E | B | H3 | L | L | L | T | A | X | X | D |
-//! | expire | | | | | | | | E | B | H3 | L | L | L | T | A | X | X | D |
-//! | copy | | | | | | | | | C | – | B L | – | – | – | – | X | X | D |
-//! | read | | | | | | | | | | – | H3 | R | – | – | A | X | X | – |
-//! | gc | | | | | | | | | | | O | O | K | T | A | X | X | G |
-//! | compact | | | | | | | | | | | | O | K W | T | A | X | X | G |
-//! | checkpoint | | | | | | | | | | | | | K | – | K | X | X | V |
-//! | check | | | | | | | | | | | | | | – | T | X | X | – |
-//! | reopen | | | | | | | | | | | | | | | A | X | X | V |
-//! | fsck | | | | | | | | | | | | | | | | X | X | – |
-//! | rebuild | | | | | | | | | | | | | | | | | X | V |
-//! | restart | | | | | | | | | | | | | | | | | | V |
+//! | | put | rewrite | plain put | complete | abort | part copy | delete | expire | copy | read | gc | compact | backup | checkpoint | check | reopen | fsck | rebuild | restart |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+//! | put | H1 | H1 | – | C | C | C | C | C | C | – | H2 | S | M | K | T | A | X | X | D |
+//! | rewrite | | W | – | C | C | C | C | C | C | R | H2 W | S W | M | K W | T | A W | X | X | D W |
+//! | plain put | | | – | C | C | C | C | C | C | – | F | – | M | – | – | – | X | X | D |
+//! | complete | | | | P | P | P | C | C | C | – | P H2 | S | U | K | T | A | X | X | D |
+//! | abort | | | | | C | P | C | C | C | H3 | L | L | U | L | T | A | X | X | D |
+//! | part copy | | | | | | C | B | B | C | – | B L | – | M | – | – | – | X | X | D |
+//! | delete | | | | | | | C | E | B | H3 | L | L | U | L | T | A | X | X | D |
+//! | expire | | | | | | | | E | B | H3 | L | L | U | L | T | A | X | X | D |
+//! | copy | | | | | | | | | C | – | B L | – | – | – | – | – | X | X | D |
+//! | read | | | | | | | | | | – | H3 | R | – | – | – | A | X | X | – |
+//! | gc | | | | | | | | | | | O | O | U N | K | T | A | X | X | G |
+//! | compact | | | | | | | | | | | | O | N | K W | T | A | X | X | G |
+//! | backup | | | | | | | | | | | | | O | – | – | A | – | X | Y |
+//! | checkpoint | | | | | | | | | | | | | | K | – | K | X | X | V |
+//! | check | | | | | | | | | | | | | | | – | T | X | X | – |
+//! | reopen | | | | | | | | | | | | | | | | A | X | X | V |
+//! | fsck | | | | | | | | | | | | | | | | | X | X | – |
+//! | rebuild | | | | | | | | | | | | | | | | | | X | V |
+//! | restart | | | | | | | | | | | | | | | | | | | V |
 //!
 //! - **H1** Both may append the same chunk. The index keeps the first place; the other copy is garbage at once. The
 //!   first committer's barrier syncs all packs, so the place kept is durable whoever wrote it.
@@ -79,6 +80,11 @@
 //!   place, or stores it again as a put does (**W**), and marks the old record once the index that no longer names it is durable.
 //! - **A** An index that was opened anew may have forgotten stamps and references, never a record: packs that it does not know are
 //!   scanned. Until all are gone who held before, and all is applied again that was, nothing is collected.
+//! - **M** A backup copies what is durable, and the log only after all bytes that it names.
+//! - **U** What became unused behind its cursor is older than the bound only once it was copied, or once its oldest record
+//!   is too old to be waited for ([`CursorBound`]); a file likewise, by the mark at which it was first seen so.
+//! - **N** It moves on only when no space was given back while it read: what was moved meanwhile it copies from where it is.
+//! - **Y** Every round begins at the cursor, with what the packs then show to be durable.
 //! - **–** They share nothing that changes.
 //!
 //! Deduplicating a plain body later (`engine::rechunk`) is a put whose commit changes the body of a version: to all others it is a
@@ -94,7 +100,10 @@ mod reclaim;
 mod report;
 mod schedule;
 mod settings;
+mod shipped;
 
+#[cfg(test)]
+mod copy_tests;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
@@ -106,6 +115,8 @@ mod race_tests;
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]
+mod shipped_tests;
+#[cfg(test)]
 mod steady_tests;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -113,11 +124,14 @@ pub(crate) mod testing;
 mod testing_mortal;
 #[cfg(test)]
 mod testing_plain;
+#[cfg(test)]
+mod testing_ship;
 
 pub use plain::{PlainCensus, PlainFiles};
 pub use report::{GcAction, GcPhase, GcPlan, GcProgress, GcReport, OnProgress, PackPlan};
 pub use schedule::Schedule;
 pub use settings::GcSettings;
+pub use shipped::{CursorBound, ShippedBound};
 
 use super::EngineError;
 use super::blocking::blocking;
@@ -127,7 +141,7 @@ use crate::meta::MetaStore;
 use fence::Notes;
 use parking_lot::Mutex;
 pub(super) use rate::Rate;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -146,6 +160,7 @@ struct Shared {
     plain: Option<PlainFiles>,
     settings: GcSettings,
     notes: Mutex<Notes>,
+    shipped: OnceLock<Arc<dyn ShippedBound>>,
     running: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -159,8 +174,13 @@ impl Collector {
         plain: Option<PlainFiles>,
         settings: GcSettings,
     ) -> Self {
-        let (notes, running) = (Mutex::default(), Arc::default());
-        Self(Arc::new(Shared { packs, index, meta, plain, settings, notes, running }))
+        let (notes, shipped, running) = (Mutex::default(), OnceLock::new(), Arc::default());
+        Self(Arc::new(Shared { packs, index, meta, plain, settings, notes, shipped, running }))
+    }
+
+    /// Whatever became unused behind this bound is spared from now on. The first one given counts.
+    pub fn spare(&self, unshipped: Arc<dyn ShippedBound>) {
+        let _ = self.0.shipped.set(unshipped);
     }
 
     /// What a run would do now; changes nothing.
@@ -168,8 +188,9 @@ impl Collector {
     /// # Errors
     /// When the index or the packs cannot be read.
     pub async fn plan(&self) -> Result<GcPlan, EngineError> {
-        let shared = Arc::clone(&self.0);
-        let plan = blocking(move || plan::plan(&shared.packs, &shared.index, &shared.settings)).await?;
+        let (shared, shipped) = (Arc::clone(&self.0), self.shipped().await?);
+        let plan =
+            blocking(move || plan::plan(&shared.packs, &shared.index, &shared.settings, shipped)).await?;
         let PlainCensus { unused, unused_bytes, .. } = self.plain_census().await?;
         Ok(GcPlan { plain_files: unused, plain_bytes: unused_bytes, ..plan })
     }

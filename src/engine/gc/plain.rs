@@ -69,7 +69,7 @@ impl Collector {
         let ownerless = {
             let mut notes = self.0.notes.lock();
             notes.saw_unused(&unused, fence.mark);
-            notes.ownerless(oldest_hold)
+            notes.ownerless(oldest_hold, fence.shipped)
         };
         // Whoever was at work may have committed one before it ended.
         let unused = self.unused(ownerless, plain.inspect.as_ref()).await?;

@@ -1,11 +1,13 @@
 //! Deciding, from sizes alone, what is to happen to each pack. The dry run and the real one decide alike.
 
+use super::fence::lesser;
 use super::report::{GcAction, GcPlan, PackPlan};
 use super::settings::GcSettings;
 use crate::engine::EngineError;
-use crate::engine::index::ChunkIndex;
+use crate::engine::index::{ChunkIndex, stamps};
 use crate::engine::pack::{FOOTER_ENTRY_BYTES, PACK_HEADER_BYTES, PackInfo, PackSet, TRAILER_BYTES};
 use crate::storage::PackId;
+use crate::types::CommitSeq;
 use std::collections::{BTreeMap, HashMap};
 
 const BATCH_RECORDS: usize = 4096;
@@ -66,10 +68,10 @@ pub(super) fn plan(
     packs: &PackSet,
     index: &ChunkIndex,
     settings: &GcSettings,
+    shipped: Option<CommitSeq>,
 ) -> Result<GcPlan, EngineError> {
     // A real run would put its mark behind what is applied.
-    let next = index.applied().next();
-    let bound = index.oldest_hold().map_or(next, |hold| hold.min(next));
+    let bound = stamps::bound(index.applied().next(), lesser(index.oldest_hold(), shipped));
     let mut plan = GcPlan { uncounted_nodes: index.uncounted_nodes(), ..GcPlan::default() };
     let mut by_pack: BTreeMap<PackId, (u64, u64)> = BTreeMap::new();
     let mut after = None;

@@ -14,6 +14,9 @@ pub struct GcSettings {
     pub rewrite_below_live_ratio: f64,
     /// The most that rewriting reads and writes, in bytes per second; 0: no limit.
     pub rate_bytes_per_second: u64,
+    /// The longest that garbage is kept because it is not in the backup yet, in seconds, by the age of the oldest log
+    /// record that is not; 0: none is kept.
+    pub unshipped_seconds: u64,
 }
 
 impl Default for GcSettings {
@@ -23,6 +26,7 @@ impl Default for GcSettings {
             min_garbage_ratio: 0.05,
             rewrite_below_live_ratio: 0.4,
             rate_bytes_per_second: 64 << 20,
+            unshipped_seconds: 3 * 24 * 60 * 60,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A store small enough to stop it anywhere: packs in memory that can lose power, a real index, metadata in memory.
 
 use super::testing_mortal::Mortal;
-use super::{Collector, GcReport, GcSettings};
+use super::{Collector, CursorBound, GcReport, GcSettings};
 use crate::engine::check::Checker;
 use crate::engine::codec::decode_record;
 use crate::engine::index::{ChunkIndex, Hold, IndexSettings};
@@ -10,8 +10,8 @@ use crate::engine::pack::{Codec, Location, NewRecord, PackSet, PackSettings, Rec
 use crate::engine::{EngineError, PlainStore};
 use crate::meta::testing::{create_bucket, object};
 use crate::meta::{
-    ChangeLog, Commit, CommitError, DeleteCondition, MemoryStore, MetaStore, NewBody, NewObject, NewPart,
-    NewUpload, ObjectVersion, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
+    ChangeLog, Commit, CommitError, Consumer, DeleteCondition, MemoryStore, MetaStore, NewBody, NewObject,
+    NewPart, NewUpload, ObjectVersion, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::storage::{DiskPackStore, PackStore};
 use crate::sys::{Random, RealFileSystem, SeededRandom, SystemClock};
@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -150,6 +151,12 @@ impl World {
         let files = super::PlainFiles { store: plain.clone(), inspect: meta.clone() };
         let collector =
             Collector::new(packs.clone(), index.clone(), meta.clone(), Some(files), settings.clone());
+        collector.spare(Arc::new(CursorBound {
+            log: meta.clone(),
+            consumer: Consumer::Backup,
+            clock: Arc::new(SystemClock),
+            longest: Duration::from_secs(3600),
+        }));
         let (acknowledged, plain) = (BTreeMap::new(), plain);
         Self {
             store,

@@ -61,6 +61,7 @@ impl ChunkIndex {
         }
         self.count(&batch)?;
         FailPoint::IndexCounted.pass()?;
+        self.stamp_unused(seq)?;
         let mut totals = self.0.totals.lock();
         totals.position = Position { applied: seq, cursor: None };
         totals.moved = true;
@@ -73,6 +74,25 @@ impl ChunkIndex {
         self.0.published.send_replace(seq);
         self.0.is_new.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// Since when the unused entries have been unused nobody knows any more: since now, for whoever copies the store may not
+    /// have them yet.
+    fn stamp_unused(&self, now: CommitSeq) -> Result<(), EngineError> {
+        let mut after = None;
+        loop {
+            let page = self.candidates(now, after, BATCH_RECORDS)?;
+            let Some((since, id, _)) = page.last() else { return Ok(()) };
+            after = Some((*since, *id));
+            let mut totals = self.0.totals.lock();
+            let mut changes = Changes::new(&self.0.store);
+            for (_, id, _) in &page {
+                if let Some(entry) = changes.get(id)?.filter(|entry| entry.references == 0) {
+                    changes.set(id, Some(IndexEntry { zero_since: now, ..entry }))?;
+                }
+            }
+            changes.commit(&mut totals)?;
+        }
     }
 
     pub(super) fn clear(&self) -> Result<(), EngineError> {

@@ -19,7 +19,7 @@ pub const STATE_OFFSET: usize = 15;
 pub const STATE_DEAD: u8 = 0xDD;
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"SRec";
 
-const STATE_LIVE: u8 = 0;
+pub(super) const STATE_LIVE: u8 = 0;
 const PACK_MAGIC: [u8; 8] = *b"SedPack\n";
 const TRAILER_MAGIC: [u8; 8] = *b"SedFoot\n";
 const VERSION: u16 = 1;

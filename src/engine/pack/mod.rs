@@ -9,9 +9,11 @@ mod aside;
 mod content;
 mod flush;
 mod format;
+mod raw;
 mod read;
 mod reclaim;
 mod recover;
+mod revive;
 mod salvage;
 mod scan;
 mod seal;
@@ -26,6 +28,8 @@ mod golden_tests;
 #[cfg(test)]
 mod open_tests;
 #[cfg(test)]
+mod raw_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
@@ -35,6 +39,7 @@ pub use format::{
     TRAILER_BYTES, Trailer, decode_footer_entry, decode_gaps, decode_pack_header, encode_footer_entry,
     encode_gaps, encode_pack_header,
 };
+pub use raw::{PackExtent, zeros};
 pub(super) use read::read_together;
 pub use set::PackSet;
 pub use stretch::Stretch;

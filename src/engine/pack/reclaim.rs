@@ -10,6 +10,7 @@ use crate::storage::PackId;
 use crate::sys::FailPoint;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 impl PackSet {
     /// Marks records of sealed packs as dead, in place and in the footer, durably: a later rebuild of the index
@@ -82,6 +83,7 @@ impl PackSet {
             )));
         }
         self.sync_marks(pack)?;
+        self.gave_back().fetch_add(1, Ordering::AcqRel);
         FailPoint::PackPunch.pass()?;
         let punched = self.store().punch(pack, range.start, range.end - range.start).map_err(from_io)?;
         FailPoint::PackPunched.pass()?;
@@ -93,6 +95,7 @@ impl PackSet {
     /// # Errors
     /// When the store cannot remove it; it is forgotten all the same.
     pub fn remove(&self, pack: PackId) -> Result<(), EngineError> {
+        self.gave_back().fetch_add(1, Ordering::AcqRel);
         self.forget(pack);
         self.store().remove(pack).map_err(from_io)
     }

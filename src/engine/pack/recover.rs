@@ -52,7 +52,8 @@ fn open_sealed(store: &dyn PackStore, file: PackFile) -> io::Result<Option<Pack>
     let gaps =
         if len == 0 { Vec::new().into() } else { store.read_at(file.id, trailer.gaps_offset(), len)? };
     let Ok(gaps) = decode_gaps(&gaps, trailer.gaps_crc) else { return Ok(None) };
-    Ok(Some(Pack { end: trailer.records_end, gaps: gaps.into(), sealed: Some(trailer.records) }))
+    let (end, sealed) = (trailer.records_end, Some(trailer.records));
+    Ok(Some(Pack { end, durable: end, gaps: gaps.into(), sealed }))
 }
 
 /// Before any pack is changed: those of a newer version, or of elsewhere, leave all as it is.
@@ -89,7 +90,8 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
         // Neither cut nor sealed: another try, or another machine, may read more of it.
         tracing::error!(pack = %file.id, records = walked.entries.len(), "a pack cannot be read everywhere");
         report.unreadable.push(file.id);
-        return Ok(Some(Pack { end: walked.end, gaps: walked.gaps.into(), sealed: None }));
+        let (end, gaps) = (walked.end, walked.gaps.into());
+        return Ok(Some(Pack { end, durable: end, gaps, sealed: None }));
     }
     if walked.entries.is_empty() {
         if begun || is_zero(store, file)? {
@@ -106,7 +108,8 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
             truncated_bytes: 0,
             gaps: vec![whole],
         });
-        return Ok(Some(Pack { end: PACK_HEADER_BYTES as u32, gaps: [].into(), sealed: None }));
+        let end = PACK_HEADER_BYTES as u32;
+        return Ok(Some(Pack { end, durable: 0, gaps: [].into(), sealed: None }));
     }
     report.recovered.push(RecoveredPack {
         id: file.id,
@@ -115,19 +118,21 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
         gaps: walked.gaps.iter().map(|gap: &Range<u32>| u64::from(gap.start)..u64::from(gap.end)).collect(),
     });
     let unsealed = Unsealed::found(file.id, &walked);
-    let sealed = match unsealed.seal(store) {
-        Ok(()) => Some(unsealed.records),
+    let end = walked.end;
+    let (sealed, durable) = match unsealed.seal(store) {
+        Ok(()) => (Some(unsealed.records), end),
         Err(error) => match from_io(error) {
             // Without a footer the pack is as good. One whose sync failed must not be synced again before the next
             // start: that would count as a failure of this one.
             EngineError::Full => {
-                opened.waiting.extend(store.sync(file.id).is_ok().then_some(unsealed));
-                None
+                let is_synced = store.sync(file.id).is_ok();
+                opened.waiting.extend(is_synced.then_some(unsealed));
+                (None, if is_synced { end } else { 0 })
             }
             error => return Err(error),
         },
     };
-    Ok(Some(Pack { end: walked.end, gaps: walked.gaps.into(), sealed }))
+    Ok(Some(Pack { end, durable, gaps: walked.gaps.into(), sealed }))
 }
 
 /// Whether the header says that this pack was begun here: also by being all zeros, for then it never came to the disk.

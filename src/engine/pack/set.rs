@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Simulated lives are short: their packs fill up sooner.
 const MIN_TARGET_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 1 << 20 };
@@ -44,6 +45,8 @@ struct Shared {
     unreadable: RwLock<HashSet<(PackId, u32)>>,
     /// Packs whose marks this process knows to be durable.
     marked: Mutex<HashSet<PackId>>,
+    /// See [`PackSet::given_back`].
+    gave_back: AtomicU64,
 }
 
 /// What is known of a pack without reading it.
@@ -51,6 +54,8 @@ struct Shared {
 pub(super) struct Pack {
     /// Where its records end.
     pub(super) end: u32,
+    /// Up to where they are durable; 0 when nothing is known to be.
+    pub(super) durable: u32,
     /// Ranges before `end` that hold no valid record, in order.
     pub(super) gaps: Arc<[Range<u32>]>,
     /// Records, or `None` while it is not sealed.
@@ -102,6 +107,7 @@ impl PackSet {
             suspect: RwLock::default(),
             unreadable: RwLock::default(),
             marked: Mutex::default(),
+            gave_back: AtomicU64::new(0),
         };
         Ok((Self(Arc::new(shared)), report))
     }
@@ -223,6 +229,10 @@ impl PackSet {
         Ok(())
     }
 
+    pub(super) fn gave_back(&self) -> &AtomicU64 {
+        &self.0.gave_back
+    }
+
     pub(super) fn forget(&self, pack: PackId) {
         self.0.packs.write().remove(&pack);
         self.0.marked.lock().remove(&pack);
@@ -273,7 +283,11 @@ impl PackSet {
     pub(super) fn sync_one(&self, pack: PackId) -> io::Result<()> {
         let began = std::time::Instant::now();
         FailPoint::PackSync.pass()?;
+        let end = self.known(pack).map_or(0, |pack| pack.end);
         let synced = self.0.store.sync(pack).and_then(|()| FailPoint::PackSynced.pass());
+        if let (Ok(()), Some(pack)) = (&synced, self.0.packs.write().get_mut(&pack)) {
+            pack.durable = pack.durable.max(end);
+        }
         metrics::histogram!("sediment_fsync_seconds", "file" => "pack").record(began.elapsed());
         match synced {
             // Removed meanwhile: there is nothing left to make durable.
@@ -399,7 +413,7 @@ impl PackSet {
                 return Err(from_io(error));
             }
             const END: u32 = PACK_HEADER_BYTES as u32;
-            let pack = Pack { end: END, gaps: Arc::new([]), sealed: None };
+            let pack = Pack { end: END, durable: 0, gaps: Arc::new([]), sealed: None };
             self.0.packs.write().insert(id, pack);
             if *is_noted {
                 self.wrote(id);

@@ -133,6 +133,34 @@ pub(super) async fn trimming_in_steps(subject: &Subject) {
     assert_eq!(trim().await, Outcome::Trimmed { records: 0 });
 }
 
+/// A consumer holds the log back from when it first spoke until it is forgotten.
+pub(super) async fn consumers(subject: &Subject) {
+    for _ in 0..5 {
+        subject.commit(Commit::Mark).await;
+    }
+    let seq = CommitSeq::new;
+    let advance =
+        |consumer, through| subject.commit(Commit::AdvanceCursor { consumer, through: seq(through) });
+    let known = |consumer| subject.log.known_cursor(consumer);
+    let trim = || subject.commit(Commit::TrimLog { through: seq(5) });
+    advance(Consumer::ChunkIndex, 5).await;
+    for consumer in [Consumer::Backup, Consumer::Replication, Consumer::Lifecycle] {
+        assert_eq!(known(consumer).await.unwrap(), None);
+        advance(consumer, 0).await;
+        assert_eq!(known(consumer).await.unwrap(), Some(seq(0)), "it has seen nothing, and said so");
+        assert_eq!(trim().await, Outcome::Trimmed { records: 0 }, "{consumer:?} holds it");
+        subject.commit(Commit::ForgetConsumer { consumer }).await;
+        assert_eq!(known(consumer).await.unwrap(), None);
+        assert_eq!(subject.log.cursor(consumer).await.unwrap(), seq(0));
+    }
+    advance(Consumer::Backup, 2).await;
+    assert_eq!(trim().await, Outcome::Trimmed { records: 2 });
+    subject.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await;
+    assert_eq!(trim().await, Outcome::Trimmed { records: 3 });
+    let index = Commit::ForgetConsumer { consumer: Consumer::ChunkIndex };
+    expects!(subject.refuse(index).await, CommitError::InvalidState(_));
+}
+
 pub(super) async fn waiting(subject: &Subject) {
     subject.commit(Commit::Mark).await;
     subject.log.wait_after(CommitSeq::ZERO).await;

@@ -11,6 +11,7 @@ mod lock_clock;
 mod log;
 mod marks;
 mod replace;
+mod replay;
 mod uploads;
 mod versions;
 
@@ -148,6 +149,12 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     log::waiting(&empty().await).await;
     replace::plain_bodies(&empty().await).await;
     replace::only_what_was_read(&empty().await).await;
+    log::consumers(&empty().await).await;
+    replay::every_change(&empty().await, &empty().await).await;
+    replay::ends_of_uploads(&empty().await, &empty().await).await;
+    replay::what_happened_is_not_asked_again(&empty().await, &empty().await).await;
+    replay::records_out_of_place(&empty().await, &empty().await).await;
+    replay::records_that_are_not_true(&empty().await, &empty().await).await;
     inspect::bodies(&empty().await).await;
     inspect::ages(&empty().await).await;
     inspect::totals(&empty().await).await;

@@ -4,7 +4,7 @@ use crate::meta::{AgendaChange, ScanPosition};
 use crate::types::{BucketId, CommitSeq, UnixMillis};
 use std::collections::BTreeMap;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Agenda {
     pub keys: BTreeMap<(BucketId, Vec<u8>), (UnixMillis, CommitSeq)>,
     pub scans: BTreeMap<BucketId, ScanPosition>,

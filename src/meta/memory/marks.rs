@@ -65,7 +65,7 @@ impl State {
         self.set_lock(at, target, draft, |lock| Ok(ObjectLock { legal_hold, ..lock }))
     }
 
-    fn set_lock(
+    pub(super) fn set_lock(
         &mut self,
         (bucket, key): (BucketId, ObjectKey),
         target: VersionTarget,

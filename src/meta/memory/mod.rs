@@ -11,6 +11,7 @@ mod lifecycle;
 mod marks;
 mod reads;
 mod replace;
+mod replay;
 mod rows;
 mod state;
 mod totals;
@@ -149,8 +150,8 @@ impl ChangeLog for MemoryStore {
         let _ = self.last_seq.subscribe().wait_for(|last| *last > seq).await;
     }
 
-    async fn cursor(&self, consumer: Consumer) -> Result<CommitSeq, MetaError> {
-        Ok(self.state.lock().cursor(consumer))
+    async fn known_cursor(&self, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError> {
+        Ok(self.state.lock().cursors.get(&consumer).copied())
     }
 
     async fn manifests(

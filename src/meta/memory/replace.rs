@@ -2,7 +2,7 @@
 
 use super::state::{Draft, State};
 use crate::meta::{Change, CommitError, NewBody, Outcome, VersionPlace};
-use crate::types::{Body, PlainId};
+use crate::types::{Body, BucketId, ObjectKey, PlainId, VersionId};
 
 impl State {
     pub(super) fn replace_plain(
@@ -10,19 +10,33 @@ impl State {
         place: VersionPlace,
         plain: PlainId,
         body: NewBody,
-        mut draft: Draft,
+        draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let VersionPlace { bucket, key, id, seq, .. } = place;
         self.home(bucket)?;
-        let (row, version) = self.find(bucket, key.as_bytes(), id).ok_or(CommitError::NoSuchKey)?;
+        let (_, version) = self.find(bucket, key.as_bytes(), id).ok_or(CommitError::NoSuchKey)?;
         let object = version.logged.object.as_ref().ok_or(CommitError::IsDeleteMarker)?;
         if version.seq != seq || object.body != Body::Plain(plain) {
             return Err(CommitError::ConditionFailed);
         }
-        let row = row.clone();
+        self.replace_body((bucket, key), id, body, draft)
+    }
+
+    /// Gives a version another body, as a command of its own.
+    pub(super) fn replace_body(
+        &mut self,
+        (bucket, key): (BucketId, ObjectKey),
+        id: VersionId,
+        body: NewBody,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        self.home(bucket)?;
+        let (row, version) = self.find(bucket, key.as_bytes(), id).ok_or(CommitError::NoSuchKey)?;
+        let object = version.logged.object.as_ref().ok_or(CommitError::IsDeleteMarker)?;
+        let (row, before) = (row.clone(), object.body.clone());
         self.check_body(&body)?;
         let body = self.hold(body, &mut draft);
-        self.release(&Body::Plain(plain), &mut draft);
+        self.release(&before, &mut draft);
         if let Some(object) = self.versions.get_mut(&row).and_then(|version| version.logged.object.as_mut()) {
             object.body = body.clone();
         }

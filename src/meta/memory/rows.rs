@@ -5,7 +5,7 @@ use crate::meta::{LoggedPart, LoggedUpload, LoggedVersion};
 use crate::types::{CommitSeq, ETag, PartNumber, UnixMillis, UploadId};
 use std::collections::BTreeMap;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Version {
     pub seq: CommitSeq,
     pub modified: UnixMillis,
@@ -28,7 +28,7 @@ impl Version {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Upload {
     pub seq: CommitSeq,
     pub initiated: UnixMillis,
@@ -36,14 +36,14 @@ pub(super) struct Upload {
     pub parts: BTreeMap<PartNumber, Part>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Part {
     pub seq: CommitSeq,
     pub modified: UnixMillis,
     pub logged: LoggedPart,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Counted<T> {
     pub references: u64,
     pub value: T,

@@ -10,7 +10,7 @@ use crate::meta::{Bucket, Change, Commit, CommitError, Consumer, LogRecord, Mani
 use crate::types::{BucketName, CommitSeq, Manifest, ManifestId, PlainId, UnixMillis, UploadId};
 use std::collections::{BTreeMap, HashMap};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub last_seq: CommitSeq,
     pub last_at: UnixMillis,
@@ -89,7 +89,15 @@ impl State {
                 self.record(draft, Change::Mark);
                 Ok(Outcome::Marked { seq })
             }
+            Commit::Replay(record) => self.replay(&record, times),
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
+            Commit::ForgetConsumer { consumer: Consumer::ChunkIndex } => {
+                Err(CommitError::InvalidState("the chunk index always follows the log"))
+            }
+            Commit::ForgetConsumer { consumer } => {
+                self.cursors.remove(&consumer);
+                Ok(Outcome::Done)
+            }
             Commit::Agenda(changes) => {
                 changes.into_iter().for_each(|change| self.agenda.apply(change));
                 Ok(Outcome::Done)

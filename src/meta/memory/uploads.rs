@@ -20,6 +20,16 @@ impl State {
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
         check_asked_lock(self.home(bucket)?.lock, upload.lock, draft.times)?;
+        self.begin_upload(bucket, key, upload, draft)
+    }
+
+    pub(super) fn begin_upload(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        upload: NewUpload,
+        draft: Draft,
+    ) -> Result<Outcome, CommitError> {
         if self.upload_row(upload.id).is_some() {
             return Err(CommitError::InvalidState("the upload id is taken"));
         }
@@ -60,7 +70,7 @@ impl State {
         parts: &[(PartNumber, CommitSeq)],
         object: NewObject,
         condition: WriteCondition,
-        mut draft: Draft,
+        draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let row = self.upload_row(id).ok_or(CommitError::NoSuchUpload)?;
         let upload = self.uploads.get(&row).ok_or(CommitError::NoSuchUpload)?;
@@ -74,12 +84,25 @@ impl State {
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
         let lock = lock_of_new(home.lock, object.lock, draft.times)?;
+        self.complete_checked(&row, NewObject { lock, ..object }, draft)
+    }
+
+    /// Turns an upload into a version with its lock.
+    pub(super) fn complete_checked(
+        &mut self,
+        row: &[u8],
+        object: NewObject,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let upload = &self.uploads.get(row).ok_or(CommitError::NoSuchUpload)?.logged;
+        let (id, bucket, key) = (upload.id, upload.bucket, upload.key.clone());
+        let versioning = self.home(bucket)?.versioning;
+        self.check_body(&object.body)?;
         draft.upload = Some(id);
-        let object = Some(NewObject { lock, ..object });
-        let (version, replaced) = self.write(bucket, &key, home.versioning, object, &mut draft);
+        let (version, replaced) = self.write(bucket, &key, versioning, Some(object), &mut draft);
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
         self.record(draft, Change::UploadCompleted { upload: id, bucket, key, version, replaced });
-        self.drop_upload(&row);
+        self.drop_upload(row);
         Ok(outcome)
     }
 

@@ -19,18 +19,34 @@ impl State {
         key: ObjectKey,
         object: NewObject,
         condition: WriteCondition,
-        mut draft: Draft,
+        draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let home = self.home(bucket)?;
         condition.check(self.current(bucket, &key).and_then(Version::etag))?;
         self.check_body(&object.body)?;
         check_asked_lock(home.lock, object.lock, draft.times)?;
         let lock = lock_of_new(home.lock, object.lock, draft.times)?;
-        let object = Some(NewObject { lock, ..object });
-        let (version, replaced) = self.write(bucket, &key, home.versioning, object, &mut draft);
-        let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
+        let (seq, modified) = (draft.seq, draft.at);
+        let id = self.put_on_top(bucket, key, Some(NewObject { lock, ..object }), draft)?;
+        Ok(Outcome::Written { id, seq, modified })
+    }
+
+    /// Puts an object with its lock, or a delete marker (`None`), on top of a key, as a command of its own.
+    pub(super) fn put_on_top(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        object: Option<NewObject>,
+        mut draft: Draft,
+    ) -> Result<VersionId, CommitError> {
+        let versioning = self.home(bucket)?.versioning;
+        if let Some(object) = &object {
+            self.check_body(&object.body)?;
+        }
+        let (version, replaced) = self.write(bucket, &key, versioning, object, &mut draft);
+        let id = version.id;
         self.record(draft, Change::VersionPut { bucket, key, version, replaced });
-        Ok(outcome)
+        Ok(id)
     }
 
     pub(super) fn delete_version(
@@ -49,9 +65,7 @@ impl State {
             VersionTarget::Current => {
                 let current = self.current(bucket, &key).map(|version| version.facts(&[]));
                 condition.check(current.as_ref())?;
-                let (version, replaced) = self.write(bucket, &key, versioning, None, &mut draft);
-                let id = Some(version.id);
-                self.record(draft, Change::VersionPut { bucket, key, version, replaced });
+                let id = Some(self.put_on_top(bucket, key, None, draft)?);
                 return Ok(Outcome::Deleted { id, delete_marker: true });
             }
         };
@@ -104,7 +118,7 @@ impl State {
         (logged, replaced)
     }
 
-    fn remove(
+    pub(super) fn remove(
         &mut self,
         bucket: BucketId,
         key: &ObjectKey,

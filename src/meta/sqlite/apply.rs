@@ -9,6 +9,7 @@ use super::error::corrupt;
 use super::record::{self, EncodedManifest};
 use super::sql;
 use super::state::State;
+use super::versions::Place;
 use crate::meta::commit::{TRIM_RECORDS, check_asked_lock};
 use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::rules::RulesSet;
@@ -44,14 +45,21 @@ pub(super) struct Draft {
     pub dropped: Vec<EncodedManifest>,
 }
 
+impl Draft {
+    pub(super) const fn new(seq: CommitSeq, times: Times, salt: u64) -> Self {
+        let (root, upload, at) = (None, None, times.at);
+        Self { seq, at, times, salt, root, upload, added: Vec::new(), dropped: Vec::new() }
+    }
+}
+
 /// An open upload's row, as far as commands need it.
-struct OpenUpload {
+pub(super) struct OpenUpload {
     row: Vec<u8>,
     seq: CommitSeq,
 }
 
 impl OpenUpload {
-    fn place(&self) -> Result<(BucketId, ObjectKey), MetaError> {
+    pub(super) fn place(&self) -> Result<(BucketId, ObjectKey), MetaError> {
         let decoded = crate::types::decode_row_key(&self.row);
         let (_, bucket, key, _) = decoded.ok_or_else(|| corrupt("an upload's row key"))?;
         Ok((bucket, key))
@@ -59,7 +67,7 @@ impl OpenUpload {
 }
 
 /// A part's row, as far as commands need it.
-struct HeldPart {
+pub(super) struct HeldPart {
     number: u16,
     seq: CommitSeq,
     holding: Holding,
@@ -75,16 +83,7 @@ impl Session<'_> {
     ) -> Result<Outcome, CommitError> {
         let times = times.not_before(self.state.last_at, self.state.reached);
         let seq = self.state.last_seq.next();
-        let draft = Draft {
-            seq,
-            at: times.at,
-            times,
-            salt,
-            root,
-            upload: None,
-            added: Vec::new(),
-            dropped: Vec::new(),
-        };
+        let draft = Draft { root, ..Draft::new(seq, times, salt) };
         match commit {
             Commit::CreateBucket { name, owner, lock, settings } => {
                 self.create_bucket((name, owner), lock, settings, &draft)
@@ -122,7 +121,9 @@ impl Session<'_> {
                 self.record(&draft, &Change::Mark)?;
                 Ok(Outcome::Marked { seq })
             }
+            Commit::Replay(record) => self.replay(&record, times),
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
+            Commit::ForgetConsumer { consumer } => self.forget_consumer(consumer),
             Commit::Agenda(changes) => self.change_agenda(&changes),
             Commit::TrimLog { through } => self.trim_log(through),
         }
@@ -137,6 +138,16 @@ impl Session<'_> {
     ) -> Result<Outcome, CommitError> {
         let home = self.home(bucket)?;
         check_asked_lock(home.lock, upload.lock, draft.times)?;
+        self.begin_upload(bucket, key, upload, draft)
+    }
+
+    pub(super) fn begin_upload(
+        &mut self,
+        bucket: BucketId,
+        key: ObjectKey,
+        upload: NewUpload,
+        draft: &Draft,
+    ) -> Result<Outcome, CommitError> {
         if self.open_upload(upload.id)?.is_some() {
             return Err(CommitError::InvalidState("the upload id is taken"));
         }
@@ -158,7 +169,7 @@ impl Session<'_> {
         Ok(Outcome::Upload { seq, initiated })
     }
 
-    fn put_part(
+    pub(super) fn put_part(
         &mut self,
         id: UploadId,
         number: PartNumber,
@@ -211,19 +222,31 @@ impl Session<'_> {
             return Err(CommitError::PartGone(*number));
         }
         let (bucket, key) = upload.place()?;
-        let mut place = self.place(bucket, key)?;
+        let place = self.place(bucket, key)?;
         condition.check(place.current_etag()?)?;
         self.check_body(&object.body)?;
         draft.upload = Some(id);
+        self.complete_at(place, (&upload, held), object, draft)
+    }
+
+    /// Turns an upload with its parts into a version. The draft names it.
+    pub(super) fn complete_at(
+        &mut self,
+        mut place: Place,
+        (upload, parts): (&OpenUpload, Vec<HeldPart>),
+        object: NewObject,
+        mut draft: Draft,
+    ) -> Result<Outcome, CommitError> {
+        let id = draft.upload.ok_or(CommitError::NoSuchUpload)?;
         let (version, replaced) = self.write(&mut place, Some(object), &mut draft)?;
         let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
-        let key = place.key;
+        let Place { bucket, key, .. } = place;
         self.record(&draft, &Change::UploadCompleted { upload: id, bucket, key, version, replaced })?;
-        self.drop_upload(&upload, held, draft)?;
+        self.drop_upload(upload, parts, draft)?;
         Ok(outcome)
     }
 
-    fn abort_upload(
+    pub(super) fn abort_upload(
         &mut self,
         id: UploadId,
         rules_as_of: Option<CommitSeq>,
@@ -241,8 +264,17 @@ impl Session<'_> {
         if through > self.state.last_seq {
             return Err(CommitError::InvalidState("a cursor may not pass the end of the log"));
         }
-        let furthest = cursor(self.db, consumer)?.max(through).get().cast_signed();
+        let furthest = found_cursor(self.db, consumer)?.map_or(through, |before| before.max(through));
+        let furthest = furthest.get().cast_signed();
         self.db.prepare_cached(sql::SET_CURSOR)?.execute(params![consumer.name(), furthest])?;
+        Ok(Outcome::Done)
+    }
+
+    fn forget_consumer(&mut self, consumer: Consumer) -> Result<Outcome, CommitError> {
+        if consumer == Consumer::ChunkIndex {
+            return Err(CommitError::InvalidState("the chunk index always follows the log"));
+        }
+        self.db.prepare_cached(sql::DROP_CURSOR)?.execute([consumer.name()])?;
         Ok(Outcome::Done)
     }
 
@@ -269,7 +301,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn open_upload(&self, id: UploadId) -> Result<Option<OpenUpload>, MetaError> {
+    pub(super) fn open_upload(&self, id: UploadId) -> Result<Option<OpenUpload>, MetaError> {
         let mut statement = self.db.prepare_cached(sql::UPLOAD)?;
         let mut rows = statement.query([id.as_bytes()])?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -282,7 +314,7 @@ impl Session<'_> {
         rows.next()?.map(held_part).transpose()
     }
 
-    fn parts(&self, upload: &OpenUpload) -> Result<Vec<HeldPart>, MetaError> {
+    pub(super) fn parts(&self, upload: &OpenUpload) -> Result<Vec<HeldPart>, MetaError> {
         let mut statement = self.db.prepare_cached(sql::PARTS_HELD)?;
         statement.query_and_then([upload.seq.get().cast_signed()], held_part)?.collect()
     }
@@ -322,11 +354,7 @@ fn held_part(row: &rusqlite::Row<'_>) -> Result<HeldPart, MetaError> {
     Ok(HeldPart { number: row.get(0)?, seq: seq(row, 1)?, holding: Holding::read(row, 2)? })
 }
 
-pub(super) fn cursor(db: &Connection, consumer: Consumer) -> Result<CommitSeq, MetaError> {
-    Ok(found_cursor(db, consumer)?.unwrap_or_default())
-}
-
-fn found_cursor(db: &Connection, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError> {
+pub(super) fn found_cursor(db: &Connection, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError> {
     let mut statement = db.prepare_cached(sql::CURSOR)?;
     let seq: Option<i64> = statement.query_row([consumer.name()], |row| row.get(0)).optional()?;
     Ok(seq.map(|seq| CommitSeq::new(seq.cast_unsigned())))

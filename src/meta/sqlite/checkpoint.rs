@@ -16,6 +16,8 @@ use crate::sys::FailPoint;
 use rusqlite::{Connection, ffi};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,6 +31,9 @@ const LEFT_PAGES: u64 = 32;
 /// A log that is so many times as large as it may be is not added to before the copy under way is done: the device is
 /// slower than the writer.
 const MOST_LIMITS: u64 = 3;
+/// While the whole database is copied elsewhere no cut can succeed, and none is tried before the log is so many times as
+/// large as it may be: 1 GiB.
+const LIMITS_FOR_IMAGES: u64 = 16;
 /// A writer that is as fast as copying is not waited for.
 const ROUNDS: usize = 8;
 
@@ -59,10 +64,36 @@ impl Pages {
     }
 }
 
+/// Copies of the whole database under way: each reads for long at one moment of the log.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Images(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Image<'i>(&'i Images);
+
+impl Images {
+    pub(super) fn begin(&self) -> Image<'_> {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Image(self)
+    }
+
+    fn any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Drop for Image<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     log: PathBuf,
     copier: Copier,
+    images: Images,
     /// The size that the log may have, in pages.
     limit: u64,
     /// Its size when it was last looked at.
@@ -90,7 +121,13 @@ impl Checkpoints {
     fn with(database: &Path, limit: u64, copier: Copier) -> Self {
         let limit = limit / FRAME_BYTES;
         let log = super::open::beside(database, "-wal");
-        Self { log, copier, limit, seen: 0, copy_at: limit / 4, cut_at: limit }
+        let images = Images::default();
+        Self { log, copier, images, limit, seen: 0, copy_at: limit / 4, cut_at: limit }
+    }
+
+    /// Whoever copies the whole database says so here.
+    pub(super) fn images(&self) -> Images {
+        self.images.clone()
     }
 
     /// Called by the writer between transactions.
@@ -143,7 +180,9 @@ impl Checkpoints {
     }
 
     fn cut_or_copy(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        if self.seen >= self.cut_at {
+        if self.seen >= self.cut_at && self.images.any() && self.seen < LIMITS_FOR_IMAGES * self.limit {
+            self.put_off();
+        } else if self.seen >= self.cut_at {
             let is_empty = cut(db)?;
             self.put_off();
             if is_empty {

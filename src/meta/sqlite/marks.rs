@@ -85,7 +85,7 @@ impl Session<'_> {
         self.set_lock(place, &object, lock, draft)
     }
 
-    fn lockable(
+    pub(super) fn lockable(
         &mut self,
         (bucket, key): (BucketId, ObjectKey),
         target: VersionTarget,
@@ -98,7 +98,7 @@ impl Session<'_> {
         Ok((place, object))
     }
 
-    fn set_lock(
+    pub(super) fn set_lock(
         &mut self,
         place: Place,
         object: &HeldVersion,

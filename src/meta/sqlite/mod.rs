@@ -13,6 +13,7 @@ mod checkpoint;
 mod claim;
 mod columns;
 mod error;
+mod image;
 mod inline;
 mod marks;
 mod open;
@@ -20,6 +21,7 @@ mod read;
 mod readers;
 mod record;
 mod replace;
+mod replay;
 mod scan;
 mod settings;
 mod sql;
@@ -38,6 +40,8 @@ pub(super) mod fuzzing {
     pub use super::record::fuzz as log_record;
 }
 
+#[cfg(test)]
+mod image_tests;
 #[cfg(test)]
 mod migration_tests;
 #[cfg(test)]

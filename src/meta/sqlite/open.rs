@@ -231,7 +231,7 @@ fn sorting_beside(
     done.and(ended.and(undone).map_err(MetaError::from))
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -248,6 +248,7 @@ statements! {
     CURSOR = "SELECT seq FROM cursors WHERE consumer = ?1";
     SET_CURSOR = "INSERT INTO cursors (consumer, seq) VALUES (?1, ?2)
         ON CONFLICT (consumer) DO UPDATE SET seq = excluded.seq";
+    DROP_CURSOR = "DELETE FROM cursors WHERE consumer = ?1";
     MANIFESTS = "SELECT id, root FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2";
 
     // Inspection. What is wrong with a row must not hide the next one: each page is one statement, and rows are judged alone.

@@ -1,7 +1,7 @@
 //! The store that the rest of the program sees.
 
 use super::cache::{CachedRow, RowCache, bucket_key};
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, Images};
 use super::open::{self, OpenMode};
 use super::readers::Readers;
 use super::scan::Snapshot;
@@ -9,7 +9,7 @@ use super::settings::SqliteSettings;
 use super::state::{self, State};
 use super::syncs::Syncs;
 use super::writer::{Command, Writer};
-use super::{agenda, apply, audit, read};
+use super::{agenda, apply, audit, image, read};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{
@@ -49,6 +49,7 @@ pub struct SqliteStore {
     write_wait: Duration,
     lock_clock: LockClock,
     path: PathBuf,
+    images: Images,
     /// The database, for syncing it. Closing it drops the locks that SQLite holds in this process: so it is dropped last.
     _database: Arc<File>,
 }
@@ -89,6 +90,8 @@ impl SqliteStore {
         let ran_out = Arc::new(AtomicBool::new(false));
         let lock_clock = LockClock::default();
         let synced = Arc::clone(&database);
+        let checkpoints = Checkpoints::new(path, open::LOG_BYTES, move || synced.sync_data())?;
+        let images = checkpoints.images();
         let writer = Writer {
             db,
             syncs: Syncs::new(barrier)?,
@@ -99,7 +102,7 @@ impl SqliteStore {
             state,
             rules: RulesSet::default(),
             published: sender,
-            checkpoints: Checkpoints::new(path, open::LOG_BYTES, move || synced.sync_data())?,
+            checkpoints,
             batch_commands: settings.batch_commands,
             poisoned: Arc::clone(&poisoned),
             ran_out: Arc::clone(&ran_out),
@@ -119,6 +122,7 @@ impl SqliteStore {
             write_wait: Duration::from_millis(settings.write_wait_milliseconds),
             lock_clock,
             path: path.to_owned(),
+            images,
             _database: database,
         })
     }
@@ -161,6 +165,22 @@ impl SqliteStore {
     #[must_use]
     pub fn has_run_out(&self) -> bool {
         self.ran_out.swap(false, Ordering::Relaxed)
+    }
+
+    /// Copies the whole database, as it is at one moment, into a new file that a store can be opened from. Writers go on
+    /// meanwhile; their log is cut off only afterwards, and grows to 1 GiB before they wait for that. `progress` gets
+    /// pages copied and in all. Returns the last record in it; `None`, and no file, when it was stopped. Blocks.
+    ///
+    /// # Errors
+    /// When `path` is there already, or the copy cannot be made, or is not what it was made of; then it is removed.
+    pub fn copy_to(
+        &self,
+        path: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+        stop: &CancellationToken,
+    ) -> Result<Option<CommitSeq>, MetaError> {
+        let _image = self.images.begin();
+        image::copy(&self.path, path, progress, stop)
     }
 
     /// Writes in the queue.
@@ -313,8 +333,8 @@ impl ChangeLog for SqliteStore {
         }
     }
 
-    async fn cursor(&self, consumer: Consumer) -> Result<CommitSeq, MetaError> {
-        self.look_ups.ask(move |db| apply::cursor(db, consumer)).await
+    async fn known_cursor(&self, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError> {
+        self.look_ups.ask(move |db| apply::found_cursor(db, consumer)).await
     }
 
     async fn manifests(

@@ -620,6 +620,31 @@ fn i5_the_log_is_cut_when_its_copier_has_died() {
     }
 }
 
+/// While all of the database is read at one moment no cut succeeds, and each attempt would keep writes waiting.
+#[test]
+fn i5_the_log_is_cut_only_after_a_copy_of_the_database() {
+    const LOG_BYTES: u64 = 1 << 20;
+    let (_dir, path) = database();
+    drop(create(&path));
+    let mut writer = writer(&path, LOG_BYTES);
+    writer.checkpoints = checkpoint::testing::dead(&path, LOG_BYTES);
+    let log = || std::fs::metadata(open::beside(&path, "-wal")).unwrap().len();
+    let images = writer.checkpoints.images();
+    let image = images.begin();
+    let mut n = 0;
+    while log() < 6 * LOG_BYTES {
+        assert!(n < 2_000, "the log was cut at {} bytes", log());
+        write(&mut writer, n).unwrap();
+        n += 1;
+    }
+    drop(image);
+    while log() >= LOG_BYTES {
+        assert!(n < 4_000, "the log stays at {} bytes", log());
+        write(&mut writer, n).unwrap();
+        n += 1;
+    }
+}
+
 /// A log is never begun anew here: there is no moment without a reader.
 #[test]
 fn i5_the_log_stays_small_under_readers_that_never_pause() {

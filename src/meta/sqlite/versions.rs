@@ -96,17 +96,28 @@ impl Session<'_> {
         key: ObjectKey,
         object: NewObject,
         condition: WriteCondition,
-        mut draft: Draft,
+        draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        let mut place = self.place(bucket, key)?;
+        let place = self.place(bucket, key)?;
         condition.check(place.current_etag()?)?;
         self.check_body(&object.body)?;
         check_asked_lock(place.home.lock, object.lock, draft.times)?;
-        let (version, replaced) = self.write(&mut place, Some(object), &mut draft)?;
-        let outcome = Outcome::Written { id: version.id, seq: draft.seq, modified: draft.at };
-        let key = place.key;
+        let (at, seq) = (draft.at, draft.seq);
+        let id = self.put_on_top(place, Some(object), draft)?;
+        Ok(Outcome::Written { id, seq, modified: at })
+    }
+
+    /// Puts an object, or a delete marker (`None`), on top of its key, as a command of its own.
+    pub(super) fn put_on_top(
+        &mut self,
+        mut place: Place,
+        object: Option<NewObject>,
+        mut draft: Draft,
+    ) -> Result<VersionId, CommitError> {
+        let (version, replaced) = self.write(&mut place, object, &mut draft)?;
+        let (id, bucket, key) = (version.id, place.bucket, place.key);
         self.record(&draft, &Change::VersionPut { bucket, key, version, replaced })?;
-        Ok(outcome)
+        Ok(id)
     }
 
     pub(super) fn delete_version(
@@ -115,7 +126,7 @@ impl Session<'_> {
         target: VersionTarget,
         condition: &DeleteCondition,
         bypass_governance: bool,
-        mut draft: Draft,
+        draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let mut place = self.place(bucket, key)?;
         self.rules.check(bucket, condition.rules_as_of)?;
@@ -131,27 +142,36 @@ impl Session<'_> {
         if found.lock.protects(draft.times.locks, bypass_governance) {
             return Err(CommitError::Locked);
         }
-        self.drop_version(&place, &found, &mut draft)?;
+        self.delete_found(place, &found, draft)?;
+        Ok(Outcome::Deleted { id: Some(id), delete_marker: found.is_marker() })
+    }
+
+    /// Takes a version away for good, as a command of its own.
+    pub(super) fn delete_found(
+        &mut self,
+        place: Place,
+        found: &HeldVersion,
+        mut draft: Draft,
+    ) -> Result<(), CommitError> {
+        self.drop_version(&place, found, &mut draft)?;
         // What stood below the removed one may be the current object now.
         if place.home.versioning != Versioning::Unversioned {
             self.db.prepare_cached(sql::LIST_NEWEST)?.execute(params![place.start, place.end])?;
         }
-        self.record(&draft, &Change::VersionDeleted { bucket, key: place.key, id })?;
-        Ok(Outcome::Deleted { id: Some(id), delete_marker: found.is_marker() })
+        let Place { bucket, key, .. } = place;
+        self.record(&draft, &Change::VersionDeleted { bucket, key, id: found.id() })
     }
 
     /// Deletes the current version of a bucket with versioning: everything stays, below a delete marker.
     fn mark_deleted(
         &mut self,
-        mut place: Place,
+        place: Place,
         condition: &DeleteCondition,
-        mut draft: Draft,
+        draft: Draft,
     ) -> Result<Outcome, CommitError> {
         let current = place.current.as_ref().map(|current| self.facts(&place, current, condition));
         condition.check(current.transpose()?.as_ref())?;
-        let (version, replaced) = self.write(&mut place, None, &mut draft)?;
-        let (id, bucket, key) = (Some(version.id), place.bucket, place.key);
-        self.record(&draft, &Change::VersionPut { bucket, key, version, replaced })?;
+        let id = Some(self.put_on_top(place, None, draft)?);
         Ok(Outcome::Deleted { id, delete_marker: true })
     }
 
@@ -309,7 +329,7 @@ impl Session<'_> {
         self.touched.push(place.start.clone());
     }
 
-    fn find(&self, place: &mut Place, id: VersionId) -> Result<Option<HeldVersion>, MetaError> {
+    pub(super) fn find(&self, place: &mut Place, id: VersionId) -> Result<Option<HeldVersion>, MetaError> {
         let (row, salt) = match id {
             // A null version on top needs no second look-up: the common case.
             VersionId::Null if place.current.as_ref().is_none_or(|current| current.salt.is_none()) => {

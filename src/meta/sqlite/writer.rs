@@ -59,6 +59,15 @@ fn body(commit: &Commit) -> Option<&NewBody> {
     }
 }
 
+/// Only a new manifest names bytes that may not be durable: everything else is in a row, or in a file that was synced on
+/// its own.
+fn names_packed(commit: &Commit) -> bool {
+    match commit {
+        Commit::Replay(record) => !record.added.is_empty(),
+        commit => matches!(body(commit), Some(NewBody::Manifest(_))),
+    }
+}
+
 /// Why a whole batch did not happen.
 #[derive(Debug)]
 enum Failure {
@@ -200,11 +209,8 @@ impl Writer {
         if let Some(why) = self.poisoned.get() {
             return Err(Failure::Poison(why.clone()));
         }
-        // Only a new manifest names bytes that may not be durable: everything else is in a row, or in a file
-        // that was synced on its own.
         FailPoint::MetaBegin.pass().map_err(MetaError::from)?;
-        let names_packed = |command: &Command| matches!(body(&command.commit), Some(NewBody::Manifest(_)));
-        let syncing = batch.iter().any(names_packed).then(|| self.syncs.start());
+        let syncing = batch.iter().any(|command| names_packed(&command.commit)).then(|| self.syncs.start());
         let applied = self.apply_batch(batch);
         if let Some(Err(error)) = syncing.map(settled) {
             self.roll_back()?;

@@ -91,6 +91,10 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     fn drop_cached(&self) -> io::Result<()> {
         Ok(())
     }
+    /// What is read by this handle is not kept in memory at the cost of what others read.
+    fn expect_no_reuse(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// Gives the blocks of a range back to the file system; it reads as zeros. Where holes are not supported
     /// the range is left as it is: `Ok(false)`.
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<bool>;

@@ -127,6 +127,10 @@ impl DiskFile for RealFile {
         Ok(rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed)?)
     }
 
+    fn expect_no_reuse(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.0, 0, None, Advice::NoReuse)?)
+    }
+
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<bool> {
         match rustix::fs::fallocate(
             &self.0,

@@ -1,0 +1,124 @@
+//! What is not copied elsewhere yet is not collected, for as long as somebody is waited for.
+
+use super::testing::World;
+use super::{CursorBound, ShippedBound};
+use crate::meta::{ChangeLog, Commit, Consumer, NewBody};
+use crate::sys::{Clock, ManualClock, SystemClock};
+use crate::types::{ChunkId, CommitSeq};
+use std::sync::Arc;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A store that a backup follows, and has seen nothing of.
+async fn followed() -> World {
+    let world = World::new().await;
+    ship(&world, CommitSeq::ZERO).await;
+    world
+}
+
+async fn ship(world: &World, through: CommitSeq) {
+    let consumer = Consumer::Backup;
+    world.commit(Commit::AdvanceCursor { consumer, through }).await.unwrap();
+}
+
+/// Something put and deleted; returns the record of the deletion.
+async fn deleted(world: &mut World) -> CommitSeq {
+    world.put("kept", &[1, 2]).await;
+    world.put("gone", &[2, 3, 4, 5, 6, 7, 8]).await;
+    world.delete("gone").await;
+    world.packs.seal().unwrap();
+    world.meta.last_seq().await.unwrap()
+}
+
+fn ids() -> Vec<ChunkId> {
+    (3..9).map(|seed| super::testing::chunk(seed).id).collect()
+}
+
+fn are_there(world: &World) -> bool {
+    let places = world.index.get(&ids()).unwrap();
+    let read = ids().into_iter().zip(places).filter_map(|(id, place)| Some((id, place?))).collect::<Vec<_>>();
+    let readable = world.packs.read(&read).into_iter().filter(Result::is_ok).count();
+    assert!([0, ids().len()].contains(&readable), "{readable} of {}", ids().len());
+    readable > 0
+}
+
+#[tokio::test]
+async fn i1_a_chunk_deleted_before_it_was_shipped_stays_until_the_cursor_passes() {
+    let mut world = followed().await;
+    let deletion = deleted(&mut world).await;
+    for through in [CommitSeq::ZERO, CommitSeq::new(deletion.get() - 1)] {
+        ship(&world, through).await;
+        world.gc().await.unwrap();
+        world.gc().await.unwrap();
+        assert!(are_there(&world), "shipped through {through}");
+        let plan = world.collector.plan().await.unwrap();
+        assert_eq!(plan.candidates, 0, "a dry run says so, too");
+    }
+    ship(&world, deletion).await;
+    assert!(world.collector.plan().await.unwrap().candidates > 0);
+    world.gc().await.unwrap();
+    assert!(!are_there(&world));
+    world.verify("after it was shipped").await;
+}
+
+#[tokio::test]
+async fn i1_a_rebuilt_index_does_not_let_go_of_what_was_not_shipped() {
+    let mut world = followed().await;
+    let deletion = deleted(&mut world).await;
+    world.follow().await;
+    ship(&world, CommitSeq::new(deletion.get() - 1)).await;
+    world.checker().rebuild_index(None).await.unwrap();
+    world.gc().await.unwrap();
+    assert!(are_there(&world));
+    ship(&world, world.meta.last_seq().await.unwrap()).await;
+    world.gc().await.unwrap();
+    assert!(!are_there(&world));
+}
+
+#[tokio::test]
+async fn i1_a_plain_file_deleted_before_it_was_shipped_stays_until_the_cursor_passes() {
+    let mut world = followed().await;
+    let file = world.write_plain(&[1, 2, 3]);
+    world.put_body("whole", NewBody::Plain(file), &[1, 2, 3]).await.unwrap();
+    world.delete("whole").await;
+    for _ in 0..3 {
+        world.gc().await.unwrap();
+    }
+    assert_eq!(world.plain.list().unwrap(), [file]);
+    ship(&world, world.meta.last_seq().await.unwrap()).await;
+    world.gc().await.unwrap();
+    assert_eq!(world.plain.list().unwrap(), []);
+}
+
+#[tokio::test]
+async fn i5_garbage_does_not_wait_for_a_backup_that_was_turned_off() {
+    let mut world = followed().await;
+    deleted(&mut world).await;
+    world.gc().await.unwrap();
+    assert!(are_there(&world));
+    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await.unwrap();
+    world.gc().await.unwrap();
+    assert!(!are_there(&world));
+}
+
+/// The disk must not fill up because a remote place is away.
+#[tokio::test]
+async fn i5_nobody_waits_for_a_backup_that_is_too_far_behind() {
+    let world = followed().await;
+    let (log, consumer) = (world.meta.clone() as Arc<dyn ChangeLog>, Consumer::Backup);
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let bound = |longest| {
+        let (log, clock) = (Arc::clone(&log), Arc::clone(&clock) as Arc<dyn Clock>);
+        CursorBound { log, consumer, clock, longest }
+    };
+    assert_eq!(bound(HOUR).shipped().await.unwrap(), Some(CommitSeq::ZERO));
+    assert_eq!(bound(Duration::ZERO).shipped().await.unwrap(), None, "it may hold nothing");
+    clock.advance_millis(3_700_000);
+    assert_eq!(bound(HOUR).shipped().await.unwrap(), None, "its oldest record is older than an hour");
+    let last = world.meta.last_seq().await.unwrap();
+    ship(&world, last).await;
+    assert_eq!(bound(HOUR).shipped().await.unwrap(), Some(last), "it has all there is");
+    world.commit(Commit::ForgetConsumer { consumer }).await.unwrap();
+    assert_eq!(bound(HOUR).shipped().await.unwrap(), None);
+}

@@ -1,0 +1,196 @@
+//! Random commands on one store, their log replayed on others: every table, row and record is the same.
+//!
+//! `SEDIMENT_REPLAY_CASES` (default 16) asks for more of them.
+
+use super::conformance::Subject;
+use super::testing::{create_bucket, object};
+use super::tests::{Step, memory, open, sqlite, step, take, view, written_by};
+use super::{
+    Change, ChangeLog, Commit, CommitError, LogRecord, MetaStore, NewBody, Outcome, SqliteStore, Totals,
+    WriteCondition,
+};
+use crate::sys::{ManualClock, RecordedClock};
+use crate::types::{CommitSeq, ObjectKey, UnixMillis};
+use proptest::prelude::*;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a database holds, but for what its log does not tell: cursors, the agenda, and the clock of locks.
+const TABLES: [&str; 8] = [
+    "SELECT last_seq, last_at, last_bucket, buckets, versions, delete_markers, logical_bytes, uploads, parts,
+        manifests, manifest_bytes, inline_bytes FROM state",
+    "SELECT * FROM buckets ORDER BY id",
+    "SELECT * FROM versions ORDER BY row",
+    "SELECT * FROM manifests ORDER BY n",
+    "SELECT * FROM plains ORDER BY id",
+    "SELECT * FROM uploads ORDER BY row",
+    "SELECT * FROM parts ORDER BY upload, number",
+    "SELECT * FROM changes ORDER BY seq",
+];
+
+type Rows = Vec<Vec<Value>>;
+
+fn dump(path: &Path, trimmed: bool) -> Vec<Rows> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let rows = |sql: &&str| -> Rows {
+        let mut statement = db.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let read = |row: &rusqlite::Row<'_>| {
+            (0..columns).map(|at| row.get::<_, Value>(at)).collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let rows: rusqlite::Result<Rows> = statement.query_map([], read).unwrap().collect();
+        rows.unwrap()
+    };
+    let tables = if trimmed { &TABLES[..7] } else { &TABLES[..] };
+    tables.iter().map(rows).collect()
+}
+
+fn is_trimming(step: &Step) -> bool {
+    matches!(step, Step::Commit(Commit::TrimLog { .. }))
+}
+
+/// A store on disk that can be stopped and started.
+struct Replica {
+    path: PathBuf,
+    subject: Option<Subject>,
+}
+
+impl Replica {
+    fn new(path: PathBuf) -> Self {
+        let subject = Some(sqlite(&path));
+        Self { path, subject }
+    }
+
+    fn subject(&self) -> &Subject {
+        self.subject.as_ref().unwrap()
+    }
+
+    fn reopen(&mut self) {
+        self.subject = None;
+        self.subject = Some(sqlite(&self.path));
+    }
+}
+
+async fn replay(to: &Subject, record: &LogRecord) -> CommitSeq {
+    match to.meta.commit(Commit::Replay(Box::new(record.clone()))).await {
+        Ok(Outcome::Replayed { through }) => through,
+        other => panic!("{record:?} was not replayed: {other:?}"),
+    }
+}
+
+/// Takes steps on one store; after each, the others get its records: two on disk, one of which is stopped after
+/// every record and goes on from where it then stands, and one in memory.
+async fn follow(steps: &[Step]) {
+    let dir = tempfile::tempdir().unwrap();
+    let source_path = dir.path().join("source.db");
+    let (source, model) = (sqlite(&source_path), memory());
+    let (whole, mut stopped) =
+        (Replica::new(dir.path().join("whole.db")), Replica::new(dir.path().join("stopped.db")));
+    let (mut written, mut log, mut trimmed) = (Vec::new(), Vec::new(), false);
+    for (n, step) in steps.iter().enumerate() {
+        let seen = source.log.last_seq().await.unwrap();
+        let outcome = take(&source, step, &written).await;
+        written.extend(written_by(&outcome));
+        trimmed |= is_trimming(step);
+        let records = source.log.changes_after(seen, 99).await.unwrap();
+        for record in &records {
+            replay(&model, record).await;
+            replay(whole.subject(), record).await;
+            if record.seq > stopped.subject().log.last_seq().await.unwrap() {
+                replay(stopped.subject(), record).await;
+                stopped.reopen();
+            }
+        }
+        if !records.is_empty() {
+            let expected = dump(&source_path, trimmed);
+            for copy in [&whole, &stopped] {
+                assert_eq!(dump(&copy.path, trimmed), expected, "{:?} after step {n}: {step:?}", copy.path);
+            }
+        }
+        log.extend(records);
+    }
+    let keys: Vec<_> =
+        ["a", "a/", "a/b", "a\0", "b", "ä"].map(|key| ObjectKey::opaque(key.as_bytes().to_vec())).into();
+    // Of a view, the third and fourth row are cursors, which no log tells.
+    let shown = |view: Vec<String>| [&view[..2], &view[4..]].concat();
+    let expected = shown(view(whole.subject(), &keys, &written).await);
+    assert_eq!(shown(view(&model, &keys, &written).await), expected);
+    for subject in [whole.subject(), stopped.subject(), &model] {
+        assert_eq!(subject.log.changes_after(CommitSeq::ZERO, 9_999).await.unwrap(), log);
+        assert_eq!(subject.log.totals().await.unwrap(), source.log.totals().await.unwrap());
+    }
+}
+
+fn cases() -> u32 {
+    std::env::var("SEDIMENT_REPLAY_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    #[test]
+    fn i1_a_replayed_log_makes_the_same_store(steps in proptest::collection::vec(step(), 1..50)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(follow(&steps));
+    }
+}
+
+fn mark(seq: u64, at: i64) -> Commit {
+    let (seq, at) = (CommitSeq::new(seq), UnixMillis::new(at));
+    let change = Change::Mark;
+    Commit::Replay(Box::new(LogRecord { seq, at, change, added: Vec::new(), dropped: Vec::new() }))
+}
+
+fn reached(store: &SqliteStore) -> i64 {
+    store.reached().map_or(0, UnixMillis::get)
+}
+
+/// A lock of the store that was lost must not end because a record of it, or the clock here, is ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_replaying_moves_the_clock_of_locks_neither_back_nor_past_a_record_or_what_it_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wall, locks) = (Arc::new(ManualClock::default()), Arc::new(ManualClock::default()));
+    let store = open(&dir.path().join("sediment.db"), wall.clone());
+    store.set_lock_clock(Arc::clone(&locks) as Arc<dyn RecordedClock>);
+    wall.set(UnixMillis::new(1 << 40));
+    locks.set(UnixMillis::new(5_000));
+    for (seq, at, shown) in [(1, 1_000, 1_000), (2, 4_000, 4_000), (3, 1 << 50, 5_000)] {
+        store.commit(mark(seq, at)).await.unwrap();
+        assert_eq!(reached(&store), shown, "record {seq}");
+    }
+    locks.set(UnixMillis::new(10));
+    store.commit(mark(4, 1 << 50)).await.unwrap();
+    assert_eq!(reached(&store), 5_000, "never back");
+}
+
+/// A batch in which one record is wrong: those before it count, those behind it do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_a_record_that_is_refused_leaves_nothing_though_others_share_its_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = memory();
+    let bucket = create_bucket(source.meta.as_ref()).await;
+    let key = ObjectKey::opaque(b"k".to_vec());
+    for n in 0..4_u8 {
+        let object = object(NewBody::Inline(vec![n].into()), 1);
+        let condition = WriteCondition::None;
+        source.meta.commit(Commit::PutVersion { bucket, key: key.clone(), object, condition }).await.unwrap();
+    }
+    let log = source.log.changes_after(CommitSeq::ZERO, 99).await.unwrap();
+    let store = Arc::new(open(&dir.path().join("sediment.db"), Arc::default()));
+    let mut wrong = log.clone();
+    if let Change::VersionPut { replaced, .. } = &mut wrong[3].change {
+        *replaced = None;
+    }
+    let replays = wrong.iter().map(|record| store.commit(Commit::Replay(Box::new(record.clone()))));
+    let outcomes = futures::future::join_all(replays).await;
+    assert!(outcomes[..3].iter().all(Result::is_ok));
+    assert!(outcomes[3..].iter().all(|outcome| matches!(outcome, Err(CommitError::NotReplayed { .. }))));
+    assert_eq!(store.changes_after(CommitSeq::ZERO, 9).await.unwrap(), log[..3]);
+    let Totals { versions, logical_bytes, .. } = store.totals().await.unwrap();
+    assert_eq!((versions, logical_bytes), (1, 1));
+    for record in &log[3..] {
+        store.commit(Commit::Replay(Box::new(record.clone()))).await.unwrap();
+    }
+    assert_eq!(store.changes_after(CommitSeq::ZERO, 9).await.unwrap(), log);
+}
