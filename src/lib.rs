@@ -27,6 +27,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod meta;
+pub mod remote;
 pub mod s3;
 pub mod service;
 pub mod storage;
