@@ -22,6 +22,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod backup;
 pub mod bench;
 pub mod config;
 pub mod engine;
