@@ -39,6 +39,7 @@ struct Writer {
     steady: Arc<ManualSteady>,
     random: Arc<SeededRandom>,
     acknowledged: Arc<Acknowledged>,
+    taken: Arc<Mutex<BTreeSet<Epoch>>>,
 }
 
 struct Life {
@@ -46,13 +47,20 @@ struct Life {
     clock: Arc<ManualClock>,
     random: SeededRandom,
     acknowledged: Arc<Acknowledged>,
+    taken: Arc<Mutex<BTreeSet<Epoch>>>,
 }
 
 impl Life {
     fn new(seed: u64) -> Self {
         let clock = Arc::new(ManualClock::at(UnixMillis::new(1_000_000_000)));
         let memory = Arc::new(MemoryRemote::new(clock.clone()));
-        Self { memory, clock, random: SeededRandom::new(seed), acknowledged: Arc::default() }
+        Self {
+            memory,
+            clock,
+            random: SeededRandom::new(seed),
+            acknowledged: Arc::default(),
+            taken: Arc::default(),
+        }
     }
 
     fn below(&self, n: u64) -> u64 {
@@ -87,6 +95,7 @@ impl Life {
             steady: Arc::new(ManualSteady { clock: millis(skew), asleep: millis(0), boot: "one" }),
             random: Arc::new(SeededRandom::new(self.random.u64())),
             acknowledged: self.acknowledged.clone(),
+            taken: self.taken.clone(),
         }
     }
 
@@ -132,6 +141,7 @@ impl Writer {
         let mut candidate = Candidate::new(repository, world, LeaseTimes::default(), self.name.clone());
         loop {
             if let Ok(Attempt::Taken(lease)) = candidate.attempt().await {
+                assert!(self.taken.lock().insert(lease.epoch()), "two took epoch {}", lease.epoch());
                 return lease;
             }
             futures::pending!();
