@@ -22,11 +22,13 @@
 
 pub mod admin;
 pub mod app;
+pub mod backup;
 pub mod bench;
 pub mod config;
 pub mod engine;
 pub mod http;
 pub mod meta;
+pub mod remote;
 pub mod s3;
 pub mod service;
 pub mod storage;

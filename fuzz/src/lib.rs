@@ -4,12 +4,15 @@
 //! `tests/it/fuzz.rs` runs them all on stable Rust, over the seeds in `fuzz/corpus` and over mutations of them.
 
 use bytes::Bytes;
+use sediment::backup::container::{Binding, Kind, Layout, open};
+use sediment::backup::{BackupKey, ObjectName, RepositoryId};
 use sediment::config::{Overrides, RootCredentials, Settings, root_credentials};
 use sediment::engine::codec::{decode_node, decode_record, encode};
 use sediment::engine::pack::{
     Codec, PackSet, PackSettings, Record, RecordHeader, RecordKind, Trailer, decode_footer_entry,
     decode_gaps, decode_pack_header, encode_footer_entry,
 };
+use sediment::remote::RemoteKey;
 use sediment::service::{
     ETagCondition, ListToken, parse_bucket_name, parse_key, parse_upload_id, parse_upload_marker,
     parse_version_id, parse_version_marker,
@@ -25,12 +28,17 @@ use std::sync::Arc;
 const PACK: PackId = PackId::new(0x0123_4567_89AB_CDEF);
 /// Where the seeds' record stands.
 const OFFSET: u32 = 32;
+/// The key, repository and object that inputs pretend to be of.
+const BACKUP_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f6aaffdf6";
+const BACKUP_EXTENT: &str = "packs/0123456789abcdef/00000000-00000008";
 
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its file in `fuzz_targets` and of its directory in `corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("aws_chunked", aws_chunked),
+    ("backup_container", backup_container),
+    ("backup_names", backup_names),
     ("codec", codec),
     ("copy_source", copy_source),
     ("credentials", credentials),
@@ -281,4 +289,47 @@ pub fn post_form(bytes: &[u8]) {
 /// The JSON of a form's policy.
 pub fn post_policy(bytes: &[u8]) {
     sediment::s3::fuzzing::post_policy(bytes);
+}
+
+/// A pack's extent, read whole and from its middle.
+pub fn backup_container(bytes: &[u8]) {
+    let (Ok(key), Ok(name)) = (BackupKey::parse(BACKUP_KEY), ObjectName::parse(BACKUP_EXTENT)) else {
+        return;
+    };
+    let (name, repository) = (name.key(), RepositoryId::new([0xAB; 16]));
+    let binding = Binding { key: &key, repository, name: &name };
+    let whole = open(binding, Kind::Extent, bytes);
+    let begin = Layout::footer_bytes(bytes).ok().and_then(|footer| bytes.len().checked_sub(footer));
+    let Some(begin) = begin else {
+        assert!(whole.is_err());
+        return;
+    };
+    let layout = Layout::read(binding, Kind::Extent, bytes.len() as u64, &bytes[begin..]);
+    let Ok(layout) = layout else {
+        assert!(whole.is_err());
+        return;
+    };
+    let len = layout.header().length;
+    let Ok(cover) = layout.cover(&(len / 2..len)) else { return };
+    let piece = &bytes[cover.bytes.start as usize..cover.bytes.end as usize];
+    let read = layout.open(binding, &cover, piece);
+    if let Ok(whole) = whole {
+        assert_eq!(read.as_deref(), Ok(&whole[len as usize / 2..]));
+    }
+}
+
+/// Names and keys of backups, and their signed JSON.
+pub fn backup_names(bytes: &[u8]) {
+    sediment::backup::fuzzing::signed(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(name) = ObjectName::parse(text) {
+        assert_eq!(name.to_string(), text);
+        assert_eq!(name.key().as_str(), text);
+    }
+    if let Ok(key) = RemoteKey::parse(text) {
+        assert_eq!(key.as_str(), text);
+    }
+    if let Ok(key) = BackupKey::parse(text) {
+        assert!(BackupKey::parse(&key.to_text()).is_ok_and(|again| again.id() == key.id()));
+    }
 }

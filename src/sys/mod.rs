@@ -10,6 +10,7 @@ mod memory;
 mod pause;
 mod queued;
 mod random;
+mod rate;
 mod yield_point;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -28,6 +29,7 @@ pub use memory::memory_limit;
 pub use pause::pause;
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};
+pub use rate::Rate;
 #[cfg(test)]
 pub(crate) use yield_point::shake;
 pub(crate) use yield_point::{stall_point, yield_point};

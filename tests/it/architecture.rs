@@ -12,10 +12,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room may import rooms of strictly lower rank, and itself. `lib.rs` only names the rooms.
-const RANKS: [(&str, u8); 18] = [
+const RANKS: [(&str, u8); 19] = [
     ("types", 0),
     ("sys", 1),
     ("meta", 2),
+    ("remote", 2),
     ("storage", 2),
     ("engine", 3),
     ("service", 4),

@@ -19,6 +19,7 @@ mod kill;
 mod memory;
 mod noise;
 mod recovery;
+mod remote;
 mod s3_accounts;
 mod s3_answers;
 mod s3_attributes;

@@ -1,7 +1,7 @@
-//! How long to wait so that work stays below a rate, and below a share of the time.
+//! How long to rest so that work stays below a share of the time, and gives space back bit by bit.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The rest after a step that took so long. A step that hung, on a device or a lock, is no reason to stand still.
 pub(in crate::engine) fn rest(worked: Duration) -> Duration {
@@ -25,59 +25,10 @@ pub(super) fn pieces(hole: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     (first..).map_while(piece)
 }
 
-/// A token bucket: lets a twentieth of a second's worth through at once, then holds the rate. Work larger than that is let through and paid
-/// for afterwards.
-#[derive(Debug)]
-pub(in crate::engine) struct Rate {
-    bytes_per_second: u64,
-    /// When everything taken so far is paid for.
-    paid: Instant,
-}
-
-impl Rate {
-    pub(in crate::engine) fn new(bytes_per_second: u64, now: Instant) -> Self {
-        Self { bytes_per_second, paid: now }
-    }
-
-    /// Takes `bytes` and says how long to wait before the next.
-    pub(in crate::engine) fn take(&mut self, bytes: u64, now: Instant) -> Duration {
-        const BURST: Duration = Duration::from_millis(50);
-        if self.bytes_per_second == 0 {
-            return Duration::ZERO;
-        }
-        // An hour is longer than any one batch needs, and keeps a tiny rate from overflowing.
-        let cost = (bytes as f64 / self.bytes_per_second as f64).min(3600.0);
-        self.paid = self.paid.max(now) + Duration::from_secs_f64(cost);
-        self.paid.saturating_duration_since(now).saturating_sub(BURST)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{FREED_AT_ONCE, Rate, pieces, rest};
-    use std::time::{Duration, Instant};
-
-    #[test]
-    fn a_long_run_keeps_the_rate() {
-        let begin = Instant::now();
-        let mut rate = Rate::new(1000, begin);
-        let mut now = begin;
-        for _ in 0..100 {
-            now += rate.take(500, now);
-        }
-        let took = now - begin;
-        assert!(took >= Duration::from_millis(49_900) && took <= Duration::from_secs(50), "{took:?}");
-    }
-
-    #[test]
-    fn idle_time_saves_no_more_than_the_burst_and_zero_is_no_limit() {
-        let begin = Instant::now();
-        let mut rate = Rate::new(1000, begin);
-        let later = begin + Duration::from_secs(60);
-        assert_eq!(rate.take(50, later), Duration::ZERO);
-        assert_eq!(rate.take(1000, later), Duration::from_secs(1));
-        assert_eq!(Rate::new(0, begin).take(u64::MAX, begin), Duration::ZERO);
-    }
+    use super::{FREED_AT_ONCE, pieces, rest};
+    use std::time::Duration;
 
     #[test]
     fn a_hole_is_given_back_in_pieces_that_are_the_hole() {
