@@ -165,7 +165,7 @@ fn runtime() -> Runtime {
 
 #[test]
 fn i1_i2_i3_a_life_cut_off_anywhere_keeps_every_promise() {
-    let tally = Test::new(300, Crashes::Some(2)).run();
+    let tally = Test::new(1000, Crashes::Some(2)).run();
     let faults = &tally.tried.faults;
     for kind in ["power: a write torn", "power: sectors reordered", "power: a name as before"] {
         assert!(tally.lives < 100 || faults.of(kind) > 0, "never: {kind}");
@@ -179,7 +179,7 @@ fn i1_i2_i3_a_few_lives_cut_off_within_every_call_keep_every_promise() {
 
 #[test]
 fn i1_i2_i3_calls_that_fail_break_no_promise() {
-    let test = Test { is_faulty: true, ..Test::new(300, Crashes::Some(1)) };
+    let test = Test { is_faulty: true, ..Test::new(1000, Crashes::Some(1)) };
     let tally = test.run();
     for kind in ["Io", "Full", "Quota"].map(|fault| format!("call: Sync {fault}")) {
         assert!(tally.lives < 100 || tally.tried.faults.of(&kind) > 0, "never: {kind}");
