@@ -6,7 +6,7 @@
 
 use super::state::{self, State};
 use super::{open, sql};
-use crate::meta::MetaError;
+use crate::meta::{Consumer, MetaError};
 use crate::sys::pause;
 use crate::types::CommitSeq;
 use rusqlite::backup::{Backup, StepResult};
@@ -102,6 +102,10 @@ fn leave_log(copy: &Path) -> Result<(), MetaError> {
     let journal: String = db.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
     if journal != "delete" {
         return Err(MetaError::Database(format!("the copy keeps the journal mode {journal}")));
+    }
+    // Whoever copied the source has copied nothing of the store that is opened from this: nothing is to wait for him.
+    for consumer in [Consumer::Backup, Consumer::Replication] {
+        db.execute("DELETE FROM cursors WHERE consumer = ?1", [consumer.name()])?;
     }
     Ok(db.close().map_err(|(_, error)| error)?)
 }

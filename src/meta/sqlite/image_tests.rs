@@ -2,7 +2,7 @@
 
 use super::{OpenMode, SqliteSettings, SqliteStore};
 use crate::meta::testing::object;
-use crate::meta::{ChangeLog, Commit, LogRecord, MetaStore, NewBody, WriteCondition};
+use crate::meta::{ChangeLog, Commit, Consumer, LogRecord, MetaStore, NewBody, WriteCondition};
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
 use crate::types::{BucketId, CommitSeq, ObjectKey};
 use std::path::Path;
@@ -95,4 +95,26 @@ fn a_copy_that_is_stopped_leaves_nothing_and_one_that_is_there_stays() {
     std::fs::write(&image, "somebody's").unwrap();
     store.copy_to(&image, &mut |_, _| {}, &CancellationToken::new()).unwrap_err();
     assert_eq!(std::fs::read(&image).unwrap(), b"somebody's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_copy_waits_for_nobody_who_copied_the_store_that_it_is_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, image) = (dir.path().join("sediment.db"), dir.path().join("image.db"));
+    let store = Arc::new(open(&path, OpenMode::Create));
+    store.commit(put(1)).await.unwrap();
+    let through = store.last_seq().await.unwrap();
+    for consumer in Consumer::ALL {
+        store.commit(Commit::AdvanceCursor { consumer, through }).await.unwrap();
+    }
+    let (copied, target) = (Arc::clone(&store), image.clone());
+    let copy = move || copied.copy_to(&target, &mut |_, _| {}, &CancellationToken::new());
+    assert_eq!(tokio::task::spawn_blocking(copy).await.unwrap().unwrap(), Some(through));
+    let copy = open(&image, OpenMode::Existing);
+    for consumer in Consumer::ALL {
+        let is_copier = matches!(consumer, Consumer::Backup | Consumer::Replication);
+        let expected = (!is_copier).then_some(through);
+        assert_eq!(copy.known_cursor(consumer).await.unwrap(), expected, "{consumer:?}");
+        assert_eq!(store.known_cursor(consumer).await.unwrap(), Some(through), "{consumer:?}");
+    }
 }
