@@ -82,7 +82,7 @@ impl Cursor {
     /// Replaces the file, durably.
     pub(super) fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<(), EngineError> {
         let text = serde_json::to_string(self).map_err(io::Error::other)?;
-        let text = format!("{text}\n{:08x}\n", crc32c::crc32c(text.as_bytes()));
+        let text = format!("{text}\n{}\n", checksum(&text));
         let temporary = path.with_extension("json.tmp");
         match fs.remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -102,9 +102,13 @@ fn read(fs: &dyn FileSystem, path: &Path) -> io::Result<Cursor> {
     let bytes = file.read_at(0, usize::try_from(len).map_err(io::Error::other)?)?;
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it does not match its checksum");
     let text = std::str::from_utf8(&bytes).map_err(io::Error::other)?;
-    let (json, crc) = text.trim_end().rsplit_once('\n').ok_or_else(damaged)?;
-    if u32::from_str_radix(crc, 16).ok() != Some(crc32c::crc32c(json.as_bytes())) {
+    let (json, crc) = text.strip_suffix('\n').and_then(|lines| lines.rsplit_once('\n')).ok_or_else(damaged)?;
+    if crc != checksum(json) {
         return Err(damaged());
     }
     serde_json::from_str(json).map_err(io::Error::other)
+}
+
+fn checksum(json: &str) -> String {
+    format!("{:08x}", crc32c::crc32c(json.as_bytes()))
 }

@@ -294,12 +294,12 @@ async fn a_damaged_cursor_is_none_and_the_pass_begins_anew() {
     subject.scrub().await;
     let file = subject.dir.path().join("scrub.json");
     let intact = std::fs::read(&file).unwrap();
-    for at in (0..intact.len()).step_by(7) {
+    for bit in 0..intact.len() * 8 {
         let mut bytes = intact.clone();
-        bytes[at] ^= 1;
+        bytes[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&file, bytes).unwrap();
         let loaded = Cursor::load(&RealFileSystem, &file);
-        assert_eq!(loaded, Cursor::default(), "byte {at}");
+        assert_eq!(loaded, Cursor::default(), "bit {bit}");
     }
     assert!(scrubber(&subject.world, Arc::new(RealFileSystem), file).status().last.is_none());
     assert!(subject.scrub().await.is_clean());
