@@ -4,29 +4,46 @@
 //! Rules of the room: whatever comes from the bucket is believed only after its seal or signature; a write whose answer was lost counts as
 //! neither done nor undone; what must not be done by two is decided by the bucket's conditional writes, never by clocks.
 
+mod catalogue;
 pub mod container;
 mod epoch;
+mod error;
 mod ids;
+mod inventory;
 mod key;
 mod lease;
 #[cfg(test)]
 mod lease_model_tests;
+mod manifest;
 mod names;
+pub mod objects;
 mod probe;
 mod repository;
+mod segment;
 mod signed;
+mod stamp;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// Decoders that nobody else needs from outside, for `fuzz/`.
 #[doc(hidden)]
 pub mod fuzzing {
+    pub use super::inventory::fuzzing::inventory;
+    pub use super::segment::fuzzing::segment;
     pub use super::signed::fuzzing::signed;
 }
 
+pub use catalogue::{Catalogue, Chain, Found, Known, Link};
 pub use epoch::{Epoch, EpochRecord, Stretch, Timeline, TimelineError};
+pub use error::BackupError;
 pub use ids::{RepositoryId, StoreId};
+pub use inventory::{Contents, Extent, Holdings, Inventory, PLAIN_PIECE_BYTES, PlainFile};
 pub use key::{BackupKey, KeyError, KeyId};
 pub use lease::{Attempt, Candidate, Holder, Lease, LeaseError, LeaseTimes, World};
+pub use manifest::{BASE_PIECE_BYTES, Base, InventoryRef, Snapshot, SnapshotTotals};
 pub use names::{LogLevel, ObjectName, SnapshotName};
 pub use probe::{ProbeError, probe};
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
+pub use segment::{Segment, SegmentRef, Stored};
 pub use signed::{SignedError, Signer};
+pub use stamp::{Nonce, Stamp};

@@ -4,10 +4,12 @@ use super::Epoch;
 use crate::remote::RemoteKey;
 use crate::storage::PackId;
 use crate::types::{CommitSeq, ParseError, PlainId};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How long a stretch of the log an object holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub enum LogLevel {
     /// Shipped every few seconds.
     Live,
@@ -20,11 +22,40 @@ pub enum LogLevel {
 impl LogLevel {
     pub const ALL: [Self; 3] = [Self::Live, Self::Hour, Self::Day];
 
+    /// The one that it is merged into.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        match self {
+            Self::Live => Some(Self::Hour),
+            Self::Hour => Some(Self::Day),
+            Self::Day => None,
+        }
+    }
+
     const fn digit(self) -> &'static str {
         match self {
             Self::Live => "0",
             Self::Hour => "1",
             Self::Day => "2",
+        }
+    }
+}
+
+impl TryFrom<u8> for LogLevel {
+    type Error = ParseError;
+
+    fn try_from(level: u8) -> Result<Self, ParseError> {
+        let wrong = ParseError { what: "level of the log", why: "there are 0, 1 and 2" };
+        Self::ALL.get(usize::from(level)).copied().ok_or(wrong)
+    }
+}
+
+impl From<LogLevel> for u8 {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Live => 0,
+            LogLevel::Hour => 1,
+            LogLevel::Day => 2,
         }
     }
 }
@@ -54,11 +85,12 @@ pub enum ObjectName {
         first: CommitSeq,
         last: CommitSeq,
     },
-    /// Bytes `from..to` of a pack.
+    /// Bytes `from..to` of a pack, as a writer of that epoch found them.
     Extent {
         pack: PackId,
         from: u32,
         to: u32,
+        epoch: Epoch,
     },
     /// A piece of a plain body's file.
     Plain {
@@ -71,10 +103,10 @@ pub enum ObjectName {
         seq: CommitSeq,
         piece: u32,
     },
-    /// Configuration and credentials.
-    Settings {
+    /// What is in the bucket: all of it as of a snapshot, or what an epoch has put there since.
+    Inventory {
         epoch: Epoch,
-        seq: CommitSeq,
+        number: u32,
     },
     Snapshot(SnapshotName),
     /// What verification found of a snapshot.
@@ -90,6 +122,9 @@ impl ObjectName {
     pub const PLAINS: &'static str = "plain/";
     pub const BASES: &'static str = "base/";
     pub const SNAPSHOTS: &'static str = "snapshots/";
+    pub const VERIFIED: &'static str = "verified/";
+    pub const INVENTORIES: &'static str = "inventory/";
+    pub const LOG: &'static str = "log/";
 
     /// What the names of an epoch's log begin with, on one level.
     #[must_use]
@@ -125,10 +160,10 @@ impl fmt::Display for ObjectName {
             Self::Log { epoch, level, first, last } => {
                 write!(f, "log/{epoch}/{}/{:016x}-{:016x}", level.digit(), first.get(), last.get())
             }
-            Self::Extent { pack, from, to } => write!(f, "packs/{pack}/{from:08x}-{to:08x}"),
+            Self::Extent { pack, from, to, epoch } => write!(f, "packs/{pack}/{from:08x}-{to:08x}-{epoch}"),
             Self::Plain { id, piece } => write!(f, "plain/{id}/{piece:08x}"),
             Self::Base { epoch, seq, piece } => write!(f, "base/{epoch}-{:016x}/{piece:08x}", seq.get()),
-            Self::Settings { epoch, seq } => write!(f, "settings/{epoch}-{:016x}", seq.get()),
+            Self::Inventory { epoch, number } => write!(f, "inventory/{epoch}/{number:08x}"),
             Self::Snapshot(name) => write!(f, "snapshots/{name}.json"),
             Self::Verified(name) => write!(f, "verified/{name}.json"),
             Self::Probe(id) => write!(f, "probe/{}", hex::encode(id)),
@@ -155,20 +190,18 @@ fn read(text: &str) -> Option<ObjectName> {
             })?
         }
         ["packs", pack, range] => {
+            let (range, of) = range.rsplit_once('-')?;
             let (from, to) = range.split_once('-')?;
-            let (from, to) = (u32::from_str_radix(from, 16).ok()?, u32::from_str_radix(to, 16).ok()?);
+            let (from, to, epoch) = (number(from)?, number(to)?, epoch(of)?);
             let pack = PackId::new(u64::from_str_radix(pack, 16).ok()?);
-            (from < to).then_some(ObjectName::Extent { pack, from, to })?
+            (from < to).then_some(ObjectName::Extent { pack, from, to, epoch })?
         }
         ["plain", id, piece] => ObjectName::Plain { id: PlainId::new(id128(id)?), piece: number(piece)? },
         ["base", point, piece] => {
             let (of, at) = point.split_once('-')?;
             ObjectName::Base { epoch: epoch(of)?, seq: seq(at)?, piece: number(piece)? }
         }
-        ["settings", point] => {
-            let (of, at) = point.split_once('-')?;
-            ObjectName::Settings { epoch: epoch(of)?, seq: seq(at)? }
-        }
+        ["inventory", of, at] => ObjectName::Inventory { epoch: epoch(of)?, number: number(at)? },
         ["snapshots", name] => ObjectName::Snapshot(snapshot(name)?),
         ["verified", name] => ObjectName::Verified(snapshot(name)?),
         ["probe", id] => ObjectName::Probe(id128(id)?),
@@ -231,11 +264,12 @@ mod tests {
                         pack: PackId::new(one),
                         from,
                         to: from + 1 + (two as u32 % (u32::MAX - from)),
+                        epoch,
                     }
                 }
                 5 => ObjectName::Plain { id: PlainId::new(id), piece: number },
                 6 => ObjectName::Base { epoch, seq, piece: number },
-                7 => ObjectName::Settings { epoch, seq },
+                7 => ObjectName::Inventory { epoch, number },
                 8 => ObjectName::Snapshot(snapshot),
                 9 => ObjectName::Verified(snapshot),
                 _ => ObjectName::Probe(id),
@@ -289,15 +323,15 @@ mod tests {
                 "log/0000002a/1/0000000000000001-000000000000abcd",
             ),
             (
-                ObjectName::Extent { pack, from: 0, to: 0x0400_0000 },
-                "packs/0123456789abcdef/00000000-04000000",
+                ObjectName::Extent { pack, from: 0, to: 0x0400_0000, epoch },
+                "packs/0123456789abcdef/00000000-04000000-0000002a",
             ),
             (
                 ObjectName::Plain { id: PlainId::new([0xEE; 16]), piece: 1 },
                 "plain/eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee/00000001",
             ),
             (ObjectName::Base { epoch, seq, piece: 0 }, "base/0000002a-000000000000abcd/00000000"),
-            (ObjectName::Settings { epoch, seq }, "settings/0000002a-000000000000abcd"),
+            (ObjectName::Inventory { epoch, number: 3 }, "inventory/0000002a/00000003"),
             (ObjectName::Snapshot(snapshot), "snapshots/0000002a-000000000000abcd-1790000000.json"),
             (ObjectName::Verified(snapshot), "verified/0000002a-000000000000abcd-1790000000.json"),
             (ObjectName::Probe([0x11; 16]), "probe/11111111111111111111111111111111"),
@@ -313,8 +347,10 @@ mod tests {
             "log/0000002a/3/0000000000000001-0000000000000002",
             "log/0000002a/0/0000000000000002-0000000000000001",
             "log/0000002a/0/0000000000000000-0000000000000001",
-            "packs/0123456789abcdef/00000001-00000001",
-            "packs/0123456789ABCDEF/00000000-00000001",
+            "packs/0123456789abcdef/00000001-00000001-00000001",
+            "packs/0123456789abcdef/00000000-00000001-00000000",
+            "packs/0123456789abcdef/00000000-00000001",
+            "packs/0123456789ABCDEF/00000000-00000001-00000001",
             "snapshots/0000002a-000000000000abcd-01.json",
             "snapshots/0000002a-000000000000abcd-+1.json",
         ] {

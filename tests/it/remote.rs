@@ -267,7 +267,7 @@ async fn a_repository_lives_in_a_second_sediment() {
     let begun = lease.begin_epoch(None, CommitSeq::ZERO).await.unwrap();
     assert_eq!(one.timeline().await.unwrap().newest(), Some(begun.epoch));
 
-    let name = ObjectName::Extent { pack: PackId::new(7), from: 0, to: 9 << 20 }.key();
+    let name = ObjectName::Extent { pack: PackId::new(7), from: 0, to: 9 << 20, epoch: Epoch::FIRST }.key();
     let content = super::support::noise(1, 9 << 20);
     let plan = Plan::new(Kind::Extent, content.len() as u64, true, 1);
     let (sealed, made) = seal(one.binding(&name), &plan, &content, &OsRandom).unwrap();

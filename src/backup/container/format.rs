@@ -38,12 +38,12 @@ pub enum Kind {
     Plain,
     /// Bytes of a base image of the metadata.
     Base,
-    /// Configuration and credentials.
-    Settings,
+    /// What is in the bucket.
+    Inventory,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Log, Self::Extent, Self::Plain, Self::Base, Self::Settings];
+    pub const ALL: [Self; 5] = [Self::Log, Self::Extent, Self::Plain, Self::Base, Self::Inventory];
 
     const fn byte(self) -> u8 {
         match self {
@@ -51,7 +51,7 @@ impl Kind {
             Self::Extent => 2,
             Self::Plain => 3,
             Self::Base => 4,
-            Self::Settings => 5,
+            Self::Inventory => 5,
         }
     }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{Binding, Kind, Plan, open, seal};
-use crate::backup::{BackupKey, ObjectName, RepositoryId};
+use crate::backup::{BackupKey, RepositoryId};
 use crate::remote::RemoteKey;
 use crate::sys::Random;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ impl Random for Counting {
 }
 
 fn sealed(name: &str, plan: &Plan, content: &[u8]) -> Vec<u8> {
-    let (key, name) = (BackupKey::parse(KEY).unwrap(), ObjectName::parse(name).unwrap().key());
+    let (key, name) = (BackupKey::parse(KEY).unwrap(), RemoteKey::parse(name).unwrap());
     let binding = Binding { key: &key, repository: REPOSITORY, name: &name };
     let (bytes, sealed) = seal(binding, plan, content, &Counting).unwrap();
     assert_eq!(

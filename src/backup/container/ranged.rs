@@ -50,6 +50,12 @@ impl RangedReader {
         self.layout.header().length
     }
 
+    /// As the footer has it: believed only after something was read.
+    #[must_use]
+    pub fn nonce(&self) -> [u8; 16] {
+        self.layout.header().nonce
+    }
+
     /// A range of the content, in one request. Frames are read whole.
     ///
     /// # Errors

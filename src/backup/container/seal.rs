@@ -34,6 +34,8 @@ pub struct Sealed {
     pub bytes: u64,
     /// Of all its bytes.
     pub sha256: [u8; 32],
+    /// Of its header: with the key it tells this writing of the object from all others.
+    pub nonce: [u8; 16],
 }
 
 /// Takes content piece by piece and gives the container's bytes. Holds a frame at most.
@@ -117,7 +119,7 @@ impl Sealer {
         }
         let footer = encode_footer(&self.header, &self.table);
         self.emit(&footer, out);
-        Ok(Sealed { bytes: self.written, sha256: self.hash.finalize().into() })
+        Ok(Sealed { bytes: self.written, sha256: self.hash.finalize().into(), nonce: self.header.nonce })
     }
 
     fn end_frame(&mut self, out: &mut BytesMut) -> Result<(), ContainerError> {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{Binding, ContainerError, Kind, Layout, Plan, RangedReader, Sealer, open, seal};
-use crate::backup::{BackupKey, ObjectName, RepositoryId};
+use crate::backup::{BackupKey, Epoch, ObjectName, RepositoryId};
 use crate::remote::{Fault, Faulty, MemoryRemote, PutOptions, Remote, RemoteKey, Verb};
 use crate::storage::PackId;
 use crate::sys::{ManualClock, Random, SeededRandom};
@@ -20,7 +20,7 @@ fn key(seed: u64) -> BackupKey {
 }
 
 fn name(to: u32) -> RemoteKey {
-    ObjectName::Extent { pack: PackId::new(7), from: 0, to }.key()
+    ObjectName::Extent { pack: PackId::new(7), from: 0, to, epoch: Epoch::FIRST }.key()
 }
 
 /// Frames that compress and frames that do not.

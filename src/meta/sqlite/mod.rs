@@ -32,6 +32,7 @@ mod versions;
 mod writer;
 
 pub use open::OpenMode;
+pub use record::{decode_record, encode_record};
 pub use settings::SqliteSettings;
 pub use store::SqliteStore;
 

@@ -57,6 +57,23 @@ pub(super) fn decode(seq: CommitSeq, at: UnixMillis, record: &[u8]) -> Result<Lo
     Ok(LogRecord { seq, at, change, added: added?, dropped: dropped? })
 }
 
+/// As [`encode`], of a record that was read.
+///
+/// # Errors
+/// When a part of it has no form in MessagePack.
+pub fn encode_record(record: &LogRecord) -> Result<Vec<u8>, MetaError> {
+    let rows = |manifests: &[ManifestRow]| -> Vec<EncodedManifest> {
+        manifests.iter().map(|row| EncodedManifest::new(row.id.as_bytes(), row.root.encode())).collect()
+    };
+    encode(&record.change, &rows(&record.added), &rows(&record.dropped))
+}
+
+/// # Errors
+/// When the bytes are no record that this version reads.
+pub fn decode_record(seq: CommitSeq, at: UnixMillis, record: &[u8]) -> Result<LogRecord, MetaError> {
+    decode(seq, at, record)
+}
+
 /// No bytes may panic.
 pub fn fuzz(bytes: &[u8]) {
     let _ = decode(CommitSeq::new(1), UnixMillis::new(0), bytes);
@@ -66,7 +83,7 @@ pub fn fuzz(bytes: &[u8]) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{EncodedManifest, decode, encode};
+    use super::{EncodedManifest, decode, encode, encode_record};
     use crate::meta::{Change, LoggedObject, LoggedVersion, ManifestRow};
     use crate::types::{
         Attributes, Body, BucketId, ChunkId, CommitSeq, ETag, Entry, EntryKind, Manifest, Node, ObjectKey,
@@ -118,8 +135,9 @@ mod tests {
         let added = EncodedManifest::new(root().id().as_bytes(), root().encode());
         assert_eq!(hex::encode(encode(&change(), &[added], &[]).unwrap()), GOLDEN);
         let read = decode(CommitSeq::new(5), UnixMillis::new(9), &hex::decode(GOLDEN).unwrap()).unwrap();
-        assert_eq!((read.seq, read.at, read.change), (CommitSeq::new(5), UnixMillis::new(9), change()));
+        assert_eq!((read.seq, read.at, &read.change), (CommitSeq::new(5), UnixMillis::new(9), &change()));
         assert_eq!(read.added, [ManifestRow { id: root().id(), root: root() }]);
         assert!(read.dropped.is_empty());
+        assert_eq!(hex::encode(encode_record(&read).unwrap()), GOLDEN);
     }
 }

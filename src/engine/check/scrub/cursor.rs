@@ -102,7 +102,8 @@ fn read(fs: &dyn FileSystem, path: &Path) -> io::Result<Cursor> {
     let bytes = file.read_at(0, usize::try_from(len).map_err(io::Error::other)?)?;
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it does not match its checksum");
     let text = std::str::from_utf8(&bytes).map_err(io::Error::other)?;
-    let (json, crc) = text.strip_suffix('\n').and_then(|lines| lines.rsplit_once('\n')).ok_or_else(damaged)?;
+    let (json, crc) =
+        text.strip_suffix('\n').and_then(|lines| lines.rsplit_once('\n')).ok_or_else(damaged)?;
     if crc != checksum(json) {
         return Err(damaged());
     }

@@ -1,0 +1,73 @@
+//! Why something about a backup could not be done.
+
+use super::container::ContainerError;
+use super::{LeaseError, ProbeError, RepositoryError, TimelineError};
+use crate::engine::EngineError;
+use crate::meta::{CommitError, MetaError};
+use crate::remote::{Class, RemoteError};
+use std::io;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error("`{name}` in the bucket: {why}")]
+    Object { name: String, why: ContainerError },
+    #[error("`{0}` is not in the bucket")]
+    Missing(String),
+    #[error("`{name}` in the bucket is not what is written there: {why}")]
+    Content { name: String, why: String },
+    #[error("the store: {0}")]
+    Engine(#[from] EngineError),
+    #[error("the store's metadata: {0}")]
+    Meta(#[from] MetaError),
+    #[error("the store's metadata: {0}")]
+    Commit(#[from] CommitError),
+    #[error("a file of the backup's own: {0}")]
+    Io(#[from] io::Error),
+    #[error("it was stopped")]
+    Stopped,
+    #[error("{0}")]
+    Unfit(String),
+    #[error("a worker thread of the backup died")]
+    Worker,
+}
+
+impl BackupError {
+    /// Whether somebody has to do something before it can go on.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::Repository(RepositoryError::Remote(error))
+            | Self::Lease(LeaseError::Repository(RepositoryError::Remote(error)))
+            | Self::Object { why: ContainerError::Remote(error), .. } => Some(error.class),
+            _ => None,
+        }
+    }
+}
+
+impl From<RemoteError> for BackupError {
+    fn from(error: RemoteError) -> Self {
+        Self::Repository(error.into())
+    }
+}
+
+impl From<ProbeError> for BackupError {
+    fn from(error: ProbeError) -> Self {
+        Self::Repository(error.into())
+    }
+}
+
+impl From<TimelineError> for BackupError {
+    fn from(error: TimelineError) -> Self {
+        Self::Repository(error.into())
+    }
+}
+
+impl From<tokio::task::JoinError> for BackupError {
+    fn from(_: tokio::task::JoinError) -> Self {
+        Self::Worker
+    }
+}
