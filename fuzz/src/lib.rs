@@ -318,9 +318,11 @@ pub fn backup_container(bytes: &[u8]) {
     }
 }
 
-/// Names and keys of backups, and their signed JSON.
+/// Names and keys of backups, their signed JSON, and what stands in their containers.
 pub fn backup_names(bytes: &[u8]) {
     sediment::backup::fuzzing::signed(bytes);
+    sediment::backup::fuzzing::segment(bytes);
+    sediment::backup::fuzzing::inventory(bytes);
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(name) = ObjectName::parse(text) {
         assert_eq!(name.to_string(), text);

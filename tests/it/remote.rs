@@ -5,7 +5,8 @@ use bytes::Bytes;
 use futures::stream;
 use sediment::backup::container::{Kind, Plan, RangedReader, seal};
 use sediment::backup::{
-    Attempt, BackupKey, Candidate, LeaseTimes, NewRepository, ObjectName, Repository, StoreId, World, probe,
+    Attempt, BackupKey, Candidate, Epoch, LeaseTimes, NewRepository, ObjectName, Repository, StoreId, World,
+    probe,
 };
 use sediment::remote::{
     Class, PART_BYTES, Paced, Pacing, Patience, Patient, PutOptions, Remedy, Remote, RemoteError, RemoteKey,
