@@ -1,8 +1,8 @@
 //! Everything that is in the bucket, by name, and how the pieces of the log follow one another.
 
 use super::{
-    BackupError, Contents, Epoch, Holdings, Inventory, LogLevel, ObjectName, Repository, Segment, Snapshot,
-    SnapshotName, Stamp, Stretch, Timeline,
+    BackupError, Contents, Epoch, Holdings, Inventory, LogLevel, ObjectName, Repository, Segment, SegmentRef,
+    Snapshot, SnapshotName, Stamp, Stretch, Timeline,
 };
 use crate::remote::list_all;
 use crate::types::{CommitSeq, UnixMillis};
@@ -38,6 +38,15 @@ pub struct Link {
     pub last: CommitSeq,
     pub after: CommitSeq,
     pub up_to: CommitSeq,
+}
+
+impl Link {
+    fn found(&self, stamp: Stamp, up_to: CommitSeq) -> SegmentRef {
+        let ObjectName::Log { epoch, level, first, last } = self.name else {
+            unreachable!("links are made of names of segments")
+        };
+        SegmentRef { epoch, level, first, last, up_to: self.up_to.min(up_to), stamp }
+    }
 }
 
 /// A stretch of the log without a gap.
@@ -183,8 +192,11 @@ pub struct Known {
     pub holdings: Holdings,
     /// What was put there and no log names yet: whoever uses it compares it with what he has.
     pub loose: Contents,
-    /// The last record of the log that is there.
+    /// The log behind the snapshot.
+    pub log: Vec<SegmentRef>,
+    /// The last record of the log that is there, and when it was made.
     pub reaches: CommitSeq,
+    pub reaches_at: Option<UnixMillis>,
 }
 
 impl Known {
@@ -202,6 +214,8 @@ impl Known {
             snapshot: None,
             holdings: Holdings::default(),
             loose: Contents::default(),
+            log: Vec::new(),
+            reaches_at: None,
             reaches: path.first().map_or(CommitSeq::ZERO, |stretch| stretch.after),
         };
         let newest = catalogue.snapshots_on(path).into_iter().rev().find(|name| name.seq <= up_to);
@@ -211,7 +225,7 @@ impl Known {
             let inventory =
                 Inventory::get(repository, listed.epoch, listed.number, Some(listed.stamp)).await?;
             known.holdings.add(&inventory.contents);
-            known.reaches = snapshot.seq;
+            (known.reaches, known.reaches_at) = (snapshot.seq, Some(snapshot.seq_at));
             known.snapshot = Some(snapshot);
         }
         known.add_log(repository, catalogue, path, up_to).await?;
@@ -231,12 +245,15 @@ impl Known {
         let wanted = chain.links.into_iter().take_while(|link| link.after < up_to);
         let mut segments = stream::iter(wanted)
             .map(|link| async move {
-                Ok::<_, BackupError>((link, Segment::get(repository, link.name, None).await?))
+                Ok::<_, BackupError>((link, Segment::get_stamped(repository, link.name).await?))
             })
             .buffered(READ_AT_ONCE);
-        while let Some((link, segment)) = segments.try_next().await? {
+        while let Some((link, (segment, stamp))) = segments.try_next().await? {
             self.holdings.add(&segment.contents);
-            self.reaches = link.up_to.min(up_to);
+            let found = link.found(stamp, up_to);
+            self.reaches = found.up_to;
+            self.reaches_at = segment.cut(found.up_to).last_at();
+            self.log.push(found);
         }
         Ok(())
     }
@@ -258,7 +275,10 @@ impl Known {
                 if !inventory.is_whole {
                     let has = |extent: &super::Extent| catalogue.has(extent.name(), extent.stamp);
                     self.loose.packs.extend(inventory.contents.packs.into_iter().filter(has));
-                    self.loose.plains.extend(inventory.contents.plains);
+                    let is_whole = |plain: &super::PlainFile| {
+                        plain.objects().all(|(name, stamp)| catalogue.has(name, stamp))
+                    };
+                    self.loose.plains.extend(inventory.contents.plains.into_iter().filter(is_whole));
                 }
             }
         }

@@ -36,7 +36,15 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// Whether somebody has to do something before it can go on.
+    /// Whether a writer has to begin a new epoch: something stands in its own that it has not written, or does not know
+    /// that it has; or the lease is another's.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        matches!(self, Self::Content { .. } | Self::Lease(LeaseError::Lost(_)))
+            || self.class() == Some(Class::Conflict)
+    }
+
+    /// What the remote said, if it was the remote.
     #[must_use]
     pub fn class(&self) -> Option<Class> {
         match self {

@@ -118,10 +118,10 @@ impl Snapshot {
         let mut at = self.base.seq;
         for segment in &self.log {
             // A segment may begin before the image, which was made in the middle of it.
-            if segment.first > at.next() || segment.last <= at {
+            if segment.first > at.next() || segment.up_to <= at || segment.last < segment.up_to {
                 return Err("its log has a gap");
             }
-            at = segment.last;
+            at = segment.up_to;
         }
         if at < self.seq {
             return Err("its log ends before it");
@@ -147,6 +147,7 @@ mod tests {
             level: LogLevel::Live,
             first: seq_of(*first),
             last: seq_of(*last),
+            up_to: seq_of(*last),
             stamp,
         };
         Snapshot {

@@ -19,11 +19,17 @@ mod names;
 pub mod objects;
 mod probe;
 mod repository;
+mod restore;
 mod segment;
+mod session;
+mod ship;
 mod signed;
+mod source;
 mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod testing_store;
 
 /// Decoders that nobody else needs from outside, for `fuzz/`.
 #[doc(hidden)]
@@ -44,6 +50,12 @@ pub use manifest::{BASE_PIECE_BYTES, Base, InventoryRef, Snapshot, SnapshotTotal
 pub use names::{LogLevel, ObjectName, SnapshotName};
 pub use probe::{ProbeError, probe};
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
+pub use restore::{
+    BytesReport, Plan, RestoreProgress, RowsReport, ShownProgress, Target, restore_bytes, restore_rows,
+};
 pub use segment::{Segment, SegmentRef, Stored};
+pub use session::{Asked, Session};
+pub use ship::{Round, ShipProgress, ShipSettings, Shipper};
 pub use signed::{SignedError, Signer};
+pub use source::{MetaImage, ShippedTo, Source};
 pub use stamp::{Nonce, Stamp};

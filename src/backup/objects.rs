@@ -46,11 +46,11 @@ pub struct Writing {
     pub retain_until: Option<UnixMillis>,
 }
 
-/// Puts an object that nobody may have put before. One that is there already counts: then its own stamp is given, once it
-/// is known to be a whole object of that length. Memory: `parts_in_flight + 3` parts.
+/// Puts an object that nobody may have put before. One that is there already counts if it holds the same: its stamp is
+/// given then. It is read for that, but for pieces of plain bodies, whose names say what they hold. Memory: `parts_in_flight + 3` parts.
 ///
 /// # Errors
-/// Of the content, or of the remote.
+/// Of the content, or of the remote; `Content` when something else stands there.
 pub async fn put(
     repository: &Arc<Repository>,
     name: ObjectName,
@@ -59,6 +59,7 @@ pub async fn put(
     writing: &Writing,
 ) -> Result<Stamp, BackupError> {
     let length = content.length();
+    let own = Arc::clone(&content);
     let sealed = Arc::new(OnceLock::new());
     let plan = Plan::new(kind, length, repository.description().encrypted, writing.level);
     let filling = Filling {
@@ -83,9 +84,42 @@ pub async fn put(
         Err(BackupError::Repository(super::RepositoryError::Remote(RemoteError {
             class: Class::Conflict,
             ..
-        }))) => standing(repository, name, kind, length).await,
+        }))) => {
+            let stamp = standing(repository, name, kind, length).await?;
+            if kind != Kind::Plain {
+                compare(repository, name, kind, stamp, own).await?;
+            }
+            Ok(stamp)
+        }
         Err(error) => Err(error),
     }
+}
+
+/// An object that is there holds what was to be written.
+async fn compare(
+    repository: &Arc<Repository>,
+    name: ObjectName,
+    kind: Kind,
+    stamp: Stamp,
+    own: Arc<dyn Content>,
+) -> Result<(), BackupError> {
+    let standing = get(repository, name, kind, Some(stamp)).await?;
+    let same = tokio::task::spawn_blocking(move || {
+        let (mut at, length) = (0, own.length());
+        while at < length {
+            let until = length.min(at + READ_BYTES);
+            if own.read(at..until)? != standing.slice(at as usize..until as usize) {
+                return Ok(false);
+            }
+            at = until;
+        }
+        Ok::<_, EngineError>(true)
+    });
+    if same.await?? {
+        return Ok(());
+    }
+    let why = "something else stands there: another writer has the same epoch".to_owned();
+    Err(BackupError::Content { name: name.to_string(), why })
 }
 
 /// What stands under a name.
@@ -135,26 +169,35 @@ pub async fn get(
     kind: Kind,
     stamp: Option<Stamp>,
 ) -> Result<Bytes, BackupError> {
+    let (content, found) = get_stamped(repository, name, kind).await?;
+    match stamp {
+        Some(stamp) if stamp != found => {
+            let why = "it was written another time than the one that is meant".to_owned();
+            Err(BackupError::Content { name: name.to_string(), why })
+        }
+        _ => Ok(content),
+    }
+}
+
+/// As [`get`], with the stamp of what was found.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_stamped(
+    repository: &Arc<Repository>,
+    name: ObjectName,
+    kind: Kind,
+) -> Result<(Bytes, Stamp), BackupError> {
     let piece = repository.remote().get(&name.key(), Span::Whole).await?;
     let bytes = piece.ok_or_else(|| BackupError::Missing(name.to_string()))?.bytes;
-    if let Some(stamp) = stamp {
-        check_stamp(name, &bytes, &stamp)?;
-    }
+    let header = Header::decode(&bytes).map_err(|why| of(name, why))?;
+    let stamp = Stamp { bytes: bytes.len() as u64, nonce: Nonce(header.nonce) };
     let repository = Arc::clone(repository);
     let opened = tokio::task::spawn_blocking(move || {
         let key = name.key();
         open(repository.binding(&key), kind, &bytes).map(Bytes::from)
     });
-    opened.await?.map_err(|why| of(name, why))
-}
-
-fn check_stamp(name: ObjectName, bytes: &[u8], stamp: &Stamp) -> Result<(), BackupError> {
-    let header = Header::decode(bytes).map_err(|why| of(name, why))?;
-    if header.nonce == stamp.nonce.0 && bytes.len() as u64 == stamp.bytes {
-        return Ok(());
-    }
-    let why = "it was written another time than the one that is meant".to_owned();
-    Err(BackupError::Content { name: name.to_string(), why })
+    Ok((opened.await?.map_err(|why| of(name, why))?, stamp))
 }
 
 fn of(name: ObjectName, why: ContainerError) -> BackupError {
@@ -239,7 +282,7 @@ mod tests {
     use super::{Writing, get, put, ranged};
     use crate::backup::container::Kind;
     use crate::backup::testing::repository;
-    use crate::backup::{BackupError, Nonce, ObjectName, Stamp};
+    use crate::backup::{BackupError, Epoch, Nonce, ObjectName, Stamp};
     use crate::remote::{PART_BYTES, PutOptions, Remote};
     use crate::sys::{Random, SeededRandom};
     use crate::types::PlainId;
@@ -285,6 +328,18 @@ mod tests {
             let refused = get(&repository, name, Kind::Plain, Some(other)).await.unwrap_err();
             assert!(matches!(refused, BackupError::Content { .. }), "{refused}");
         }
+    }
+
+    #[tokio::test]
+    async fn i1_what_stands_there_in_an_epoch_must_be_the_same() {
+        let (repository, _) = repository(true).await;
+        let name = ObjectName::Inventory { epoch: Epoch::FIRST, number: 0 };
+        let writing = writing(1);
+        let put = |content| put(&repository, name, Kind::Inventory, Arc::new(content), &writing);
+        let one = put(Bytes::from_static(b"one")).await.unwrap();
+        assert_eq!(put(Bytes::from_static(b"one")).await.unwrap(), one);
+        let refused = put(Bytes::from_static(b"two")).await;
+        assert!(matches!(refused, Err(BackupError::Content { .. })), "{refused:?}");
     }
 
     #[tokio::test]

@@ -18,6 +18,8 @@ pub struct SegmentRef {
     pub level: LogLevel,
     pub first: CommitSeq,
     pub last: CommitSeq,
+    /// Records behind this one do not count: another epoch branches off there.
+    pub up_to: CommitSeq,
     pub stamp: Stamp,
 }
 
@@ -82,6 +84,14 @@ impl Segment {
         decoded.collect()
     }
 
+    /// Without the records behind `up_to`.
+    #[must_use]
+    pub fn cut(mut self, up_to: CommitSeq) -> Self {
+        let kept = up_to.get().saturating_add(1).saturating_sub(self.first.get());
+        self.records.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        self
+    }
+
     /// This one and the next as one.
     ///
     /// # Errors
@@ -112,7 +122,8 @@ impl Segment {
     ) -> Result<SegmentRef, BackupError> {
         let name = self.name(level);
         let stamp = objects::put(repository, name, Kind::Log, Arc::new(packed(name, self)?), writing).await?;
-        Ok(SegmentRef { epoch: self.epoch, level, first: self.first, last: self.last(), stamp })
+        let last = self.last();
+        Ok(SegmentRef { epoch: self.epoch, level, first: self.first, last, up_to: last, stamp })
     }
 
     /// The segment of that name.
@@ -124,13 +135,30 @@ impl Segment {
         name: ObjectName,
         stamp: Option<Stamp>,
     ) -> Result<Self, BackupError> {
-        let segment: Self = unpacked(name, &objects::get(repository, name, Kind::Log, stamp).await?)?;
+        let (segment, found) = Self::get_stamped(repository, name).await?;
+        if stamp.is_none_or(|stamp| stamp == found) {
+            return Ok(segment);
+        }
+        let why = "it was written another time than the one that is meant".to_owned();
+        Err(BackupError::Content { name: name.to_string(), why })
+    }
+
+    /// As [`Self::get`], with the stamp of what was found.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_stamped(
+        repository: &Arc<Repository>,
+        name: ObjectName,
+    ) -> Result<(Self, Stamp), BackupError> {
+        let (bytes, stamp) = objects::get_stamped(repository, name, Kind::Log).await?;
+        let segment: Self = unpacked(name, &bytes)?;
         let ObjectName::Log { epoch, first, last, .. } = name else {
             return Err(BackupError::Unfit(format!("`{name}` is not a segment of the log")));
         };
         let is_named_so = segment.epoch == epoch && segment.first == first && segment.last() == last;
         if is_named_so && !segment.records.is_empty() {
-            return Ok(segment);
+            return Ok((segment, stamp));
         }
         let why = "it holds other records than its name says".to_owned();
         Err(BackupError::Content { name: name.to_string(), why })

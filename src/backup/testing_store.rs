@@ -1,0 +1,280 @@
+//! Whole stores in directories, for tests of shipping and restoring.
+
+use super::{
+    Asked, BackupError, Candidate, Catalogue, LeaseTimes, Plan, Repository, RestoreProgress, Session,
+    ShipProgress, ShipSettings, ShippedTo, Shipper, Source, Target, World, restore_bytes, restore_rows,
+};
+use crate::engine::gc::{Collector, CursorBound, GcSettings, PlainFiles};
+use crate::engine::index::{ChunkIndex, IndexSettings, Progress};
+use crate::engine::pack::{PackSet, PackSettings};
+use crate::engine::{
+    BodySpec, BodyStore, CacheSettings, ChunkCache, Engine, EngineParts, EngineSettings, Follower, PlainStore,
+};
+use crate::meta::testing::object;
+use crate::meta::{
+    Commit, Consumer, ListEntry, ListQuery, MetaStore, OpenMode, SqliteSettings, SqliteStore, StoredBody,
+    VersionKind, VersionTarget, WriteCondition,
+};
+use crate::storage::DiskPackStore;
+use crate::sys::{
+    Clock, FileSystem, ManualClock, OsRandom, Random, RealFileSystem, SeededRandom, SystemSteady,
+};
+use crate::types::{BucketId, ObjectKey, ResolvedRange, UnixMillis};
+use bytes::Bytes;
+use futures::StreamExt;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What a store holds: bodies by key.
+pub(crate) type Bodies = BTreeMap<String, Vec<u8>>;
+
+#[derive(Debug)]
+pub(crate) struct TestStore {
+    pub(crate) engine: Engine,
+    plain: Engine,
+    pub(crate) meta: Arc<SqliteStore>,
+    pub(crate) collector: Collector,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) bucket: BucketId,
+    dir: std::path::PathBuf,
+}
+
+fn settings(plain_bodies: bool) -> Arc<EngineSettings> {
+    Arc::new(EngineSettings {
+        chunk_min_bytes: 1 << 10,
+        chunk_average_bytes: 2 << 10,
+        chunk_max_bytes: 4 << 10,
+        hash_threads: 1,
+        plain_bodies,
+        ..EngineSettings::default()
+    })
+}
+
+fn real() -> Arc<dyn FileSystem> {
+    Arc::new(RealFileSystem)
+}
+
+impl TestStore {
+    /// Opens what is in a directory, or makes a store there.
+    pub(crate) async fn open(dir: &Path) -> Self {
+        let clock = Arc::new(ManualClock::at(UnixMillis::new(1_700_000_000_000)));
+        std::fs::create_dir_all(dir.join("meta")).unwrap();
+        std::fs::create_dir_all(dir.join("tmp")).unwrap();
+        let random: Arc<dyn Random> = Arc::new(OsRandom);
+        let files = Arc::new(DiskPackStore::open(real(), dir.join("packs")).unwrap());
+        let packs =
+            PackSet::open(files, clock.clone(), Arc::clone(&random), &PackSettings { target_bytes: 1 << 20 });
+        let packs = packs.unwrap().0;
+        let path = dir.join("meta").join("sediment.db");
+        let mode = if path.exists() { OpenMode::Existing } else { OpenMode::Create };
+        let barrier = Arc::new(packs.clone());
+        let sqlite = SqliteSettings::default();
+        let meta = Arc::new(
+            SqliteStore::open(&path, mode, barrier, clock.clone(), Arc::clone(&random), &sqlite).unwrap(),
+        );
+        let index = ChunkIndex::open(&dir.join("index"), packs.clone(), &IndexSettings::default()).unwrap();
+        let settings_of = settings(false);
+        let parts = EngineParts {
+            packs: packs.clone(),
+            index: index.clone(),
+            cache: ChunkCache::new(&CacheSettings::default(), Arc::new(SystemSteady)).unwrap(),
+            meta: meta.clone(),
+            log: meta.clone(),
+            fs: real(),
+            plain: PlainStore::open(real(), &dir.join("plain")).unwrap(),
+            clock: clock.clone(),
+            random,
+            memory: EngineParts::memory_budget(&settings_of),
+            settings: settings_of,
+        };
+        let plain = EngineParts { settings: settings(true), ..parts.clone() };
+        let files = PlainFiles { store: parts.plain.clone(), inspect: meta.clone() };
+        let gc =
+            GcSettings { rewrite_below_live_ratio: 0.9, rate_bytes_per_second: 0, ..GcSettings::default() };
+        let collector = Collector::new(packs, index, meta.clone(), Some(files), gc);
+        collector.spare(Arc::new(CursorBound {
+            log: meta.clone(),
+            consumer: Consumer::Backup,
+            clock: clock.clone(),
+            longest: Duration::from_secs(3600),
+        }));
+        let bucket = bucket(&meta).await;
+        let (engine, plain) = (Engine::new(parts).unwrap(), Engine::new(plain).unwrap());
+        let store = Self { engine, plain, meta, collector, clock, bucket, dir: dir.to_owned() };
+        store.follow().await;
+        store
+    }
+
+    pub(crate) async fn follow(&self) {
+        self.follower().catch_up(Progress(&|_, _| ())).await.unwrap();
+    }
+
+    fn follower(&self) -> Follower {
+        let parts = self.engine.parts();
+        Follower::new(Arc::clone(&parts.log), Arc::clone(&parts.meta), parts.index.clone())
+    }
+
+    /// A second later.
+    pub(crate) async fn put(&self, key: &str, bytes: &[u8], is_plain: bool) {
+        self.tick();
+        let engine = if is_plain { &self.plain } else { &self.engine };
+        let mut writer = engine.writer(BodySpec::default()).await.unwrap();
+        for piece in bytes.chunks(20_000) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        let staged = writer.finish().await.unwrap();
+        let (bucket, condition) = (self.bucket, WriteCondition::None);
+        let object = object(staged.body, staged.size);
+        let key = ObjectKey::parse(key).unwrap();
+        self.meta.commit(Commit::PutVersion { bucket, key, object, condition }).await.unwrap();
+        drop(staged.hold);
+    }
+
+    pub(crate) async fn delete(&self, key: &str) {
+        self.tick();
+        let condition = WriteCondition::None.into();
+        let (bucket, key, target) = (self.bucket, ObjectKey::parse(key).unwrap(), VersionTarget::Current);
+        let delete = Commit::DeleteVersion { bucket, key, target, condition, bypass_governance: false };
+        self.meta.commit(delete).await.unwrap();
+    }
+
+    fn tick(&self) {
+        self.clock.set(UnixMillis::new(self.clock.now().get() + 1000));
+    }
+
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    /// Everything that can be read.
+    pub(crate) async fn bodies(&self) -> Bodies {
+        let page = self.meta.list_objects(self.bucket, ListQuery { limit: 10_000, ..ListQuery::default() });
+        let mut bodies = Bodies::new();
+        for found in page.await.unwrap().entries {
+            let ListEntry::Object(found) = found else { continue };
+            let key = found.key.clone();
+            let row = self.meta.version(self.bucket, &key, None).await.unwrap().unwrap();
+            let VersionKind::Object(object) = row.kind else { continue };
+            bodies.insert(key.to_text().to_string(), self.read(&object.body, object.size).await);
+        }
+        bodies
+    }
+
+    async fn read(&self, body: &StoredBody, size: u64) -> Vec<u8> {
+        let hold = self.engine.hold();
+        let whole = ResolvedRange { start: 0, end: size };
+        let mut stream = self.engine.read(hold, body, size, whole).await.unwrap();
+        let mut bytes = Vec::new();
+        while let Some(frame) = stream.next().await {
+            bytes.extend_from_slice(&frame.unwrap());
+        }
+        bytes
+    }
+
+    pub(crate) async fn collect(&self) {
+        let stop = CancellationToken::new();
+        let following = tokio::spawn(self.follower().run(stop.clone()));
+        self.collector.run(&CancellationToken::new(), None).await.unwrap();
+        stop.cancel();
+        following.await.unwrap().unwrap();
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        let parts = self.engine.parts();
+        Source {
+            log: self.meta.clone(),
+            meta: self.meta.clone(),
+            image: self.meta.clone(),
+            packs: parts.packs.clone(),
+            plain: parts.plain.clone(),
+            fs: real(),
+            clock: self.clock.clone(),
+            scratch: self.dir.join("tmp"),
+            state: self.dir.join("backup.json"),
+        }
+    }
+
+    /// Small extents, so that there are many.
+    pub(crate) async fn shipper(&self, repository: &Arc<Repository>) -> Result<Shipper, BackupError> {
+        let settings = ShipSettings {
+            extent_bytes: 200_000,
+            note_bytes: 300_000,
+            log_records: 40,
+            ..ShipSettings::default()
+        };
+        let session = session(repository, self.clock.clone()).await?;
+        let (progress, stop) =
+            (Arc::new(parking_lot::Mutex::new(ShipProgress::default())), CancellationToken::new());
+        Shipper::begin(session, self.source(), settings, Arc::new(OsRandom), progress, stop).await
+    }
+}
+
+async fn bucket(meta: &SqliteStore) -> BucketId {
+    let name = crate::types::BucketName::parse("bucket").unwrap();
+    if let Some(bucket) = meta.bucket(&name).await.unwrap() {
+        return bucket.id;
+    }
+    crate::meta::testing::create_bucket(meta).await
+}
+
+/// The one before has given the lease back, or is gone.
+async fn session(repository: &Arc<Repository>, clock: Arc<ManualClock>) -> Result<Arc<Session>, BackupError> {
+    let world = World { clock, steady: Arc::new(SystemSteady), random: Arc::new(OsRandom) };
+    let times = LeaseTimes { ttl: Duration::ZERO, ..LeaseTimes::default() };
+    let mut candidate = Candidate::new(Arc::clone(repository), world, times, "test".into());
+    for _ in 0..3 {
+        if let Asked::Open(session) = Session::ask(repository, &mut candidate).await? {
+            return Ok(session);
+        }
+    }
+    panic!("somebody has the lease");
+}
+
+/// Restores into a directory, as a new process would, and opens it.
+pub(crate) async fn restore(
+    repository: &Arc<Repository>,
+    target: Target,
+    dir: &Path,
+) -> Result<(TestStore, Plan), BackupError> {
+    let catalogue = Catalogue::load(repository).await?;
+    let plan = Plan::make(repository, &catalogue, target).await?;
+    std::fs::create_dir_all(dir.join("meta")).unwrap();
+    let (progress, stop) =
+        (Arc::new(parking_lot::Mutex::new(RestoreProgress::default())), CancellationToken::new());
+    let path = dir.join("meta").join("sediment.db");
+    let clock = Arc::new(ManualClock::at(UnixMillis::new(1_700_000_000_000)));
+    let open = {
+        let (path, clock) = (path.clone(), clock.clone());
+        async move || {
+            let random = Arc::new(SeededRandom::new(1));
+            let barrier = Arc::new(crate::sys::NoBarrier);
+            let opened = SqliteStore::open(
+                &path,
+                OpenMode::Existing,
+                barrier,
+                clock,
+                random,
+                &SqliteSettings::default(),
+            );
+            Ok(Arc::new(opened?))
+        }
+    };
+    let rows = restore_rows(repository, &plan, &real(), &path, open, &progress, &stop).await?;
+    drop(rows);
+    let files: Arc<dyn crate::storage::PackStore> =
+        Arc::new(DiskPackStore::open(real(), dir.join("packs")).unwrap());
+    let plain = PlainStore::open(real(), &dir.join("plain")).unwrap();
+    restore_bytes(repository, &plan, &files, &plain, 2, &progress, &stop).await?;
+    let random = Arc::new(SeededRandom::new(2));
+    let packs = PackSet::open(files, clock, random, &PackSettings::default()).unwrap().0;
+    for pack in packs.ids() {
+        packs.revive(pack).unwrap();
+    }
+    let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
+    state.save(&RealFileSystem, &dir.join("backup.json"))?;
+    drop(packs);
+    Ok((TestStore::open(dir).await, plan))
+}
