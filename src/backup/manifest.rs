@@ -185,7 +185,7 @@ mod tests {
             match Snapshot::get(&repository, snapshot.name()).await {
                 Ok(read) => assert!(is_sound && read == snapshot, "{at}"),
                 Err(error) => {
-                    assert!(!is_sound && matches!(error, BackupError::Content { .. }), "{at}: {error}")
+                    assert!(!is_sound && matches!(error, BackupError::Content { .. }), "{at}: {error}");
                 }
             }
         }

@@ -84,7 +84,7 @@ impl Session {
             match held.renew().await {
                 Err(error @ LeaseError::Lost(_)) => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(%error, "the lease on the backup repository could not be renewed; it is tried again")
+                    tracing::warn!(%error, "the lease on the backup repository could not be renewed; it is tried again");
                 }
                 Ok(()) => {}
             }

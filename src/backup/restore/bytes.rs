@@ -155,8 +155,8 @@ impl PackFile {
 
 /// Zeros are left out: nobody needs them, and the file system need not keep them.
 fn write(packs: &dyn PackStore, id: PackId, from: u64, bytes: &Bytes) -> io::Result<()> {
-    let mut at = 0;
-    for hole in zeros(bytes).into_iter().chain([bytes.len()..bytes.len()]) {
+    let (mut at, end) = (0, bytes.len());
+    for hole in zeros(bytes).into_iter().chain(std::iter::once(end..end)) {
         if at < hole.start {
             packs.write_at(id, from + at as u64, &bytes[at..hole.start])?;
         }
