@@ -8,6 +8,8 @@ mod catalogue;
 pub mod container;
 mod epoch;
 mod error;
+#[cfg(test)]
+mod exclusive_tests;
 mod ids;
 mod inventory;
 mod key;
