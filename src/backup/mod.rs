@@ -25,6 +25,7 @@ mod restore;
 mod segment;
 mod session;
 mod ship;
+mod settings;
 mod signed;
 mod source;
 mod stamp;
@@ -58,6 +59,7 @@ pub use restore::{
 pub use segment::{Segment, SegmentRef, Stored};
 pub use session::{Asked, Session};
 pub use ship::{Round, ShipProgress, ShipSettings, Shipper};
+pub use settings::BackupSettings;
 pub use signed::{SignedError, Signer};
 pub use source::{MetaImage, ShippedTo, Source};
 pub use stamp::{Nonce, Stamp};
