@@ -20,6 +20,7 @@ mod manifest;
 mod names;
 pub mod objects;
 mod probe;
+mod reach;
 mod repository;
 mod restore;
 mod segment;
@@ -52,6 +53,7 @@ pub use lease::{Attempt, Candidate, Holder, Lease, LeaseError, LeaseTimes, World
 pub use manifest::{BASE_PIECE_BYTES, Base, InventoryRef, Snapshot, SnapshotTotals};
 pub use names::{LogLevel, ObjectName, SnapshotName};
 pub use probe::{ProbeError, probe};
+pub use reach::Reach;
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
 pub use restore::{
     BytesReport, Plan, RestoreProgress, RowsReport, ShownProgress, Target, restore_bytes, restore_rows,
