@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::backup::{self, BackupVerb};
 use super::error::{AppError, Exit};
 use super::print::print;
 use super::server::StartOptions;
@@ -76,6 +77,9 @@ enum Verb {
     },
     /// Print what the store holds and what it costs.
     Stats,
+    /// What backups to a bucket elsewhere need.
+    #[command(subcommand)]
+    Backup(BackupVerb),
     /// Load an S3 server, any, and measure it.
     Bench(Box<bench::BenchArgs>),
     /// Print the effective settings, secrets left out.
@@ -127,6 +131,10 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         }
         return bench::bench(args, json);
     }
+    // Settings that name a key cannot be read before there is one.
+    if let Verb::Backup(BackupVerb::Key { out }) = &cli.verb {
+        return backup::make_key(out.as_deref(), json);
+    }
     let flags = if let Verb::Serve(args) = &cli.verb { args.flags() } else { Vec::new() };
     let settings = settings(&cli.common, &flags)?;
     logging::start(&settings.log, matches!(cli.verb, Verb::Serve(_)))?;
@@ -148,7 +156,9 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Scrub { stop: true, .. } => scrub::stop(&settings, json),
         Verb::Scrub { .. } => scrub::scrub(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
-        Verb::Bench(_) => Ok(()),
+        Verb::Backup(BackupVerb::Check) => backup::check(&settings, json),
+        Verb::Backup(BackupVerb::List) => backup::list(&settings, json),
+        Verb::Bench(_) | Verb::Backup(BackupVerb::Key { .. }) => Ok(()),
         Verb::Config => print_config(&settings, json),
         Verb::Version => print_version(json),
     }

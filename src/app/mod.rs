@@ -4,6 +4,7 @@
 //! directory is touched before its lock is held and its format is known.
 
 mod background;
+mod backup;
 mod bench;
 mod cli;
 mod credentials;

@@ -16,6 +16,16 @@ pub(super) fn write_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, 0o644)
 }
 
+/// As [`write`], but leaves a file that is there as it is: `AlreadyExists`.
+pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_directory(path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -32,6 +42,10 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     FailPoint::FileSynced.pass()?;
     std::fs::rename(&temporary, path)?;
     FailPoint::FileRenamed.pass()?;
+    sync_directory(path)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(dir)?.sync_all()
 }

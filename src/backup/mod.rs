@@ -8,6 +8,8 @@ mod catalogue;
 pub mod container;
 mod epoch;
 mod error;
+#[cfg(test)]
+mod exclusive_tests;
 mod ids;
 mod inventory;
 mod key;
@@ -18,11 +20,13 @@ mod manifest;
 mod names;
 pub mod objects;
 mod probe;
+mod reach;
 mod repository;
 mod restore;
 mod segment;
 mod session;
 mod ship;
+mod settings;
 mod signed;
 mod source;
 mod stamp;
@@ -49,6 +53,7 @@ pub use lease::{Attempt, Candidate, Holder, Lease, LeaseError, LeaseTimes, World
 pub use manifest::{BASE_PIECE_BYTES, Base, InventoryRef, Snapshot, SnapshotTotals};
 pub use names::{LogLevel, ObjectName, SnapshotName};
 pub use probe::{ProbeError, probe};
+pub use reach::Reach;
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
 pub use restore::{
     BytesReport, Plan, RestoreProgress, RowsReport, ShownProgress, Target, restore_bytes, restore_rows,
@@ -56,6 +61,7 @@ pub use restore::{
 pub use segment::{Segment, SegmentRef, Stored};
 pub use session::{Asked, Session};
 pub use ship::{Round, ShipProgress, ShipSettings, Shipper};
+pub use settings::BackupSettings;
 pub use signed::{SignedError, Signer};
 pub use source::{MetaImage, ShippedTo, Source};
 pub use stamp::{Nonce, Stamp};

@@ -12,7 +12,8 @@ use bytes::Bytes;
 pub enum ProbeError {
     #[error(
         "this server cannot hold backups: {0}. Without conditional writes two gateways could ruin each other's backup; AWS S3, \
-         another Sediment, and MinIO and Ceph of 2026 have them, Garage 2.5 has not"
+         another Sediment, and MinIO and Ceph of 2026 have them, Garage 2.5 has not. Where nothing else ever writes the repository, \
+         backup.exclusive does without"
     )]
     Unfit(&'static str),
     #[error(transparent)]

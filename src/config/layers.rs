@@ -1,7 +1,7 @@
 //! Defaults < file < environment < flags.
 
 use super::error::{explain, nearest};
-use super::settings::SECRETS;
+use super::settings::{KEPT_FILE, SECRETS};
 use super::{ConfigError, Settings, limits};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -44,8 +44,8 @@ pub fn load(overrides: &Overrides) -> Result<Settings, ConfigError> {
             continue;
         };
         let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
-        match SECRETS.iter().find(|(s, k)| *s == section && key.strip_suffix("_file") == Some(*k)) {
-            Some((_, secret)) => {
+        match secret_of_file(&section, &key) {
+            Some(secret) => {
                 let value = read_text(Path::new(value))?;
                 set(&mut table, name, &section, secret, value.trim_end())?;
             }
@@ -67,6 +67,12 @@ pub fn load(overrides: &Overrides) -> Result<Settings, ConfigError> {
         .map_err(|e: toml::de::Error| ConfigError::invalid("settings", explain(e.message())))?;
     settings.validate().map_err(|why| ConfigError::invalid("settings", why))?;
     Ok(settings)
+}
+
+/// The secret that a variable names a file for.
+fn secret_of_file(section: &str, key: &str) -> Option<&'static str> {
+    let secret = key.strip_suffix("_file").filter(|_| (section, key) != KEPT_FILE)?;
+    SECRETS.iter().find(|named| **named == (section, secret)).map(|(_, name)| *name)
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigError> {

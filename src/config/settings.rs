@@ -2,6 +2,7 @@
 
 use super::{LimitsSettings, accounts};
 use crate::admin::AdminSettings;
+use crate::backup::BackupSettings;
 use crate::engine::check::scrub::ScrubSettings;
 use crate::engine::gc::GcSettings;
 use crate::engine::index::IndexSettings;
@@ -16,7 +17,16 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Settings, by section and name, that may hold a secret: their value may stand in a file that `…_FILE` names.
-pub(super) const SECRETS: [(&str, &str); 1] = [("cache", "redis_url")];
+pub(super) const SECRETS: [(&str, &str); 6] = [
+    ("backup", "delete_secret_key"),
+    ("backup", "key"),
+    ("backup", "secret_key"),
+    ("backup", "session_token"),
+    ("backup", "webhook_url"),
+    ("cache", "redis_url"),
+];
+/// The file of this one is a setting itself, and read by whoever needs the key.
+pub(super) const KEPT_FILE: (&str, &str) = ("backup", "key_file");
 
 /// Everything that an operator can set. Root credentials are not among it: see `RootCredentials`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -38,6 +48,7 @@ pub struct Settings {
     pub scrub: ScrubSettings,
     pub meta: SqliteSettings,
     pub lock: LockClockSettings,
+    pub backup: BackupSettings,
 }
 
 /// The `server` section.
@@ -108,8 +119,7 @@ impl Settings {
         for (section, name) in SECRETS {
             let entries = table.get_mut(section).and_then(toml::Value::as_table_mut);
             if entries.and_then(|entries| entries.remove(name)).is_some() {
-                comments +=
-                    &format!("# {section}.{name} is set, and left out here: it may hold a password.\n");
+                comments += &format!("# {section}.{name} is set, and left out here: it may hold a secret.\n");
             }
         }
         comments += &leave_out_accounts(&mut table);
@@ -127,6 +137,7 @@ impl Settings {
         self.lock.validate().map_err(|why| format!("lock.{why}"))?;
         self.meta.validate().map_err(|why| format!("meta.{why}"))?;
         self.index.validate().map_err(|why| format!("index.{why}"))?;
+        self.backup.validate().map_err(|why| format!("backup.{why}"))?;
         self.check_limits()?;
         accounts::validate(&self.s3.accounts, &self.service.owner_id)?;
         for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]

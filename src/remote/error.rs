@@ -15,6 +15,8 @@ pub enum Verb {
     PutPart,
     CompleteUpload,
     AbortUpload,
+    /// How the bucket is set up.
+    Ask,
 }
 
 impl Verb {
@@ -31,6 +33,7 @@ impl Verb {
             Self::PutPart => "put-part",
             Self::CompleteUpload => "complete-upload",
             Self::AbortUpload => "abort-upload",
+            Self::Ask => "ask",
         }
     }
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub struct MemoryRemote {
     clock: Arc<dyn Clock>,
     page: usize,
+    keeps_conditions: bool,
     state: Mutex<State>,
 }
 
@@ -55,13 +56,20 @@ impl Object {
 impl MemoryRemote {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, page: MAX_PAGE, state: Mutex::default() }
+        Self { clock, page: MAX_PAGE, keeps_conditions: true, state: Mutex::default() }
     }
 
     /// With pages of so many keys.
     #[must_use]
     pub fn with_pages_of(mut self, keys: usize) -> Self {
         self.page = keys.clamp(1, MAX_PAGE);
+        self
+    }
+
+    /// Takes the conditions of writes and ignores them, as some servers do.
+    #[must_use]
+    pub const fn without_conditions(mut self) -> Self {
+        self.keeps_conditions = false;
         self
     }
 
@@ -107,7 +115,7 @@ impl MemoryRemote {
             Condition::Absent => standing.is_none(),
             Condition::Matches(tag) => standing.is_some_and(|object| object.tag == *tag),
         };
-        if !holds {
+        if !holds && self.keeps_conditions {
             return Err(RemoteError::new(Class::Conflict, verb, key, "the condition does not hold"));
         }
         self.refuse_locked(verb, key, standing)?;

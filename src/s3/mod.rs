@@ -41,5 +41,5 @@ mod unreadable;
 
 pub use credentials::{AccountKey, Credentials, DuplicateAccessKey};
 pub use gateway::{BoxError, ResponseBody, S3Gateway, S3SetupError};
-pub use settings::{AccountSettings, S3Settings, Secret};
+pub use settings::{AccountSettings, S3Settings};
 pub use unreadable::Unreadable;

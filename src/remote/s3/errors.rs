@@ -2,7 +2,7 @@
 
 use crate::remote::{Class, RemoteError, Verb};
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
 
 /// Long enough for what a server says, too short to fill a log.
@@ -35,7 +35,7 @@ where
     let mut why = match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
-        _ => DisplayErrorContext(error).to_string(),
+        _ => causes(error),
     };
     if let Some(status) = status {
         why = format!("{status} {why}");
@@ -44,6 +44,12 @@ where
         Some((end, _)) => why[..end].to_owned(),
         None => why,
     }
+}
+
+/// What each cause says, the deepest last.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (**error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 pub(super) fn of_answer(code: Option<&str>, status: u16) -> Class {

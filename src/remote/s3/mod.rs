@@ -1,10 +1,12 @@
 //! A bucket of any S3 server, over AWS's own client. One attempt at each call, each with a deadline.
 
+mod bucket;
 mod errors;
 mod read;
 mod settings;
 mod write;
 
+pub use bucket::{BucketLock, BucketRules};
 pub use settings::{S3Credentials, S3Settings};
 
 use super::{
