@@ -2,7 +2,7 @@
 
 use super::health::Health;
 use super::host;
-use super::operations::{Operations, ScrubRequest};
+use super::operations::{BackupRequest, Operations, ScrubRequest};
 use axum::Router;
 use axum::extract::{RawQuery, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -33,7 +33,7 @@ impl std::fmt::Debug for AdminApi {
 
 type Api = State<Arc<AdminApi>>;
 
-/// `/healthz`, `/readyz`, `/metrics`, `/admin/v1/stats`, `/admin/v1/gc`, `/admin/v1/scrub`.
+/// `/healthz`, `/readyz`, `/metrics`, `/admin/v1/stats`, `/admin/v1/gc`, `/admin/v1/scrub`, `/admin/v1/backup`.
 pub fn router(api: Arc<AdminApi>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -41,6 +41,7 @@ pub fn router(api: Arc<AdminApi>) -> Router {
         .route("/metrics", get(metrics))
         .route("/admin/v1/stats", get(stats))
         .route("/admin/v1/gc", post(gc))
+        .route("/admin/v1/backup", get(backup_status).post(backup_start))
         .route("/admin/v1/scrub", get(scrub_status).post(scrub_start).delete(scrub_stop))
         .layer(from_fn_with_state(Arc::clone(&api), guard_host))
         .with_state(api)
@@ -109,6 +110,26 @@ async fn scrub_stop(State(api): Api, headers: HeaderMap) -> Response {
 async fn scrub(api: &AdminApi, headers: &HeaderMap, request: ScrubRequest) -> Response {
     match api.operations(headers) {
         Ok(operations) => answer(operations.scrub(request).await),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn backup_status(State(api): Api, headers: HeaderMap) -> Response {
+    backup(&api, &headers, BackupRequest::Status).await
+}
+
+async fn backup_start(State(api): Api, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let full = match query.as_deref() {
+        None | Some("" | "full=false") => false,
+        Some("full=true") => true,
+        Some(_) => return refuse(StatusCode::BAD_REQUEST, "the only parameter is full=true|false"),
+    };
+    backup(&api, &headers, BackupRequest::Start { full }).await
+}
+
+async fn backup(api: &AdminApi, headers: &HeaderMap, request: BackupRequest) -> Response {
+    match api.operations(headers) {
+        Ok(operations) => answer(operations.backup(request).await),
         Err(refusal) => refusal,
     }
 }

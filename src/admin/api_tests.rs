@@ -1,5 +1,5 @@
 use super::{AdminApi, router};
-use crate::admin::{Operations, Phase, ScrubRequest, StoreStats};
+use crate::admin::{BackupRequest, Operations, Phase, ScrubRequest, StoreStats};
 use async_trait::async_trait;
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -24,6 +24,10 @@ impl Operations for Fake {
     }
 
     async fn scrub(&self, request: ScrubRequest) -> Result<Value, String> {
+        Ok(json!(format!("{request:?}")))
+    }
+
+    async fn backup(&self, request: BackupRequest) -> Result<Value, String> {
         Ok(json!(format!("{request:?}")))
     }
 }
@@ -112,6 +116,24 @@ async fn i6_the_verbs_need_the_token() {
     assert_eq!((status, said.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":"busy"}"#));
     assert_eq!(ask(&api, "POST", "/admin/v1/gc?dryrun=1", &[HERE, OWNER]).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(ask(&api, "GET", "/admin/v1/gc", &[HERE, OWNER]).await.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn i6_backups_are_the_owners_and_each_method_asks_for_one_thing() {
+    let api = api();
+    let _ = api.operations.set(Arc::new(Fake));
+    let path = "/admin/v1/backup";
+    for (method, query, asked) in [
+        ("GET", "", "Status"),
+        ("POST", "", "Start { full: false }"),
+        ("POST", "?full=true", "Start { full: true }"),
+    ] {
+        let path = format!("{path}{query}");
+        assert_eq!(ask(&api, method, &path, &[HERE]).await.0, StatusCode::UNAUTHORIZED);
+        let (status, body) = ask(&api, method, &path, &[HERE, OWNER]).await;
+        assert!(status == StatusCode::OK && body.contains(asked), "{body}");
+    }
+    assert_eq!(ask(&api, "POST", "/admin/v1/backup?all=1", &[HERE, OWNER]).await.0, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

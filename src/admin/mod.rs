@@ -12,5 +12,5 @@ mod settings;
 
 pub use api::{AdminApi, router};
 pub use health::{Check, Health, Phase};
-pub use operations::{Operations, ScrubRequest, StoreStats};
+pub use operations::{BackupRequest, Operations, ScrubRequest, StoreStats};
 pub use settings::AdminSettings;

@@ -13,6 +13,18 @@ pub trait Operations: Send + Sync + std::fmt::Debug {
 
     /// Where scrubbing stands, after what was asked for. As JSON.
     async fn scrub(&self, request: ScrubRequest) -> Result<serde_json::Value, String>;
+
+    /// Where the backup stands, or the number of the snapshot that was asked for. As JSON.
+    async fn backup(&self, request: BackupRequest) -> Result<serde_json::Value, String>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupRequest {
+    Status,
+    /// Answered at once with the `number` that its outcome will have in the status.
+    Start {
+        full: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use super::lock_clock::LifecycleClock;
 use super::store::Store;
 use super::{lock_clock, metrics, stamps, stats, warm};
 use crate::admin::Health;
+use crate::backup::Keeper;
 use crate::config::Settings;
 use crate::engine::check::scrub::{ScrubSchedule, Scrubber};
 use crate::engine::gc::{Collector, Schedule};
@@ -37,7 +38,13 @@ pub(super) struct Background {
 }
 
 impl Background {
-    pub(super) fn start(store: &Arc<Store>, disk: &Arc<Disk>, settings: &Settings, health: &Health) -> Self {
+    pub(super) fn start(
+        store: &Arc<Store>,
+        disk: &Arc<Disk>,
+        settings: &Settings,
+        health: &Health,
+        keeper: Option<&Keeper>,
+    ) -> Self {
         let this = Self {
             writers: CancellationToken::new(),
             follower: CancellationToken::new(),
@@ -58,6 +65,9 @@ impl Background {
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
         this.working.spawn(schedule.run(this.writers.clone()));
         this.scrub(health);
+        if let Some(keeper) = keeper {
+            this.working.spawn(keeper.clone().run(this.writers.clone()));
+        }
         this.rechunk(store, disk);
         this.repeat(DISK_INTERVAL, {
             let (store, disk) = (Arc::clone(store), Arc::clone(disk));

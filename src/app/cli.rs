@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::backup::{self, BackupVerb};
+use super::backup::{self, BackupVerb, MomentArgs};
 use super::error::{AppError, Exit};
 use super::print::print;
 use super::server::StartOptions;
@@ -75,6 +75,8 @@ enum Verb {
         #[arg(long)]
         stop: bool,
     },
+    /// Build a data directory anew from a backup: the bucket and the key are all that is needed. One that was stopped goes on there.
+    Restore(RestoreArgs),
     /// Print what the store holds and what it costs.
     Stats,
     /// What backups to a bucket elsewhere need.
@@ -86,6 +88,15 @@ enum Verb {
     Config,
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    #[command(flatten)]
+    moment: MomentArgs,
+    /// Only print what would be restored.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +167,9 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Scrub { stop: true, .. } => scrub::stop(&settings, json),
         Verb::Scrub { .. } => scrub::scrub(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
+        Verb::Backup(BackupVerb::Run { full }) => backup::run(&settings, *full, json),
+        Verb::Backup(BackupVerb::Status) => backup::status(&settings, json),
+        Verb::Restore(args) => backup::restore(&settings, args.moment.parse()?, args.dry_run, json),
         Verb::Backup(BackupVerb::Check) => backup::check(&settings, json),
         Verb::Backup(BackupVerb::List) => backup::list(&settings, json),
         Verb::Bench(_) | Verb::Backup(BackupVerb::Key { .. }) => Ok(()),

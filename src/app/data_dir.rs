@@ -24,6 +24,18 @@ struct StoreFile {
     initialised: bool,
 }
 
+/// `restoring.json`: the store is not whole yet.
+const RESTORING: &str = "restoring.json";
+
+/// What is being restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoring {
+    /// Of the store that was backed up.
+    pub store_id: String,
+    pub epoch: u32,
+    pub seq: u64,
+}
+
 /// A store without the mark is taken for one in use: then nothing starts empty by mistake.
 const fn yes() -> bool {
     true
@@ -57,6 +69,13 @@ impl DataDir {
         // Whatever is there is ours, and of our format: nothing was created before.
         let lock = lock(path)?;
         at(path, FailPoint::DataLocked)?;
+        if read_restoring(path)?.is_some() {
+            let message = format!(
+                "{} holds a restore that was not finished: run the same `sediment restore` again",
+                path.display()
+            );
+            return Err(AppError::new(Exit::Usage, message));
+        }
         let store = match read_store(path)? {
             Some(store) => store,
             None => create_store(path, random)?,
@@ -68,6 +87,56 @@ impl DataDir {
         at(path, FailPoint::DataDirectories)?;
         probe(path)?;
         Ok(Self { path: path.to_owned(), store, _lock: lock })
+    }
+
+    /// Locks a directory that a store is restored to: a new or empty one, or one that the same restore did not finish.
+    ///
+    /// # Errors
+    /// When it holds a store, or a restore of another moment.
+    pub fn restore(path: &Path, restoring: &Restoring) -> Result<Self, AppError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| unusable(path, &error))?;
+        let lock = lock(path)?;
+        match (read_store(path)?, read_restoring(path)?) {
+            (None, None) => refuse_foreign(path)?,
+            (_, Some(found)) if found == *restoring => {}
+            (_, Some(found)) => {
+                let message = format!(
+                    "{} holds a restore of record {} that was not finished, and this is record {}: go on with that one (--seq {}), or name an empty directory with --data",
+                    path.display(),
+                    found.seq,
+                    restoring.seq,
+                    found.seq
+                );
+                return Err(AppError::new(Exit::Usage, message));
+            }
+            (Some(_), None) => {
+                let message = format!(
+                    "{} holds a store, which is left as it is: name an empty directory with --data",
+                    path.display()
+                );
+                return Err(AppError::new(Exit::Usage, message));
+            }
+        }
+        let text = serde_json::json!(restoring).to_string() + "\n";
+        let marked = private_file::write(&path.join(RESTORING), text.as_bytes());
+        marked.map_err(|error| unusable(path, &error))?;
+        let store =
+            StoreFile { format: STORE_FORMAT, store_id: restoring.store_id.clone(), initialised: true };
+        write_store(path, &store)?;
+        create_directories(path).map_err(|error| unusable(path, &error))?;
+        probe(path)?;
+        Ok(Self { path: path.to_owned(), store, _lock: lock })
+    }
+
+    /// From now on it is a store like any other, durably.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn finish_restore(&mut self) -> Result<(), AppError> {
+        let finished =
+            std::fs::remove_file(self.path.join(RESTORING)).and_then(|()| File::open(&self.path)?.sync_all());
+        finished.map_err(|error| unusable(&self.path, &error))
     }
 
     #[must_use]
@@ -185,6 +254,17 @@ fn read_store(path: &Path) -> Result<Option<StoreFile>, AppError> {
     let store = serde_json::from_value(value)
         .map_err(|error| AppError::new(Exit::Format, format!("{} is damaged: {error}", file.display())))?;
     Ok(Some(store))
+}
+
+fn read_restoring(path: &Path) -> Result<Option<Restoring>, AppError> {
+    let file = path.join(RESTORING);
+    match std::fs::read(&file) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| AppError::new(Exit::Format, format!("{} is damaged: {error}", file.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(path, &error)),
+    }
 }
 
 fn create_store(path: &Path, random: &dyn Random) -> Result<StoreFile, AppError> {

@@ -2,7 +2,8 @@
 
 use super::stats;
 use super::store::Store;
-use crate::admin::{Operations, ScrubRequest, StoreStats};
+use crate::admin::{BackupRequest, Operations, ScrubRequest, StoreStats};
+use crate::backup::Keeper;
 use crate::engine::EngineError;
 use crate::engine::check::scrub::Pace;
 use async_trait::async_trait;
@@ -12,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(super) struct StoreOperations {
     store: Arc<Store>,
+    backup: Option<Keeper>,
     /// Cancelled when the server stops.
     stop: CancellationToken,
 }
 
 impl StoreOperations {
-    pub(super) const fn new(store: Arc<Store>, stop: CancellationToken) -> Self {
-        Self { store, stop }
+    pub(super) const fn new(store: Arc<Store>, backup: Option<Keeper>, stop: CancellationToken) -> Self {
+        Self { store, backup, stop }
     }
 }
 
@@ -55,5 +57,14 @@ impl Operations for StoreOperations {
             }
         }
         Ok(serde_json::json!(scrubber.status()))
+    }
+
+    async fn backup(&self, request: BackupRequest) -> Result<serde_json::Value, String> {
+        let none = || "this server makes no backups: backup.bucket is not set".to_owned();
+        let keeper = self.backup.as_ref().ok_or_else(none)?;
+        Ok(match request {
+            BackupRequest::Status => serde_json::json!(keeper.status().await),
+            BackupRequest::Start { full } => serde_json::json!({ "number": keeper.ask(full) }),
+        })
     }
 }

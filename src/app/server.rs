@@ -8,7 +8,7 @@ use super::error::{AppError, Exit};
 use super::operations::StoreOperations;
 use super::running::Running;
 use super::store::Store;
-use super::{metrics, presence, private_file, stats};
+use super::{backup, metrics, presence, private_file, stats};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings, account_keys};
 use crate::engine::MemoryBudget;
@@ -87,8 +87,15 @@ impl Server {
             }
         };
         stats::refresh(store.parts(), store.collector.last_plain_census()).await;
-        let background = Background::start(&store, &disk, &settings, &health);
-        let operations = StoreOperations::new(Arc::clone(&store), background.token());
+        let keeper = match backup::keeper(&store, &settings) {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                admin.shutdown(ADMIN_DRAIN).await;
+                return Err(error);
+            }
+        };
+        let background = Background::start(&store, &disk, &settings, &health, keeper.as_ref());
+        let operations = StoreOperations::new(Arc::clone(&store), keeper, background.token());
         let _ = api.operations.set(Arc::new(operations));
         let s3 = HttpServer::start_with("s3", s3_listener, settings.http.clone(), service)
             .map_err(|error| AppError::failure("cannot listen", error))?;

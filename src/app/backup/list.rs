@@ -1,6 +1,7 @@
 //! `sediment backup list`: the snapshots that are in the bucket, and which moments can be restored.
 
 use super::key::read_key;
+use super::moment::shown as moment;
 use super::remote::open;
 use crate::app::error::{AppError, Exit};
 use crate::app::print::print_report;
@@ -14,8 +15,6 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// Manifests that are read at the same time.
 const READ_AT_ONCE: usize = 8;
@@ -106,12 +105,6 @@ async fn row(repository: &Repository, name: SnapshotName) -> Result<Row, BackupE
     Ok(Row { name: name.to_string(), made: moment(UnixMillis::new(at)), seq: name.seq.get(), found })
 }
 
-/// As `restore --to` takes it; the second that it is in.
-fn moment(at: UnixMillis) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(at.seconds()).ok();
-    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| at.seconds().to_string())
-}
-
 impl fmt::Display for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.encrypted { "encrypted" } else { "not encrypted" };
@@ -157,7 +150,7 @@ impl fmt::Display for Listing {
 
 #[cfg(test)]
 mod tests {
-    use super::{gather, moment};
+    use super::gather;
     use crate::backup::testing::{STORE, repository};
     use crate::backup::{
         Base, Epoch, EpochRecord, InventoryRef, Nonce, ObjectName, Repository, Snapshot, SnapshotTotals,
@@ -228,10 +221,5 @@ mod tests {
         let said = gather(&repository).await.unwrap().to_string();
         assert!(said.contains("cannot be read") && said.contains("record 9"), "{said}");
         assert!(said.lines().any(|line| line.ends_with("full")), "{said}");
-    }
-
-    #[test]
-    fn moments_are_written_as_people_give_them() {
-        assert_eq!(moment(UnixMillis::new(1_763_806_530_999)), "2025-11-22T10:15:30Z");
     }
 }

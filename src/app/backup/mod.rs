@@ -1,13 +1,21 @@
 //! `sediment backup …`: from arguments and settings to the bucket.
 
 mod check;
+mod keep;
 mod key;
 mod list;
+mod moment;
 mod remote;
+mod restore;
+mod run;
 
 pub(super) use check::check;
+pub(super) use keep::keeper;
 pub(super) use key::make_key;
 pub(super) use list::list;
+pub(super) use moment::MomentArgs;
+pub(super) use restore::restore;
+pub(super) use run::{run, status};
 
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -22,6 +30,14 @@ pub(super) enum BackupVerb {
     },
     /// Try the bucket: whether backups can be kept there, and what to change. Writes and deletes a few bytes below the prefix.
     Check,
+    /// Make a snapshot now; through the server when one is running. What is there already is not sent again.
+    Run {
+        /// With a new image of the metadata.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Print how the running server's backup stands.
+    Status,
     /// Print the snapshots that are in the bucket, and which moments can be restored.
     List,
 }

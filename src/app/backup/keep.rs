@@ -1,0 +1,69 @@
+//! The keeper of an open store's backup, as the settings say.
+
+use super::key::read_key;
+use super::remote::open;
+use crate::app::error::{AppError, Exit};
+use crate::app::store::Store;
+use crate::backup::{
+    BackupSettings, Keeper, KeeperParts, NewRepository, ShipSettings, Source, StoreId, World,
+};
+use crate::config::Settings;
+use crate::remote::Patience;
+use crate::sys::SystemSteady;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `None`: nothing is backed up.
+pub(in crate::app) fn keeper(store: &Store, settings: &Settings) -> Result<Option<Keeper>, AppError> {
+    let backup = &settings.backup;
+    if !backup.is_active() {
+        return Ok(None);
+    }
+    let parts = store.parts();
+    let source = Source {
+        log: Arc::clone(&parts.log),
+        meta: Arc::clone(&parts.meta),
+        image: Arc::clone(&store.meta) as _,
+        packs: parts.packs.clone(),
+        plain: parts.plain.clone(),
+        fs: Arc::clone(&parts.fs),
+        clock: Arc::clone(&parts.clock),
+        scratch: store.data.join("tmp"),
+        state: store.data.join("backup.json"),
+    };
+    let id = StoreId::parse(store.data.store_id())
+        .map_err(|error| AppError::new(Exit::Format, format!("STORE: {error}")))?;
+    let seconds = Duration::from_secs;
+    Ok(Some(Keeper::new(KeeperParts {
+        source,
+        remote: open(backup, Patience::default())?,
+        key: read_key(backup, &settings.storage.data_dir)?,
+        new: NewRepository { store_id: id, encrypted: backup.encrypt },
+        world: World {
+            clock: Arc::clone(&parts.clock),
+            steady: Arc::new(SystemSteady),
+            random: Arc::clone(&parts.random),
+        },
+        holder: holder(),
+        ship: ship_settings(backup),
+        interval: seconds(backup.interval_seconds),
+        snapshot_interval: seconds(backup.snapshot_interval_seconds),
+    })))
+}
+
+fn ship_settings(settings: &BackupSettings) -> ShipSettings {
+    ShipSettings {
+        level: i32::from(settings.compression_level),
+        uploads_in_flight: settings.uploads_in_flight,
+        full_interval: Duration::from_secs(settings.full_interval_seconds),
+        always_full: !settings.incremental,
+        lock: Duration::from_secs(u64::from(settings.lock_days) * 86_400),
+        ..ShipSettings::default()
+    }
+}
+
+/// For people: this machine and process.
+fn holder() -> String {
+    let name = rustix::system::uname();
+    format!("{}, process {}", name.nodename().to_string_lossy(), std::process::id())
+}

@@ -1,0 +1,219 @@
+//! `sediment restore`: a data directory is built anew from the bucket and the key.
+
+use super::key::read_key;
+use super::moment::Moment;
+use super::remote::open;
+use crate::app::data_dir::{DataDir, Restoring};
+use crate::app::error::{AppError, Exit};
+use crate::app::print::print_report;
+use crate::app::progress::Shown;
+use crate::app::stats::bytes;
+use crate::app::store::Store;
+use crate::app::verbs::{catching_up, close, interrupted, runtime};
+use crate::backup::{
+    BackupError, Catalogue, Plan, Repository, RestoreProgress, ShippedTo, ShownProgress, Target,
+    restore_bytes, restore_rows,
+};
+use crate::config::Settings;
+use crate::engine::PlainStore;
+use crate::engine::pack::PackSet;
+use crate::meta::{OpenMode, SqliteStore};
+use crate::remote::Patience;
+use crate::storage::{DiskPackStore, PackStore};
+use crate::sys::{Clock, FileSystem, NoBarrier, OsRandom, Random, RealFileSystem, SystemClock};
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+const SHOW_EVERY: Duration = Duration::from_millis(300);
+
+/// What was restored, or would be.
+#[derive(Debug, Serialize)]
+struct Report {
+    dry_run: bool,
+    store: String,
+    seq: u64,
+    moment: String,
+    snapshot: String,
+    records: u64,
+    packs: u64,
+    /// Of the bucket's objects.
+    fetched_bytes: u64,
+    /// Of files.
+    restored_bytes: u64,
+    kept_bytes: u64,
+    seconds: f64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store, seq, moment, snapshot, records, packs, .. } = self;
+        let would = if self.dry_run { "would be restored" } else { "restored" };
+        write!(
+            f,
+            "store {store} {would} as of {moment}, record {seq}: snapshot {snapshot} and {records} records of the log behind its image, {packs} packs"
+        )?;
+        if self.dry_run {
+            return write!(f, "\n{} bytes to fetch", bytes(self.fetched_bytes));
+        }
+        write!(
+            f,
+            "\n{} bytes of files in {:.1} s, {} of them were there already",
+            bytes(self.restored_bytes),
+            self.seconds,
+            bytes(self.kept_bytes)
+        )
+    }
+}
+
+/// Into the data directory, which must be empty, or hold a restore of the same moment that was not finished.
+pub(in crate::app) fn restore(
+    settings: &Settings,
+    moment: Moment,
+    dry_run: bool,
+    json: bool,
+) -> Result<(), AppError> {
+    let key = read_key(&settings.backup, &settings.storage.data_dir)?;
+    let shown = Shown::new(json);
+    let report = runtime()?.block_on(async {
+        let failed = |error: BackupError| AppError::failure("the restore", error);
+        let remote = open(&settings.backup, Patience::default())?;
+        let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
+        let repository = Arc::new(repository);
+        let catalogue = Catalogue::load(&repository).await.map_err(failed)?;
+        let plan = Plan::make(&repository, &catalogue, target(moment)).await.map_err(failed)?;
+        let mut report = Report::of(&repository, &plan, dry_run);
+        if !dry_run {
+            let began = Instant::now();
+            into(settings, &repository, &plan, &shown, &mut report).await?;
+            report.seconds = began.elapsed().as_secs_f64();
+        }
+        shown.finish();
+        Ok::<_, AppError>(report)
+    })?;
+    print_report(&report, json)
+}
+
+const fn target(moment: Moment) -> Target {
+    match moment {
+        Moment::Latest => Target::Latest,
+        Moment::Seq(seq) => Target::Seq(seq),
+        Moment::Time(time) => Target::Time(time),
+        Moment::Snapshot(name) => Target::Snapshot(name),
+    }
+}
+
+impl Report {
+    fn of(repository: &Repository, plan: &Plan, dry_run: bool) -> Self {
+        Self {
+            dry_run,
+            store: repository.description().store_id.to_string(),
+            seq: plan.seq.get(),
+            moment: super::moment::shown(plan.at),
+            snapshot: plan.snapshot.name().to_string(),
+            records: plan.seq.get() - plan.snapshot.base.seq.get(),
+            packs: plan.holdings.packs().count() as u64,
+            fetched_bytes: plan.bytes(),
+            restored_bytes: 0,
+            kept_bytes: 0,
+            seconds: 0.0,
+        }
+    }
+}
+
+async fn into(
+    settings: &Settings,
+    repository: &Arc<Repository>,
+    plan: &Plan,
+    shown: &Shown,
+    report: &mut Report,
+) -> Result<(), AppError> {
+    let store_id = repository.description().store_id.to_string();
+    let restoring = Restoring { store_id, seq: plan.seq.get(), epoch: plan.epoch.get() };
+    let mut data = DataDir::restore(&settings.storage.data_dir, &restoring)?;
+    let stop = interrupted();
+    let progress: ShownProgress = Arc::new(Mutex::new(RestoreProgress::default()));
+    let showing = show(shown, &progress);
+    let fetched = fetch(settings, repository, plan, &data, &progress, &stop).await;
+    showing.cancel();
+    let fetched = fetched.map_err(|error| match error {
+        BackupError::Stopped => {
+            AppError::failure("the restore", "it was stopped; the same command goes on there")
+        }
+        error => AppError::failure("the restore", error),
+    })?;
+    report.restored_bytes = fetched.bytes;
+    report.kept_bytes = fetched.kept_bytes;
+    data.finish_restore()?;
+    // The chunk index is built from what was restored: then the store is whole.
+    let store = Store::open(data, settings, catching_up(shown)).await?;
+    let unreadable = store.parts().index.uncounted_nodes();
+    close(store).await?;
+    if unreadable > 0 {
+        let message = format!("{unreadable} manifest nodes cannot be read: run `sediment fsck --deep`");
+        return Err(AppError::new(Exit::Damage, message));
+    }
+    Ok(())
+}
+
+async fn fetch(
+    settings: &Settings,
+    repository: &Arc<Repository>,
+    plan: &Plan,
+    data: &DataDir,
+    progress: &ShownProgress,
+    stop: &CancellationToken,
+) -> Result<crate::backup::BytesReport, BackupError> {
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+    let path = data.join("meta").join("sediment.db");
+    let meta_settings = settings.meta.clone();
+    let database = path.clone();
+    let open = async move || {
+        let opened = tokio::task::spawn_blocking(move || {
+            let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
+            let mode = OpenMode::Existing;
+            SqliteStore::open(&database, mode, Arc::new(NoBarrier), clock, random, &meta_settings)
+        });
+        Ok(Arc::new(opened.await??))
+    };
+    let (meta, _) = restore_rows(repository, plan, &fs, &path, open, progress, stop).await?;
+    tokio::task::spawn_blocking(move || drop(meta)).await?;
+    let (packs, plains) = (data.join("packs"), data.join("plain"));
+    let files: Arc<dyn PackStore> = Arc::new(DiskPackStore::open(Arc::clone(&fs), packs)?);
+    let plain = PlainStore::open(Arc::clone(&fs), &plains)?;
+    let at_once = settings.backup.uploads_in_flight;
+    let report = restore_bytes(repository, plan, &files, &plain, at_once, progress, stop).await?;
+    revive(files, settings).await?;
+    let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
+    state.save(&*fs, &data.join("backup.json"))?;
+    Ok(report)
+}
+
+/// Records that were marked dead after they were copied live at the moment that is restored.
+async fn revive(files: Arc<dyn PackStore>, settings: &Settings) -> Result<(), BackupError> {
+    let settings = settings.packs.clone();
+    let revived = tokio::task::spawn_blocking(move || {
+        let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(OsRandom));
+        let (packs, _) = PackSet::open(files, clock, random, &settings)?;
+        for pack in packs.ids() {
+            packs.revive(pack)?;
+        }
+        packs.seal()
+    });
+    Ok(revived.await??)
+}
+
+fn show(shown: &Shown, progress: &ShownProgress) -> CancellationToken {
+    let (end, shown, progress) = (CancellationToken::new(), shown.clone(), Arc::clone(progress));
+    let ended = end.clone();
+    tokio::spawn(async move {
+        while ended.run_until_cancelled(tokio::time::sleep(SHOW_EVERY)).await.is_some() {
+            let RestoreProgress { phase, done, total } = *progress.lock();
+            shown.set(phase, done, total);
+        }
+    });
+    end
+}

@@ -1,0 +1,105 @@
+//! What keeps a store backed up: it has the lease, ships the log every few seconds, and makes snapshots now and then.
+//!
+//! One at a time: whatever is asked for while something else is done waits for it. What fails is tried again, more and more slowly;
+//! [`Keeper::status`] says since when and why.
+
+mod status;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use status::{BackupStatus, Failure, KeeperState, RunOutcome};
+
+use super::{BackupKey, NewRepository, Repository, ShipProgress, ShipSettings, SnapshotName, Source, World};
+use crate::remote::Remote;
+use crate::types::UnixMillis;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// What backups are made of, and where they go.
+#[derive(Debug, Clone)]
+pub struct KeeperParts {
+    pub source: Source,
+    pub remote: Arc<dyn Remote>,
+    pub key: BackupKey,
+    pub new: NewRepository,
+    pub world: World,
+    /// For people: who has the lease.
+    pub holder: String,
+    pub ship: ShipSettings,
+    /// From one round to the next.
+    pub interval: Duration,
+    pub snapshot_interval: Duration,
+}
+
+/// Keeps one store backed up.
+#[derive(Debug, Clone)]
+pub struct Keeper(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    parts: KeeperParts,
+    state: Mutex<State>,
+    progress: Arc<Mutex<ShipProgress>>,
+    /// Somebody wants something now.
+    poked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shown: KeeperState,
+    held_by: Option<String>,
+    repository: Option<Arc<Repository>>,
+    epoch: Option<u32>,
+    /// Everything that was committed before is in the bucket, and can be restored.
+    covered: Option<UnixMillis>,
+    shipped: Option<(u64, UnixMillis)>,
+    last_snapshot: Option<(SnapshotName, UnixMillis)>,
+    failure: Option<Failure>,
+    failures_in_a_row: u32,
+    wanted: Wanted,
+    done: Option<RunOutcome>,
+}
+
+/// A snapshot that somebody asked for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wanted {
+    number: u64,
+    full: bool,
+}
+
+impl Keeper {
+    #[must_use]
+    pub fn new(parts: KeeperParts) -> Self {
+        let (state, progress) = (Mutex::default(), Arc::new(Mutex::new(ShipProgress::default())));
+        Self(Arc::new(Shared { parts, state, progress, poked: Notify::new() }))
+    }
+
+    /// Asks for a snapshot as soon as possible. Several that wait are one. Its number is in [`RunOutcome`] once it is done.
+    #[must_use]
+    pub fn ask(&self, full: bool) -> u64 {
+        let mut state = self.0.state.lock();
+        // One that is being made may have begun before whatever the asker wants to be in it.
+        state.wanted.number += 1;
+        state.wanted.full |= full;
+        let number = state.wanted.number;
+        drop(state);
+        self.0.poked.notify_one();
+        number
+    }
+
+    /// The repository, once it was opened.
+    #[must_use]
+    pub fn repository(&self) -> Option<Arc<Repository>> {
+        self.0.state.lock().repository.clone()
+    }
+
+    /// Until it is stopped; then the lease is given back.
+    pub async fn run(self, stop: CancellationToken) {
+        work::run(&self.0, &stop).await;
+        self.0.state.lock().shown = KeeperState::Stopped;
+    }
+}

@@ -1,0 +1,211 @@
+//! A keeper's work: sessions, one after the other.
+
+use super::{KeeperState, RunOutcome, Shared, Wanted};
+use crate::backup::{
+    Asked, BackupError, Candidate, LeaseError, LeaseTimes, Repository, Session, Shipper, Snapshot,
+};
+use crate::sys::Random;
+use crate::types::UnixMillis;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(this: &Shared, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match stop.run_until_cancelled(session(this, stop)).await {
+            None | Some(Ok(())) => return,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the backup failed; it is tried again");
+                this.failed(&error);
+                this.pause(stop).await;
+            }
+        }
+    }
+}
+
+/// From taking the lease to losing it, or to a stop.
+async fn session(this: &Shared, stop: &CancellationToken) -> Result<(), BackupError> {
+    let parts = &this.parts;
+    let (clock, random) = (&*parts.world.clock, &*parts.world.random);
+    let opened =
+        Repository::open_or_create(Arc::clone(&parts.remote), parts.key.clone(), parts.new, clock, random);
+    let repository = Arc::new(opened.await?);
+    this.state.lock().repository = Some(Arc::clone(&repository));
+    let session = take(this, &repository).await?;
+    let release = CancellationToken::new();
+    let kept = tokio::spawn({
+        let (session, release) = (Arc::clone(&session), release.clone());
+        async move { session.keep(release).await }
+    });
+    let worked = tokio::select! {
+        worked = work(this, &session, stop) => worked,
+        () = stop.cancelled() => Ok(()),
+    };
+    release.cancel();
+    // Nothing is sent any more: whoever comes next need not wait.
+    kept.await?.and(worked)
+}
+
+async fn take(this: &Shared, repository: &Arc<Repository>) -> Result<Arc<Session>, BackupError> {
+    let (world, holder) = (this.parts.world.clone(), this.parts.holder.clone());
+    let mut candidate = Candidate::new(Arc::clone(repository), world, LeaseTimes::default(), holder);
+    loop {
+        match Session::ask(repository, &mut candidate).await? {
+            Asked::Open(session) => {
+                let mut state = this.state.lock();
+                (state.held_by, state.epoch) = (None, Some(session.epoch().get()));
+                return Ok(session);
+            }
+            Asked::Held(holder) => {
+                tracing::info!(holder = %holder.name, "another gateway writes the backup repository; waiting");
+                this.waits_for(holder.name);
+                tokio::time::sleep(holder.again_in.clamp(FIRST_PAUSE, LONGEST_PAUSE)).await;
+            }
+        }
+    }
+}
+
+async fn work(this: &Shared, session: &Arc<Session>, stop: &CancellationToken) -> Result<(), BackupError> {
+    let parts = &this.parts;
+    this.show(KeeperState::Starting);
+    let mut shipper = Shipper::begin(
+        Arc::clone(session),
+        parts.source.clone(),
+        parts.ship.clone(),
+        Arc::clone(&parts.world.random),
+        Arc::clone(&this.progress),
+        stop.clone(),
+    )
+    .await?;
+    this.note_snapshot(shipper.last_snapshot());
+    loop {
+        match step(this, &mut shipper).await {
+            Ok(()) => this.state.lock().failures_in_a_row = 0,
+            Err(BackupError::Stopped) => return Ok(()),
+            Err(error) if error.ends_session() || is_lease(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the backup failed; it is tried again");
+                this.failed(&error);
+                this.pause(stop).await;
+                continue;
+            }
+        }
+        let poked = tokio::time::timeout(parts.interval, this.poked.notified());
+        let _ = poked.await;
+    }
+}
+
+const fn is_lease(error: &BackupError) -> bool {
+    matches!(error, BackupError::Lease(LeaseError::Lost(_) | LeaseError::Exhausted))
+}
+
+/// A snapshot if one is due or wanted, else a round.
+async fn step(this: &Shared, shipper: &mut Shipper) -> Result<(), BackupError> {
+    let began = this.parts.world.clock.now();
+    let wanted = this.wanted();
+    if wanted.is_some() || this.is_due(shipper, began) {
+        snapshot(this, shipper, wanted.unwrap_or_default()).await?;
+    } else {
+        this.show(KeeperState::Shipping);
+        shipper.round().await?;
+    }
+    let (seq, at) = shipper.shipped();
+    let mut state = this.state.lock();
+    state.covered = Some(began);
+    state.shipped = Some((seq.get(), at));
+    state.shown = KeeperState::Idle;
+    Ok(())
+}
+
+async fn snapshot(this: &Shared, shipper: &mut Shipper, wanted: Wanted) -> Result<(), BackupError> {
+    this.show(KeeperState::Snapshot);
+    let began = Instant::now();
+    let made = shipper.snapshot(wanted.full).await;
+    if wanted.number > 0 {
+        this.state.lock().done = Some(outcome(wanted.number, &made, began.elapsed()));
+    }
+    let made = made?;
+    tracing::info!(snapshot = %made.name(), seq = %made.seq, sent_bytes = made.totals.sent_bytes, "snapshot made");
+    this.note_snapshot(Some(&made));
+    Ok(())
+}
+
+fn outcome(number: u64, made: &Result<Snapshot, BackupError>, took: Duration) -> RunOutcome {
+    let found = made.as_ref().ok();
+    let totals = found.map(|made| made.totals).unwrap_or_default();
+    RunOutcome {
+        number,
+        snapshot: found.map(|made| made.name().to_string()),
+        is_full: found.is_some_and(|made| made.is_full),
+        seq: found.map_or(0, |made| made.seq.get()),
+        sent_bytes: totals.sent_bytes,
+        remote_bytes: totals.remote_bytes,
+        logical_bytes: totals.logical_bytes,
+        seconds: took.as_secs_f64(),
+        error: made.as_ref().err().map(ToString::to_string),
+    }
+}
+
+impl Shared {
+    fn show(&self, state: KeeperState) {
+        self.state.lock().shown = state;
+    }
+
+    fn waits_for(&self, holder: String) {
+        let mut state = self.state.lock();
+        (state.shown, state.held_by) = (KeeperState::Waiting, Some(holder));
+    }
+
+    fn failed(&self, error: &BackupError) {
+        let now = self.parts.world.clock.now();
+        let mut state = self.state.lock();
+        state.failed(now, error);
+        // Whoever waits for a snapshot is told, and asks again if he likes.
+        let wanted = state.wanted;
+        if wanted.number > state.done.as_ref().map_or(0, |done| done.number) {
+            let failed = Err(BackupError::Unfit(error.to_string()));
+            state.done = Some(outcome(wanted.number, &failed, Duration::ZERO));
+        }
+    }
+
+    fn wanted(&self) -> Option<Wanted> {
+        let mut state = self.state.lock();
+        let done = state.done.as_ref().map_or(0, |done| done.number);
+        let wanted = state.wanted;
+        if wanted.number <= done {
+            return None;
+        }
+        state.wanted.full = false;
+        Some(wanted)
+    }
+
+    fn note_snapshot(&self, snapshot: Option<&Snapshot>) {
+        if let Some(snapshot) = snapshot {
+            self.state.lock().last_snapshot = Some((snapshot.name(), snapshot.made));
+        }
+    }
+
+    fn is_due(&self, shipper: &Shipper, now: UnixMillis) -> bool {
+        let Some(last) = shipper.last_snapshot() else { return true };
+        let age = now.get().saturating_sub(last.made.get());
+        u128::try_from(age).unwrap_or(0) >= self.parts.snapshot_interval.as_millis()
+    }
+
+    /// Longer after each failure, up to [`LONGEST_PAUSE`], and not at the same moment as others.
+    async fn pause(&self, stop: &CancellationToken) {
+        let failures = self.state.lock().failures_in_a_row.saturating_sub(1).min(16);
+        let longest = FIRST_PAUSE.saturating_mul(1 << failures).min(LONGEST_PAUSE);
+        let pause = jittered(longest, &*self.parts.world.random);
+        let poked = tokio::time::timeout(pause, self.poked.notified());
+        let _ = stop.run_until_cancelled(poked).await;
+    }
+}
+
+/// Between half of it and all of it.
+fn jittered(longest: Duration, random: &dyn Random) -> Duration {
+    let share = f64::from(u32::from(random.id128()[0])) / 255.0;
+    longest.mul_f64(0.5 + share / 2.0)
+}
