@@ -157,6 +157,7 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Scrub { .. } => scrub::scrub(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
         Verb::Backup(BackupVerb::Check) => backup::check(&settings, json),
+        Verb::Backup(BackupVerb::List) => backup::list(&settings, json),
         Verb::Bench(_) | Verb::Backup(BackupVerb::Key { .. }) => Ok(()),
         Verb::Config => print_config(&settings, json),
         Verb::Version => print_version(json),

@@ -109,7 +109,7 @@ pub(super) fn table(stats: &StoreStats) -> String {
 
 /// `1536 (1.5 KiB)`
 #[expect(clippy::cast_precision_loss, reason = "for people")]
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut scaled = count as f64;
     let mut unit = None;

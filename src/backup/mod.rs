@@ -20,12 +20,13 @@ mod manifest;
 mod names;
 pub mod objects;
 mod probe;
+mod reach;
 mod repository;
 mod restore;
 mod segment;
 mod session;
-mod ship;
 mod settings;
+mod ship;
 mod signed;
 mod source;
 mod stamp;
@@ -52,14 +53,15 @@ pub use lease::{Attempt, Candidate, Holder, Lease, LeaseError, LeaseTimes, World
 pub use manifest::{BASE_PIECE_BYTES, Base, InventoryRef, Snapshot, SnapshotTotals};
 pub use names::{LogLevel, ObjectName, SnapshotName};
 pub use probe::{ProbeError, probe};
+pub use reach::Reach;
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
 pub use restore::{
     BytesReport, Plan, RestoreProgress, RowsReport, ShownProgress, Target, restore_bytes, restore_rows,
 };
 pub use segment::{Segment, SegmentRef, Stored};
 pub use session::{Asked, Session};
-pub use ship::{Round, ShipProgress, ShipSettings, Shipper};
 pub use settings::BackupSettings;
+pub use ship::{Round, ShipProgress, ShipSettings, Shipper};
 pub use signed::{SignedError, Signer};
 pub use source::{MetaImage, ShippedTo, Source};
 pub use stamp::{Nonce, Stamp};

@@ -5,11 +5,15 @@ use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
     LifecycleRule, LifecycleRuleFilter,
 };
+use sediment::backup::{BackupKey, NewRepository, Repository, StoreId};
+use sediment::remote;
+use sediment::sys::{OsRandom, SystemClock};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
 
 /// A gateway that does not run, and the server that its backups are to go to.
 struct Rig {
@@ -115,6 +119,44 @@ async fn a_bucket_with_locks_holds_locked_backups() {
     let rig = Rig::new(true).await;
     assert_eq!(rig.found(&["backup.lock_days=7"], "object lock"), "ok: for 7 days");
     assert!(rig.found(&[], "rules").contains("NoncurrentVersionExpiration"));
+    rig.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_is_opened_by_its_key_alone_and_listed() {
+    let rig = Rig::new(false).await;
+    let list = |sets: &[&str]| {
+        let mut list = command(&rig.dir.path().join("near"), &["backup", "list"]);
+        list.env("SEDIMENT_BACKUP__ENDPOINT", &rig.server.s3).env("SEDIMENT_BACKUP__BUCKET", "backups");
+        list.env("SEDIMENT_BACKUP__ACCESS_KEY", USER).env("SEDIMENT_BACKUP__SECRET_KEY", PASSWORD);
+        list.env("SEDIMENT_BACKUP__KEY_FILE", &rig.key);
+        list.args(sets.iter().flat_map(|set| ["--set", *set])).output().unwrap()
+    };
+    assert!(refused(&list(&[]), 1).contains("there is no backup repository"));
+
+    let place = remote::S3Settings {
+        endpoint: Some(rig.server.s3.clone()),
+        bucket: "backups".to_owned(),
+        ..remote::S3Settings::default()
+    };
+    let secret_key = PASSWORD.to_owned().into();
+    let keys = remote::S3Credentials { access_key: USER.to_owned(), secret_key, session_token: None };
+    let s3 = Arc::new(remote::S3Remote::new(&place, &keys, None).unwrap());
+    let key = BackupKey::parse(&fs::read_to_string(&rig.key).unwrap()).unwrap();
+    let new = NewRepository { store_id: StoreId::new([7; 16]), encrypted: true };
+    let made = Repository::open_or_create(s3, key, new, &SystemClock, &OsRandom).await.unwrap();
+
+    let id = made.description().id.to_string();
+    let listed = list(&[]);
+    let said = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.status.success() && said.contains(&id) && said.contains("no snapshot"), "{said}");
+    assert!(rig.found(&[], "repository").starts_with(&format!("ok: {id}")));
+    assert!(rig.found(&["backup.encrypt=false"], "repository").contains("set backup.encrypt = true"));
+    let other = rig.dir.path().join("other.key");
+    run(rig.dir.path(), &["backup", "key", "--out", other.to_str().unwrap()]);
+    let other = format!("backup.key_file={}", other.display());
+    assert!(rig.found(&[&other], "repository").contains("give the key that it was made with"));
+    assert!(refused(&list(&[&other]), 1).contains("give the key that it was made with"));
     rig.server.stop();
 }
 

@@ -2,10 +2,12 @@
 
 mod check;
 mod key;
+mod list;
 mod remote;
 
 pub(super) use check::check;
 pub(super) use key::make_key;
+pub(super) use list::list;
 
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -20,4 +22,6 @@ pub(super) enum BackupVerb {
     },
     /// Try the bucket: whether backups can be kept there, and what to change. Writes and deletes a few bytes below the prefix.
     Check,
+    /// Print the snapshots that are in the bucket, and which moments can be restored.
+    List,
 }

@@ -1,0 +1,237 @@
+//! `sediment backup list`: the snapshots that are in the bucket, and which moments can be restored.
+
+use super::key::read_key;
+use super::remote::open;
+use crate::app::error::{AppError, Exit};
+use crate::app::print::print_report;
+use crate::app::stats::bytes;
+use crate::app::verbs::runtime;
+use crate::backup::{BackupError, Catalogue, Reach, Repository, Snapshot, SnapshotName, SnapshotTotals};
+use crate::config::Settings;
+use crate::remote::Patience;
+use crate::types::UnixMillis;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Manifests that are read at the same time.
+const READ_AT_ONCE: usize = 8;
+
+#[derive(Debug, Serialize)]
+struct Listing {
+    repository: String,
+    store: String,
+    encrypted: bool,
+    /// Everything below the prefix.
+    objects: u64,
+    bytes: u64,
+    restorable: Option<Restorable>,
+    snapshots: Vec<Row>,
+}
+
+/// Every moment from the first to the last.
+#[derive(Debug, Serialize)]
+struct Restorable {
+    from: String,
+    to: String,
+    seq: u64,
+    /// More stands behind a gap in the log.
+    is_broken: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    made: String,
+    seq: u64,
+    #[serde(flatten)]
+    found: Found,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Found {
+    Manifest { full: bool, totals: SnapshotTotals },
+    Unreadable(String),
+}
+
+pub(in crate::app) fn list(settings: &Settings, json: bool) -> Result<(), AppError> {
+    let backup = &settings.backup;
+    let key = read_key(backup, &settings.storage.data_dir)?;
+    let listing = runtime()?.block_on(async {
+        let remote = open(backup, Patience::default())?;
+        let failed = |error: BackupError| AppError::failure("the backups cannot be listed", error);
+        let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
+        gather(&Arc::new(repository)).await.map_err(failed)
+    })?;
+    print_report(&listing, json)?;
+    match listing.snapshots.iter().filter(|row| matches!(row.found, Found::Unreadable(_))).count() {
+        0 => Ok(()),
+        n => Err(AppError::new(Exit::Damage, format!("backup list: {n} snapshots cannot be read"))),
+    }
+}
+
+async fn gather(repository: &Arc<Repository>) -> Result<Listing, BackupError> {
+    let catalogue = Catalogue::load(repository).await?;
+    let reach = Reach::find(repository, &catalogue).await?;
+    let rows = stream::iter(catalogue.snapshots()).map(|name| row(repository, name));
+    let description = repository.description();
+    Ok(Listing {
+        repository: description.id.to_string(),
+        store: description.store_id.to_string(),
+        encrypted: description.encrypted,
+        objects: catalogue.objects().len() as u64,
+        bytes: catalogue.bytes(),
+        restorable: reach.map(|reach| Restorable {
+            from: moment(reach.from),
+            to: moment(reach.to),
+            seq: reach.seq.get(),
+            is_broken: reach.is_broken,
+        }),
+        snapshots: rows.buffered(READ_AT_ONCE).try_collect().await?,
+    })
+}
+
+/// A manifest that is damaged is told of; a remote that fails ends it.
+async fn row(repository: &Repository, name: SnapshotName) -> Result<Row, BackupError> {
+    let found = match Snapshot::get(repository, name).await {
+        Ok(snapshot) => Found::Manifest { full: snapshot.is_full, totals: snapshot.totals },
+        Err(error) if error.class().is_some() => return Err(error),
+        Err(error) => Found::Unreadable(error.to_string()),
+    };
+    let at = i64::try_from(name.at.saturating_mul(1000)).unwrap_or(i64::MAX);
+    Ok(Row { name: name.to_string(), made: moment(UnixMillis::new(at)), seq: name.seq.get(), found })
+}
+
+/// As `restore --to` takes it; the second that it is in.
+fn moment(at: UnixMillis) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(at.seconds()).ok();
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| at.seconds().to_string())
+}
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.encrypted { "encrypted" } else { "not encrypted" };
+        let (of, store) = (&self.repository, &self.store);
+        writeln!(f, "repository {of} of store {store}, {how}")?;
+        writeln!(f, "{} objects, {} bytes", self.objects, bytes(self.bytes))?;
+        match &self.restorable {
+            Some(Restorable { from, to, seq, .. }) if from == to => {
+                write!(f, "restorable: {to}, record {seq}")?;
+            }
+            Some(Restorable { from, to, seq, .. }) => {
+                write!(f, "restorable: any moment from {from} to {to}, record {seq}")?;
+            }
+            None => write!(f, "nothing can be restored yet: there is no snapshot")?,
+        }
+        if self.restorable.as_ref().is_some_and(|reach| reach.is_broken) {
+            write!(f, "\nthe log goes on behind a gap: what came then cannot be restored")?;
+        }
+        if !self.snapshots.is_empty() {
+            write!(
+                f,
+                "\n\n{:<20}  {:>12}  {:>10}  {:>24}  {:>24}  snapshot",
+                "made", "record", "versions", "logical bytes", "sent bytes"
+            )?;
+        }
+        for Row { name, made, seq, found } in &self.snapshots {
+            match found {
+                Found::Manifest { full, totals } => {
+                    let full = if *full { " full" } else { "" };
+                    let (logical, sent) = (bytes(totals.logical_bytes), bytes(totals.sent_bytes));
+                    write!(
+                        f,
+                        "\n{made:<20}  {seq:>12}  {:>10}  {logical:>24}  {sent:>24}  {name}{full}",
+                        totals.versions
+                    )?;
+                }
+                Found::Unreadable(why) => write!(f, "\n{made:<20}  {seq:>12}  cannot be read: {why}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{gather, moment};
+    use crate::backup::testing::{STORE, repository};
+    use crate::backup::{
+        Base, Epoch, EpochRecord, InventoryRef, Nonce, ObjectName, Repository, Snapshot, SnapshotTotals,
+        Stamp,
+    };
+    use crate::remote::PutOptions;
+    use crate::types::{CommitSeq, UnixMillis};
+
+    async fn begin(repository: &Repository) {
+        let record = EpochRecord {
+            epoch: Epoch::FIRST,
+            parent: None,
+            from_seq: CommitSeq::ZERO,
+            store_id: STORE,
+            tenure: String::new(),
+            holder: String::new(),
+            started: UnixMillis::new(0),
+        };
+        let name = ObjectName::Epoch(Epoch::FIRST);
+        repository.write(name, &record, &PutOptions::ABSENT).await.unwrap();
+    }
+
+    fn snapshot(seq: u64, seconds: i64) -> Snapshot {
+        let (epoch, stamp) = (Epoch::FIRST, Stamp { bytes: 1, nonce: Nonce([1; 16]) });
+        let (seq, made) = (CommitSeq::new(seq), UnixMillis::new(seconds * 1000));
+        Snapshot {
+            epoch,
+            seq,
+            seq_at: made,
+            made,
+            is_full: true,
+            base: Base { epoch, seq, made, length: 1, pieces: vec![stamp] },
+            log: Vec::new(),
+            inventory: InventoryRef { epoch, number: 0, stamp },
+            totals: SnapshotTotals {
+                versions: 12,
+                logical_bytes: 5 << 30,
+                sent_bytes: 77,
+                ..SnapshotTotals::default()
+            },
+            program: "test".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn snapshots_are_listed_oldest_first_and_one_that_is_damaged_hides_no_other() {
+        let (repository, remote) = repository(true).await;
+        let empty = gather(&repository).await.unwrap().to_string();
+        assert!(empty.contains("nothing can be restored yet"), "{empty}");
+        begin(&repository).await;
+        for (seq, seconds) in [(9, 1_790_000_060), (4, 1_790_000_000)] {
+            snapshot(seq, seconds).put(&repository, &PutOptions::ABSENT).await.unwrap();
+        }
+        let listing = gather(&repository).await.unwrap();
+        let said = listing.to_string();
+        let lines: Vec<_> = said.lines().skip_while(|line| !line.starts_with("made")).skip(1).collect();
+        assert!(
+            lines[0].starts_with("2026-09-21T14:13:20Z") && lines[1].contains("5368709120 (5.0 GiB)"),
+            "{said}"
+        );
+        assert!(said.contains("restorable: 2026-09-21T14:14:20Z, record 9"), "no log stands between: {said}");
+        let json = serde_json::json!(listing);
+        assert_eq!(json["snapshots"][1]["seq"], 9);
+        assert_eq!(json["snapshots"][1]["manifest"]["totals"]["versions"], 12);
+
+        let name = ObjectName::Snapshot(snapshot(4, 1_790_000_000).name());
+        assert!(remote.inner().damage(&name.key(), |bytes| bytes[7] ^= 1));
+        let said = gather(&repository).await.unwrap().to_string();
+        assert!(said.contains("cannot be read") && said.contains("record 9"), "{said}");
+        assert!(said.lines().any(|line| line.ends_with("full")), "{said}");
+    }
+
+    #[test]
+    fn moments_are_written_as_people_give_them() {
+        assert_eq!(moment(UnixMillis::new(1_763_806_530_999)), "2025-11-22T10:15:30Z");
+    }
+}
