@@ -219,10 +219,11 @@ async fn deletes(report: &mut Report, settings: &BackupSettings, remote: &dyn Re
     if let Err(error) = remote.put(&name, Bytes::from_static(b"delete"), &PutOptions::ALWAYS).await {
         return report.add(WHAT, State::Fix, told(&error));
     }
-    let others_may = settings.delete_access_key.is_some() && bucket.delete(&[name.clone()]).await.is_ok();
+    let others_may =
+        settings.delete_access_key.is_some() && bucket.delete(std::slice::from_ref(&name)).await.is_ok();
     match remote.delete(&[name]).await {
         Err(error) => {
-            report.add(WHAT, State::Fix, format!("old backups cannot be deleted: {}", told(&error)))
+            report.add(WHAT, State::Fix, format!("old backups cannot be deleted: {}", told(&error)));
         }
         Ok(()) if others_may => {
             let why = "backup.access_key may delete as well: take that right from it, or backup.delete_access_key protects nothing";
@@ -251,7 +252,7 @@ async fn locks_and_rules(report: &mut Report, settings: &BackupSettings, bucket:
             report.add("object lock", State::Hint, why);
         }
         (Ok(BucketLock::On), 0) => {
-            report.add("object lock", State::Ok, "there, and not used: backup.lock_days is 0")
+            report.add("object lock", State::Ok, "there, and not used: backup.lock_days is 0");
         }
         (Ok(_), days) => report.add("object lock", State::Ok, format!("for {days} days")),
         (Err(error), 0) => report.add("object lock", State::Hint, unknown(&error)),

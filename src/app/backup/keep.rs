@@ -64,6 +64,6 @@ fn ship_settings(settings: &BackupSettings) -> ShipSettings {
 
 /// For people: this machine and process.
 fn holder() -> String {
-    let name = rustix::system::uname();
-    format!("{}, process {}", name.nodename().to_string_lossy(), std::process::id())
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}, process {}", name.trim(), std::process::id())
 }

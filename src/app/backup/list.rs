@@ -113,7 +113,7 @@ impl fmt::Display for Listing {
         writeln!(f, "{} objects, {} bytes", self.objects, bytes(self.bytes))?;
         match &self.restorable {
             Some(Restorable { from, to, seq, .. }) if from == to => {
-                write!(f, "restorable: {to}, record {seq}")?
+                write!(f, "restorable: {to}, record {seq}")?;
             }
             Some(Restorable { from, to, seq, .. }) => {
                 write!(f, "restorable: any moment from {from} to {to}, record {seq}")?;
