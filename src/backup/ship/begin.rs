@@ -164,7 +164,7 @@ async fn adopt(source: &Source, held: &Holdings, loose: Contents) -> Result<Cont
         let mut packs = loose.packs;
         packs.sort_by_key(|extent| (extent.pack, extent.from, extent.to));
         let ends: HashMap<_, _> =
-            source.packs.extents().into_iter().map(|extent| (extent.id, extent.end)).collect();
+            source.packs.extents()?.into_iter().map(|extent| (extent.id, extent.end)).collect();
         for extent in packs {
             let is_next = extent.from == have.end(extent.pack());
             let is_here = ends.get(&extent.pack()).is_some_and(|end| u64::from(extent.to) <= *end);
