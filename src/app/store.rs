@@ -2,7 +2,8 @@
 
 use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
-use super::{lock_clock, presence, warm};
+use super::lock_clock::{self, LifecycleClock};
+use super::{presence, warm};
 use crate::config::Settings;
 use crate::engine::Follower;
 use crate::engine::check::Checker;
@@ -144,7 +145,7 @@ fn open(
         Some(PlainFiles { store: plain.clone(), inspect: Arc::clone(&meta) as _ }),
         settings.gc.clone(),
     );
-    collector.spare(Arc::new(backed_up(Arc::clone(&log), Arc::clone(&clock), settings)));
+    collector.spare(Arc::new(backed_up(&meta, &lock_clock, settings)));
     let parts = EngineParts {
         packs,
         index,
@@ -185,10 +186,15 @@ fn database(data: &DataDir) -> PathBuf {
     data.join("meta").join("sediment.db")
 }
 
-/// As far as the backup has got, while there is one.
-fn backed_up(log: Arc<dyn ChangeLog>, clock: Arc<dyn Clock>, settings: &Settings) -> CursorBound {
-    let longest = Duration::from_secs(settings.gc.unshipped_seconds);
-    CursorBound { log, consumer: Consumer::Backup, clock, longest }
+/// As far as the backup has got, while there is one. A clock set ahead does not end it.
+fn backed_up(meta: &Arc<SqliteStore>, clock: &Arc<GuardedClock>, settings: &Settings) -> CursorBound {
+    CursorBound {
+        meta: Arc::clone(meta) as _,
+        log: Arc::clone(meta) as _,
+        consumer: Consumer::Backup,
+        clock: Arc::new(LifecycleClock(Arc::clone(clock))),
+        longest: Duration::from_secs(settings.gc.unshipped_seconds),
+    }
 }
 
 /// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).
