@@ -121,6 +121,7 @@ fn open(
     report(&recovery);
     at(FailPoint::PacksOpened)?;
     let meta = open_meta(&mut data, settings, &packs, Arc::clone(&clock), Arc::clone(&random))?;
+    presence::check_packs(&packs, &meta, &data, settings)?;
     at(FailPoint::MetaOpened)?;
     let kept = data.join(lock_clock::NAME);
     let steady = Arc::new(SystemSteady);
@@ -182,7 +183,7 @@ fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>) -> Checker {
         .with_plain(plain)
 }
 
-fn database(data: &DataDir) -> PathBuf {
+pub(super) fn database(data: &DataDir) -> PathBuf {
     data.join("meta").join("sediment.db")
 }
 

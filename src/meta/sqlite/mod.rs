@@ -31,6 +31,7 @@ mod syncs;
 mod versions;
 mod writer;
 
+pub use audit::integrity_of;
 pub use open::OpenMode;
 pub use record::{decode_record, encode_record};
 pub use settings::SqliteSettings;

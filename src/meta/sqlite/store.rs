@@ -146,6 +146,12 @@ impl SqliteStore {
         (state.last_seq > CommitSeq::ZERO).then_some(state.last_at)
     }
 
+    /// As [`ChangeLog::totals`]. Does not block.
+    #[must_use]
+    pub fn counted(&self) -> Totals {
+        self.published.borrow().totals
+    }
+
     /// Whether writes still count. Does not block.
     ///
     /// # Errors
@@ -346,7 +352,7 @@ impl ChangeLog for SqliteStore {
     }
 
     async fn totals(&self) -> Result<Totals, MetaError> {
-        Ok(self.published.borrow().totals)
+        Ok(self.counted())
     }
 }
 
@@ -421,7 +427,7 @@ impl Audit for SqliteStore {
     }
 
     async fn integrity(&self, thorough: bool, stop: &CancellationToken) -> Result<Vec<String>, MetaError> {
-        audit::integrity(&self.path, thorough, stop).await
+        audit::integrity_of(&self.path, thorough, stop).await
     }
 }
 
