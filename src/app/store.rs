@@ -208,7 +208,9 @@ fn open_meta(
 ) -> Result<Arc<SqliteStore>, AppError> {
     let mode = if data.is_initialised() { OpenMode::Existing } else { OpenMode::Create };
     let path = database(data);
-    let meta = SqliteStore::open(&path, mode, Arc::new(packs.clone()), clock, random, &settings.meta)
+    let barrier = Arc::new(packs.clone());
+    let owned = (mode, Some(data.store_id()));
+    let meta = SqliteStore::open_of(&path, owned, barrier, clock, random, &settings.meta)
         .map_err(|error| store_error(data.path(), error.into()))?;
     data.initialise()?;
     Ok(Arc::new(meta))

@@ -17,6 +17,7 @@ mod image;
 mod inline;
 mod marks;
 mod open;
+mod owner;
 mod read;
 mod readers;
 mod record;
