@@ -93,8 +93,9 @@ impl Disk {
     /// What was kept back is for deletes, until it can be kept again and something beside it. That is tried less often the
     /// longer it fails: it takes what room there is for a moment.
     fn try_again(&self) {
-        let is_worth_it = self.free_bytes() > self.min_free_bytes.saturating_add(2 * reserve::RESERVE_BYTES);
-        if self.retry.lock().is_due() && is_worth_it && reserve::has_room(self.fs.as_ref(), &self.dir) {
+        let spare = self.free_bytes().saturating_sub(self.min_free_bytes);
+        let is_due = self.retry.lock().is_due();
+        if is_due && spare > 0 && reserve::has_room(self.fs.as_ref(), &self.dir, spare) {
             tracing::warn!("there is room again: new bodies are taken");
             self.ran_out.store(false, Ordering::Release);
         } else {

@@ -98,3 +98,30 @@ fn i5_a_quota_that_no_number_shows_turns_bodies_away_until_there_is_room() {
     assert!(reserve.exists() && disk.trouble().is_none());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else stays");
 }
+
+/// What the margin leaves free is free, be it ever so little.
+#[test]
+fn i5_bodies_are_taken_again_with_little_more_free_than_the_margin() {
+    const MARGIN: u64 = 256 << 20;
+    for spare in [1, 5 << 20, 2 * RESERVE_BYTES, 3 * RESERVE_BYTES] {
+        let dir = tempfile::tempdir().unwrap();
+        let device = Device::new(MARGIN + spare);
+        let disk = Disk::new(Arc::<Device>::clone(&device), dir.path().to_owned(), MARGIN);
+        device.1.store(true, Ordering::SeqCst);
+        disk.ran_out();
+        (0..20).for_each(|_| disk.look());
+        assert!(disk.is_full(), "{spare}: nothing can be written");
+        device.1.store(false, Ordering::SeqCst);
+        let looks = (1..40).find(|_| {
+            disk.look();
+            !disk.is_full()
+        });
+        assert!(looks.is_some_and(|looks| looks <= 16), "{spare}: {looks:?}");
+        disk.tend_reserve();
+        assert_eq!(dir.path().join(NAME).exists(), spare > 2 * RESERVE_BYTES, "{spare}: not from the margin");
+        assert!(!dir.path().join("reserve.probe").exists());
+        device.0.store(MARGIN - 1, Ordering::SeqCst);
+        disk.look();
+        assert!(disk.is_full(), "{spare}: the margin is kept all the same");
+    }
+}

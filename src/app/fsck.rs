@@ -1,15 +1,17 @@
 //! `sediment fsck`: a store against itself, with nobody else at work.
 
 use super::error::{AppError, Exit};
+use super::presence;
 use super::print::print_report;
 use super::progress::Shown;
-use super::store::Store;
+use super::store::{self, Store};
 use super::verbs::{catching_up, close, interrupted, open_dir, runtime};
 use crate::config::Settings;
 use crate::engine::EngineError;
 use crate::engine::check::{CheckProgress, CheckReport, Finding};
-use crate::meta::{Audit, MetaError};
+use crate::meta::{Audit, MetaError, integrity_of};
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 #[derive(Debug, Clone, Copy)]
@@ -24,14 +26,21 @@ pub(super) fn fsck(settings: &Settings, asked: Asked, json: bool) -> Result<(), 
     runtime()?.block_on(async {
         let shown = Shown::new(json);
         // An index that cannot follow must not keep from building another.
+        let (settings, database) = (presence::without_packs(settings), store::database(&data));
         let opened = if asked.rebuild_index {
-            Store::open_behind(data, settings, catching_up(&shown)).await
+            Store::open_behind(data, &settings, catching_up(&shown)).await
         } else {
-            Store::open(data, settings, catching_up(&shown)).await
+            Store::open(data, &settings, catching_up(&shown)).await
         };
-        let store = opened?;
+        let store = match opened {
+            Ok(store) => store,
+            Err(error) => {
+                shown.finish();
+                return Err(unopened(&database, asked, json, error).await);
+            }
+        };
         let checked = match check(&store, asked, &shown, json).await {
-            Err(EngineError::Meta(MetaError::Damaged(why))) => Ok(unreadable(why)),
+            Err(EngineError::Meta(MetaError::Damaged(why))) => Ok(unreadable([why])),
             checked => checked.map_err(|error| AppError::failure("the check", error)),
         };
         shown.finish();
@@ -77,10 +86,28 @@ async fn check(store: &Store, asked: Asked, shown: &Shown, json: bool) -> Result
 }
 
 /// What can be said when the database cannot be read to its end.
-fn unreadable(why: String) -> CheckReport {
+fn unreadable(why: impl IntoIterator<Item = String>) -> CheckReport {
     let mut report = CheckReport { incomplete: true, ..CheckReport::default() };
-    report.add(Finding::DamagedDatabase { why });
+    for why in why {
+        report.add(Finding::DamagedDatabase { why });
+    }
     report
+}
+
+/// A store that cannot be opened: if that is for its database, what is wrong with that is told, and what to do.
+async fn unopened(database: &Path, asked: Asked, json: bool, error: AppError) -> AppError {
+    let why = match integrity_of(database, asked.deep, &interrupted()).await {
+        Ok(why) => why,
+        Err(error) => vec![error.to_string()],
+    };
+    if why.is_empty() {
+        return error;
+    }
+    if let Err(error) = print_report(&unreadable(why), json) {
+        return error;
+    }
+    let exit = if error.exit == Exit::Failure { Exit::Damage } else { error.exit };
+    AppError::new(exit, format!("{}; follow docs/runbooks/corrupt-database.md", error.message))
 }
 
 fn verdict(report: &CheckReport, asked: Asked) -> Result<(), AppError> {

@@ -1,9 +1,12 @@
 //! Whether what a store stands on is there at all: a start must not take what is lost, or not mounted, for what was deleted.
 
+use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
 use super::store::Store;
 use crate::config::Settings;
 use crate::engine::EngineError;
+use crate::engine::pack::PackSet;
+use crate::meta::SqliteStore;
 use crate::types::CommitSeq;
 
 /// The index counts what the metadata has committed, and is made durable after it: it is ahead only of metadata that
@@ -22,22 +25,30 @@ pub(super) async fn check_metadata(store: &Store) -> Result<(), AppError> {
     Err(AppError::new(Exit::Format, message))
 }
 
-/// Serving without packs would take new bodies where the old ones may only be missing.
-pub(super) async fn check_packs(store: &Store, settings: &Settings) -> Result<(), AppError> {
-    let parts = store.parts();
-    if settings.storage.start_without_packs || !parts.packs.ids().is_empty() {
-        return Ok(());
-    }
-    let totals = parts.log.totals().await.map_err(|error| failure(&error.into()))?;
-    if totals.manifests == 0 {
+/// Without packs new bodies would be taken where the old ones may only be missing, and the index would forget where those
+/// stand: nothing is opened then.
+pub(super) fn check_packs(
+    packs: &PackSet,
+    meta: &SqliteStore,
+    data: &DataDir,
+    settings: &Settings,
+) -> Result<(), AppError> {
+    let bodies = meta.counted().manifests;
+    if settings.storage.start_without_packs || bodies == 0 || !packs.ids().is_empty() {
         return Ok(());
     }
     let message = format!(
-        "{} holds no pack, but {} bodies stand in packs: is its file system mounted? Put it back; storage.start_without_packs=true serves what is left without",
-        store.data.join("packs").display(),
-        totals.manifests
+        "{} holds no pack, but {bodies} bodies stand in packs: is its file system mounted? Put it back; storage.start_without_packs=true serves what is left without",
+        data.join("packs").display(),
     );
     Err(AppError::new(Exit::Format, message))
+}
+
+/// For the verbs that say what is missing.
+pub(super) fn without_packs(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    settings.storage.start_without_packs = true;
+    settings
 }
 
 fn failure(error: &EngineError) -> AppError {

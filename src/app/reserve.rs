@@ -25,7 +25,7 @@ pub(super) fn tend(fs: &dyn FileSystem, dir: &Path, free: u64, min_free: u64) {
         );
         fs.remove_file(&path)
     } else if !is_there && free.saturating_sub(2 * RESERVE_BYTES) > min_free {
-        write(fs, &path)
+        write(fs, &path, RESERVE_BYTES)
     } else {
         Ok(())
     };
@@ -46,10 +46,15 @@ pub(super) fn release(fs: &dyn FileSystem, dir: &Path) {
     }
 }
 
-/// Whether the reserve can be kept, and something beside it; it is kept then. Blocks.
-pub(super) fn has_room(fs: &dyn FileSystem, dir: &Path) -> bool {
+/// Whether the reserve can be kept, and something beside it; it is kept then. Where the device says that fewer bytes are to
+/// spare than both take, whether those can be written; nothing is kept. Blocks.
+pub(super) fn has_room(fs: &dyn FileSystem, dir: &Path, spare: u64) -> bool {
     let probe = dir.join(PROBE);
-    let tried = write(fs, &dir.join(NAME)).and_then(|()| write(fs, &probe));
+    let tried = if spare > 2 * RESERVE_BYTES {
+        write(fs, &dir.join(NAME), RESERVE_BYTES).and_then(|()| write(fs, &probe, RESERVE_BYTES))
+    } else {
+        write(fs, &probe, spare)
+    };
     let removed = fs.remove_file(&probe);
     tried.and(removed).is_ok()
 }
@@ -63,20 +68,21 @@ pub(super) fn release_when_full(fs: &dyn FileSystem, dir: &Path) {
 }
 
 /// Noise: a hole would keep nothing, and what compresses little.
-fn write(fs: &dyn FileSystem, path: &Path) -> io::Result<()> {
+fn write(fs: &dyn FileSystem, path: &Path, bytes: u64) -> io::Result<()> {
     match fs.remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let file = fs.create_new(path)?;
     let mut state = 1u64;
-    let written = (0..RESERVE_BYTES / PIECE as u64).try_for_each(|piece| {
+    let written = (0..bytes).step_by(PIECE).try_for_each(|at| {
         let next = |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             state.to_be_bytes()[0]
         };
-        let noise: Vec<u8> = (0..PIECE).map(next).collect();
-        file.write_all_at(&noise, piece * PIECE as u64)
+        let piece = usize::try_from(bytes - at).map_or(PIECE, |left| left.min(PIECE));
+        let noise: Vec<u8> = (0..piece).map(next).collect();
+        file.write_all_at(&noise, at)
     });
     let kept = written.and_then(|()| file.sync_data());
     if kept.is_err() {

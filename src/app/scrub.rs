@@ -1,6 +1,7 @@
 //! `sediment scrub`: by the server that runs, or here.
 
 use super::error::{AppError, Exit};
+use super::presence;
 use super::print::{print, print_report};
 use super::progress::Shown;
 use super::running::Running;
@@ -19,7 +20,8 @@ pub(super) fn scrub(settings: &Settings, json: bool) -> Result<(), AppError> {
     let shown = Shown::new(json);
     match open_dir(&settings.storage.data_dir) {
         Ok(data) => runtime()?.block_on(async {
-            let store = Store::open(data, settings, catching_up(&shown)).await?;
+            let settings = presence::without_packs(settings);
+            let store = Store::open(data, &settings, catching_up(&shown)).await?;
             let bar = shown.clone();
             let progress = move |status: &ScrubStatus| show(&bar, status);
             let ran = store.scrubber.run(Pace::Unlimited, &interrupted(), Some(Arc::new(progress))).await;

@@ -8,7 +8,7 @@ use super::error::{AppError, Exit};
 use super::operations::StoreOperations;
 use super::running::Running;
 use super::store::Store;
-use super::{backup, metrics, presence, private_file, stats};
+use super::{backup, metrics, private_file, stats};
 use crate::admin::{AdminApi, Health, Phase, router};
 use crate::config::{RootCredentials, Settings, account_keys};
 use crate::engine::MemoryBudget;
@@ -256,7 +256,6 @@ async fn open(
         tracing::info!(done, total, "bringing the chunk index up to date");
     });
     let store = Arc::new(Store::open(data, settings, progress).await?);
-    presence::check_packs(&store, settings).await?;
     let parts = store.parts();
     let (fs, dir) = (Arc::clone(&parts.fs), store.data.path().to_owned());
     let min_free_bytes = settings.storage.min_free_bytes;

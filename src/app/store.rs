@@ -2,7 +2,8 @@
 
 use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
-use super::{lock_clock, presence, warm};
+use super::lock_clock::{self, LifecycleClock};
+use super::{presence, warm};
 use crate::config::Settings;
 use crate::engine::Follower;
 use crate::engine::check::Checker;
@@ -120,6 +121,7 @@ fn open(
     report(&recovery);
     at(FailPoint::PacksOpened)?;
     let meta = open_meta(&mut data, settings, &packs, Arc::clone(&clock), Arc::clone(&random))?;
+    presence::check_packs(&packs, &meta, &data, settings)?;
     at(FailPoint::MetaOpened)?;
     let kept = data.join(lock_clock::NAME);
     let steady = Arc::new(SystemSteady);
@@ -144,7 +146,7 @@ fn open(
         Some(PlainFiles { store: plain.clone(), inspect: Arc::clone(&meta) as _ }),
         settings.gc.clone(),
     );
-    collector.spare(Arc::new(backed_up(Arc::clone(&log), Arc::clone(&clock), settings)));
+    collector.spare(Arc::new(backed_up(&meta, &lock_clock, settings)));
     let parts = EngineParts {
         packs,
         index,
@@ -181,14 +183,19 @@ fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>) -> Checker {
         .with_plain(plain)
 }
 
-fn database(data: &DataDir) -> PathBuf {
+pub(super) fn database(data: &DataDir) -> PathBuf {
     data.join("meta").join("sediment.db")
 }
 
-/// As far as the backup has got, while there is one.
-fn backed_up(log: Arc<dyn ChangeLog>, clock: Arc<dyn Clock>, settings: &Settings) -> CursorBound {
-    let longest = Duration::from_secs(settings.gc.unshipped_seconds);
-    CursorBound { log, consumer: Consumer::Backup, clock, longest }
+/// As far as the backup has got, while there is one. A clock set ahead does not end it.
+fn backed_up(meta: &Arc<SqliteStore>, clock: &Arc<GuardedClock>, settings: &Settings) -> CursorBound {
+    CursorBound {
+        meta: Arc::clone(meta) as _,
+        log: Arc::clone(meta) as _,
+        consumer: Consumer::Backup,
+        clock: Arc::new(LifecycleClock(Arc::clone(clock))),
+        longest: Duration::from_secs(settings.gc.unshipped_seconds),
+    }
 }
 
 /// A store that ever had metadata must not start empty: whatever is on disk would count as garbage (I1).
@@ -201,7 +208,9 @@ fn open_meta(
 ) -> Result<Arc<SqliteStore>, AppError> {
     let mode = if data.is_initialised() { OpenMode::Existing } else { OpenMode::Create };
     let path = database(data);
-    let meta = SqliteStore::open(&path, mode, Arc::new(packs.clone()), clock, random, &settings.meta)
+    let barrier = Arc::new(packs.clone());
+    let owned = (mode, Some(data.store_id()));
+    let meta = SqliteStore::open_of(&path, owned, barrier, clock, random, &settings.meta)
         .map_err(|error| store_error(data.path(), error.into()))?;
     data.initialise()?;
     Ok(Arc::new(meta))

@@ -27,6 +27,9 @@ pub enum BackupError {
     Commit(#[from] CommitError),
     #[error("a file of the backup's own: {0}")]
     Io(#[from] io::Error),
+    /// Collection does not wait for it any more: what it lacks may be gone.
+    #[error("the backup was too far behind, or was turned off, and was given up: it begins anew")]
+    GivenUp,
     #[error("it was stopped")]
     Stopped,
     #[error("{0}")]
@@ -37,10 +40,10 @@ pub enum BackupError {
 
 impl BackupError {
     /// Whether a writer has to begin a new epoch: something stands in its own that it has not written, or does not know
-    /// that it has; or the lease is another's.
+    /// that it has; or the lease is another's; or the store has given it up.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Content { .. } | Self::Lease(LeaseError::Lost(_)))
+        matches!(self, Self::Content { .. } | Self::GivenUp | Self::Lease(LeaseError::Lost(_)))
             || self.class() == Some(Class::Conflict)
     }
 

@@ -96,6 +96,7 @@ impl TestStore {
             GcSettings { rewrite_below_live_ratio: 0.9, rate_bytes_per_second: 0, ..GcSettings::default() };
         let collector = Collector::new(packs, index, meta.clone(), Some(files), gc);
         collector.spare(Arc::new(CursorBound {
+            meta: meta.clone(),
             log: meta.clone(),
             consumer: Consumer::Backup,
             clock: clock.clone(),
@@ -142,7 +143,11 @@ impl TestStore {
     }
 
     fn tick(&self) {
-        self.clock.set(UnixMillis::new(self.clock.now().get() + 1000));
+        self.pass(1000);
+    }
+
+    pub(crate) fn pass(&self, millis: i64) {
+        self.clock.set(UnixMillis::new(self.clock.now().get() + millis));
     }
 
     pub(crate) fn now(&self) -> UnixMillis {

@@ -129,13 +129,18 @@ pub enum Commit {
     /// behind it; sent as well, they are compared. Records sent in order, without waiting for answers, share a transaction.
     /// Whoever replays sees to it that the bytes of bodies are durable.
     Replay(Box<LogRecord>),
-    /// Says how far a consumer of the log has got, for ever. Not logged.
+    /// The consumer has a cursor from now on: the one that it had, else at the end of the log. `Follows` says where. Not logged.
+    Follow {
+        consumer: Consumer,
+    },
+    /// Says how far a consumer of the log has got, for ever. Not logged. `InvalidState` past the end of the log; also for one
+    /// that copies what the log names and has no cursor, unless it is at the end: it was given up, and lacks something.
     AdvanceCursor {
         consumer: Consumer,
         through: CommitSeq,
     },
-    /// The consumer holds the log back no more. One that comes again begins anew. Not logged. `InvalidState` for the chunk
-    /// index.
+    /// The consumer holds the log and collection back no more. One that comes again begins anew. Not logged. `InvalidState`
+    /// for the chunk index.
     ForgetConsumer {
         consumer: Consumer,
     },
@@ -161,6 +166,12 @@ pub enum Consumer {
 impl Consumer {
     pub const ALL: [Self; 4] = [Self::ChunkIndex, Self::Lifecycle, Self::Backup, Self::Replication];
 
+    /// Whether it takes elsewhere what records name: without its cursor that may be gone.
+    #[must_use]
+    pub const fn copies(self) -> bool {
+        matches!(self, Self::Backup | Self::Replication)
+    }
+
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -169,6 +180,23 @@ impl Consumer {
             Self::Backup => "backup",
             Self::Replication => "replication",
         }
+    }
+}
+
+/// Where a consumer's cursor stands once it is advanced; `known`: where it stood, if there is one.
+pub(super) fn advanced(
+    consumer: Consumer,
+    known: Option<CommitSeq>,
+    through: CommitSeq,
+    last: CommitSeq,
+) -> Result<CommitSeq, CommitError> {
+    match known {
+        _ if through > last => Err(CommitError::InvalidState("a cursor may not pass the end of the log")),
+        Some(known) => Ok(known.max(through)),
+        None if consumer.copies() && through < last => Err(CommitError::InvalidState(
+            "it has no cursor, or not any more: what it has not copied may be collected, and it begins anew at the end of the log",
+        )),
+        None => Ok(through),
     }
 }
 
@@ -408,6 +436,10 @@ pub enum Outcome {
     },
     Marked {
         seq: CommitSeq,
+    },
+    /// Where the consumer's cursor stands.
+    Follows {
+        from: CommitSeq,
     },
     /// The store's last record now: behind the end of an upload, the last one of its commit.
     Replayed {

@@ -19,7 +19,7 @@ pub struct LogRecord {
     pub change: Change,
     /// Manifests that got their first reference with this commit.
     pub added: Vec<ManifestRow>,
-    /// Manifests that lost their last one. Apply `added` before `dropped`.
+    /// Manifests that lost their last one. Apply `added` before `dropped`. One whose row was damaged has an unknown root.
     pub dropped: Vec<ManifestRow>,
 }
 
@@ -28,6 +28,19 @@ pub struct LogRecord {
 pub struct ManifestRow {
     pub id: ManifestId,
     pub root: Manifest,
+}
+
+impl ManifestRow {
+    /// Of a manifest whose row was damaged when it was dropped: nobody knows what it named. Its root shows no entries.
+    pub(super) fn unknown(id: ManifestId) -> Self {
+        Self { id, root: Manifest::default() }
+    }
+
+    /// Whether its root could not be read when it was dropped.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.root.entries().is_empty() && self.root.id() != self.id
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,7 +38,7 @@ pub use list::{
 pub use log::{Change, LogRecord, LoggedObject, LoggedPart, LoggedUpload, LoggedVersion, ManifestRow};
 pub use memory::MemoryStore;
 pub use rows::{Bucket, ObjectData, ObjectVersion, Part, StoredBody, Totals, Upload, VersionKind};
-pub use sqlite::{OpenMode, SqliteSettings, SqliteStore, decode_record, encode_record};
+pub use sqlite::{OpenMode, SqliteSettings, SqliteStore, decode_record, encode_record, integrity_of};
 pub use store::{ChangeLog, MetaStore};
 
 /// Decoders that nobody else needs from outside, for `fuzz/`.

@@ -2,7 +2,8 @@
 //!
 //! A record is turned back into the steps that its command took, with the numbers, times, salts and locks that stand in
 //! it. What the command required is not asked again: it happened. The record that the steps give must be the one given,
-//! byte for byte: else the two stores are not the same, and nothing is changed.
+//! byte for byte: else the two stores are not the same, and nothing is changed. Except that a damaged row of a manifest that
+//! goes tells one of them less.
 //!
 //! The end of an upload is one commit of several records. Its first one repeats all of it, with the `Released` records
 //! that follow; those are compared when they come. So a store stands between two commits after every record, also where
@@ -46,6 +47,17 @@ pub(super) fn check_place(record: &LogRecord, last: CommitSeq, at: UnixMillis) -
         return Err(refused(record.seq, ALONE));
     }
     Ok(())
+}
+
+/// Whether two stores did the same. What a manifest named that was dropped, one of them may not have been able to read.
+pub(super) fn agree(one: &LogRecord, other: &LogRecord) -> bool {
+    let is_same = |(one, other): (&ManifestRow, &ManifestRow)| {
+        one.id == other.id && (one.root == other.root || one.is_unknown() || other.is_unknown())
+    };
+    (one.seq, one.at, &one.change) == (other.seq, other.at, &other.change)
+        && one.added == other.added
+        && one.dropped.len() == other.dropped.len()
+        && one.dropped.iter().zip(&other.dropped).all(is_same)
 }
 
 /// The times of its command. The clock of locks is not in a record: it goes on to the record's time, but never past what it

@@ -67,8 +67,8 @@ pub enum ManifestError {
     TooMany(usize),
 }
 
-/// The root of a body's tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The root of a body's tree. The default one is of an empty body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
     entries: Vec<Entry>,
     size: u64,

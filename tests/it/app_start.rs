@@ -41,6 +41,38 @@ async fn i1_a_store_without_packs_that_lost_its_metadata_does_not_start_empty() 
     server.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_a_directory_with_the_store_file_or_the_metadata_of_another_store_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    for data in [&one, &other] {
+        store_of_one_plain_body(data).await;
+    }
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let swap = |name: &str| {
+        let aside = dir.path().join("aside");
+        fs::rename(one.join(name), &aside).unwrap();
+        fs::rename(other.join(name), one.join(name)).unwrap();
+        fs::rename(&aside, other.join(name)).unwrap();
+    };
+    for name in ["STORE", "meta"] {
+        swap(name);
+        for args in [&serve[..], &["gc"], &["fsck"]] {
+            for data in [&one, &other] {
+                let said = refused(&run(data, args), 4);
+                assert!(said.contains("belongs to the store"), "{name} {args:?}: {said}");
+            }
+        }
+        swap(name);
+    }
+    for data in [&one, &other] {
+        let server = Sediment::serve(data, &[]);
+        let object = server.client().get_object().bucket("bucket").key("body").send().await.unwrap();
+        assert_eq!(object.body.collect().await.unwrap().to_vec(), vec![7; 5000]);
+        server.stop();
+    }
+}
+
 #[test]
 fn credentials_that_a_failed_start_made_are_shown_by_the_next() {
     let dir = tempfile::tempdir().unwrap();

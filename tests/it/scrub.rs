@@ -293,6 +293,43 @@ async fn i4_a_harmed_database_serves_no_wrong_byte_and_never_becomes_an_empty_st
     assert!(refused > 0 && told > 0);
 }
 
+/// What cannot be read once a store has its packs again.
+async fn unreadable_again(intact: &Path, data: &Path) -> BTreeSet<String> {
+    let _ = fs::remove_dir_all(data.join("packs"));
+    copy(&intact.join("packs"), &data.join("packs"));
+    let server = Sediment::serve(data, &["--set", "scrub.interval_seconds=0"]);
+    let lost = unreadable(&server.client(), "packs put back").await;
+    server.stop();
+    lost
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_fsck_says_what_is_wrong_with_a_database_that_cannot_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).await;
+    let database = dir.path().join("meta/sediment.db");
+    fold_log(&database);
+    let bytes = fs::read(&database).unwrap();
+    // The header; the schema's page behind it; half of the file.
+    let harms = [("header", 0..100), ("schema", 100..8192), ("cut off", bytes.len() / 2..bytes.len())];
+    for (name, place) in harms {
+        let mut harmed = bytes.clone();
+        match name {
+            "cut off" => harmed.truncate(place.start),
+            _ => harmed[place].fill(0xA5),
+        }
+        fs::write(&database, &harmed).unwrap();
+        let out = run(dir.path(), &["fsck", "--json"]);
+        assert!(matches!(out.status.code(), Some(4 | 5)), "{name}: {out:?}");
+        let report = last_json(&out);
+        let problems = report["findings"].as_array().unwrap();
+        assert!(problems.iter().any(|f| f["problem"] == "damaged_database"), "{name}: {report}");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(said.contains("docs/runbooks/corrupt-database.md"), "{name}: {said}");
+        assert!(name == "cut off" || fs::read(&database).unwrap() == harmed, "{name}: it was changed");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_files_that_are_gone_are_missed_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -315,6 +352,15 @@ async fn i1_files_that_are_gone_are_missed_at_the_start() {
     });
     let said = refused(&run(&data, &serve), 4);
     assert!(said.contains("holds no pack"), "{said}");
+    // An index that was opened without them would have forgotten where things stand.
+    for verb in [&["stats"][..], &["gc"], &["gc", "--dry-run"]] {
+        let said = refused(&run(&data, verb), 4);
+        assert!(said.contains("holds no pack"), "{verb:?}: {said}");
+    }
+    assert_eq!(unreadable_again(&intact, &data).await, BTreeSet::new(), "the packs were put back");
+    fs::remove_dir_all(data.join("packs")).unwrap();
+    let out = run(&data, &["fsck", "--deep", "--json"]);
+    assert_eq!(named(&last_json(&out)), names(["chunked", "long", "other", "open part 1"]));
     let server = Sediment::serve(&data, &["--set", "storage.start_without_packs=true"]);
     assert_eq!(unreadable(&server.client(), "no packs").await, names(["chunked", "long", "other"]));
     server.stop();

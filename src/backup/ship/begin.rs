@@ -5,7 +5,7 @@ use crate::backup::{
     BackupError, Catalogue, Contents, Epoch, Extent, Holdings, Known, Session, ShippedTo, Source, Stretch,
 };
 use crate::engine::EngineError;
-use crate::meta::{Commit, Consumer};
+use crate::meta::{Commit, Consumer, Outcome};
 use crate::sys::Random;
 use crate::types::{CommitSeq, UnixMillis};
 use parking_lot::Mutex;
@@ -118,13 +118,10 @@ fn up_to(mut path: Vec<Stretch>, end: CommitSeq) -> Vec<Stretch> {
 /// From the store's last record on, collection waits for this backup.
 async fn anew(source: &Source) -> Result<CommitSeq, BackupError> {
     source.meta.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await?;
-    loop {
-        let through = source.log.last_seq().await?;
-        source.meta.commit(Commit::AdvanceCursor { consumer: Consumer::Backup, through }).await?;
-        // Whatever was committed meanwhile is behind the cursor; what collection took before is not needed any more.
-        if source.log.known_cursor(Consumer::Backup).await? == Some(through) {
-            return Ok(through);
-        }
+    // Whatever is committed from here on is behind the cursor; what collection took before is not needed any more.
+    match source.meta.commit(Commit::Follow { consumer: Consumer::Backup }).await? {
+        Outcome::Follows { from } => Ok(from),
+        other => Err(BackupError::Unfit(format!("the store answers {other:?}"))),
     }
 }
 
@@ -164,7 +161,7 @@ async fn adopt(source: &Source, held: &Holdings, loose: Contents) -> Result<Cont
         let mut packs = loose.packs;
         packs.sort_by_key(|extent| (extent.pack, extent.from, extent.to));
         let ends: HashMap<_, _> =
-            source.packs.extents().into_iter().map(|extent| (extent.id, extent.end)).collect();
+            source.packs.extents()?.into_iter().map(|extent| (extent.id, extent.end)).collect();
         for extent in packs {
             let is_next = extent.from == have.end(extent.pack());
             let is_here = ends.get(&extent.pack()).is_some_and(|end| u64::from(extent.to) <= *end);

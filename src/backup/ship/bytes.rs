@@ -45,7 +45,7 @@ impl Shipper {
             self.held.packs().map(|(id, _)| (id, u64::from(self.held.end(id)))).collect();
         let found = tokio::task::spawn_blocking(move || {
             let (mut present, mut lacking) = (HashSet::new(), Vec::new());
-            for extent in packs.extents() {
+            for extent in packs.extents()? {
                 present.insert(extent.id);
                 let have = ends.get(&extent.id).copied().unwrap_or(0);
                 if have >= extent.end {

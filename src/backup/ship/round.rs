@@ -2,7 +2,7 @@
 
 use super::Shipper;
 use crate::backup::{BackupError, LogLevel, Segment};
-use crate::meta::{Change, Commit, Consumer, LogRecord};
+use crate::meta::{Change, Commit, CommitError, Consumer, LogRecord, MetaError};
 use crate::types::{Body, CommitSeq, PlainId, UnixMillis};
 
 /// Records that are read at a time; together about 8 MiB at most.
@@ -39,7 +39,11 @@ impl Shipper {
         if self.stop.is_cancelled() {
             return Err(BackupError::Stopped);
         }
-        let mut records = self.source.log.changes_after(self.shipped.0, RECORDS_AT_ONCE).await?;
+        let mut records = match self.source.log.changes_after(self.shipped.0, RECORDS_AT_ONCE).await {
+            // Nothing held the log back for it any more.
+            Err(MetaError::Trimmed(_)) => return Err(BackupError::GivenUp),
+            records => records?,
+        };
         records.retain(|record| record.seq <= until);
         for id in plains(&records) {
             self.ship_plain(id).await?;
@@ -50,6 +54,10 @@ impl Shipper {
             return Err(BackupError::Unfit(why));
         };
         let at = segment.last_at().unwrap_or(UnixMillis::new(0));
+        // In this order: while the cursor is there, collection took nothing that these records name and was not copied.
+        if self.source.log.known_cursor(Consumer::Backup).await?.is_none() {
+            return Err(BackupError::GivenUp);
+        }
         self.session.check().await?;
         let put = segment.put(self.session.repository(), LogLevel::Live, &self.writing()).await?;
         self.sent(0, put.stamp.bytes);
@@ -58,8 +66,11 @@ impl Shipper {
         self.log.push(put);
         self.shipped = (put.last, at);
         let cursor = Commit::AdvanceCursor { consumer: Consumer::Backup, through: put.last };
-        self.source.meta.commit(cursor).await?;
-        Ok(())
+        match self.source.meta.commit(cursor).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::InvalidState(_)) => Err(BackupError::GivenUp),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

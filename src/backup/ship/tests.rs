@@ -145,6 +145,39 @@ async fn again(store: &TestStore, repository: &Arc<Repository>) -> Shipper {
     }
 }
 
+/// Collection took what was not copied: the log that names it must not look whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_a_backup_that_was_given_up_ships_nothing_over_the_gap_and_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (repository, _) = repository(true).await;
+    let store = TestStore::open(&dir.path().join("store")).await;
+    let mut bodies = Bodies::new();
+    some(&store, &mut bodies, 1).await;
+    let mut shipper = store.shipper(&repository).await.unwrap();
+    let first = shipper.snapshot(false).await.unwrap().name();
+    let at_first = bodies.clone();
+    for seed in 2..6 {
+        some(&store, &mut bodies, seed).await;
+    }
+    store.pass(4_000_000);
+    store.collect().await;
+    let before = Catalogue::load(&repository).await.unwrap().objects().clone();
+    let given_up = shipper.round().await.unwrap_err();
+    assert!(matches!(given_up, BackupError::GivenUp) && given_up.ends_session(), "{given_up}");
+    let logs = |names: &ObjectName| matches!(names, ObjectName::Log { .. });
+    let after = Catalogue::load(&repository).await.unwrap().objects().clone();
+    assert_eq!(before.keys().filter(|n| logs(n)).count(), after.keys().filter(|n| logs(n)).count());
+    drop(shipper);
+    let mut shipper = again(&store, &repository).await;
+    some(&store, &mut bodies, 7).await;
+    shipper.snapshot(false).await.unwrap();
+    for (target, wanted) in [(Target::Latest, &bodies), (Target::Snapshot(first), &at_first)] {
+        let to = dir.path().join(format!("{}", matches!(target, Target::Latest)));
+        let (restored, _) = restore(&repository, target, &to).await.unwrap();
+        assert!(restored.bodies().await == *wanted, "{target:?}");
+    }
+}
+
 /// Whatever call fails, or is done and loses its answer: the round after it goes on, and all is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i1_a_failure_at_any_call_loses_nothing() {

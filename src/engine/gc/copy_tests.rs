@@ -134,10 +134,10 @@ async fn is_whole(store: &Store, round: usize) {
 async fn backed_up(dir: &Path) -> Arc<Store> {
     let store = Store::open(dir).await;
     let (log, clock) = (store.meta.clone() as Arc<dyn ChangeLog>, Arc::new(SystemClock));
+    let (meta, consumer) = (store.meta.clone() as Arc<dyn MetaStore>, Consumer::Backup);
     let longest = Duration::from_secs(3600);
-    store.collector.spare(Arc::new(CursorBound { log, consumer: Consumer::Backup, clock, longest }));
-    let through = CommitSeq::ZERO;
-    store.meta.commit(Commit::AdvanceCursor { consumer: Consumer::Backup, through }).await.unwrap();
+    store.collector.spare(Arc::new(CursorBound { meta, log, consumer, clock, longest }));
+    store.meta.commit(Commit::Follow { consumer }).await.unwrap();
     Arc::new(store)
 }
 

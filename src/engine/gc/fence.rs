@@ -92,6 +92,13 @@ pub(super) fn lesser(hold: Option<CommitSeq>, shipped: Option<CommitSeq>) -> Opt
     [hold, shipped.map(CommitSeq::next)].into_iter().flatten().min()
 }
 
+pub(super) fn commit_error(error: CommitError) -> EngineError {
+    match error {
+        CommitError::Store(error) => error.into(),
+        error => EngineError::Index(format!("collection's commit was refused: {error}")),
+    }
+}
+
 impl Collector {
     /// Marks the log, waits for the index to get there, and finds how far collection may go. The log is marked again
     /// after the holds are read, and that waited for too: whoever let go of a hold before had committed by then, so its
@@ -103,7 +110,10 @@ impl Collector {
         if !self.wait_applied(mark, stop, PATIENCE).await? {
             return Ok(None);
         }
-        let shipped = self.shipped().await?;
+        let shipped = match self.0.shipped.get() {
+            Some(bound) => bound.settled().await?,
+            None => None,
+        };
         let oldest_hold = index.oldest_hold();
         let bound = stamps::bound(mark, lesser(oldest_hold, shipped));
         stall_point();
@@ -119,11 +129,11 @@ impl Collector {
         match self.0.meta.commit(Commit::Mark).await {
             Ok(Outcome::Marked { seq }) => Ok(seq),
             Ok(_) => Err(EngineError::Index("a mark was answered with something else".into())),
-            Err(CommitError::Store(error)) => Err(error.into()),
-            Err(error) => Err(EngineError::Index(format!("a mark was refused: {error}"))),
+            Err(error) => Err(commit_error(error)),
         }
     }
 
+    /// For who only looks.
     pub(super) async fn shipped(&self) -> Result<Option<CommitSeq>, EngineError> {
         match self.0.shipped.get() {
             Some(bound) => bound.shipped().await,

@@ -385,11 +385,11 @@ impl Running {
         let consumer = Consumer::Backup;
         match at {
             0 => {
-                let first = Commit::AdvanceCursor { consumer, through: CommitSeq::ZERO };
-                world.commit(first).await.unwrap();
+                world.commit(Commit::Follow { consumer }).await.unwrap();
                 let through = world.meta.last_seq().await.unwrap();
                 let (given_back, shipped) = (world.packs.given_back(), Shipped::default());
-                self.round = Some(Round { through, given_back, extents: world.packs.extents(), shipped });
+                self.round =
+                    Some(Round { through, given_back, extents: world.packs.extents().unwrap(), shipped });
             }
             1 => {
                 let Round { shipped, extents, .. } = self.round.as_mut().unwrap();

@@ -3,6 +3,9 @@
 use crate::engine::EngineError;
 use serde::{Deserialize, Serialize};
 
+/// A backup copies in rounds of seconds: whoever is that far behind is not gone.
+const LEAST_UNSHIPPED_SECONDS: u64 = 60;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GcSettings {
@@ -15,7 +18,7 @@ pub struct GcSettings {
     /// The most that rewriting reads and writes, in bytes per second; 0: no limit.
     pub rate_bytes_per_second: u64,
     /// The longest that garbage is kept because it is not in the backup yet, in seconds, by the age of the oldest log
-    /// record that is not; 0: none is kept.
+    /// record that is not; at least 60. Then the backup is given up: it begins anew. Without one nothing is kept.
     pub unshipped_seconds: u64,
 }
 
@@ -42,6 +45,24 @@ impl GcSettings {
         if !(0.0..=0.9).contains(&self.rewrite_below_live_ratio) {
             return refuse("rewrite_below_live_ratio must be between 0 and 0.9");
         }
+        if self.unshipped_seconds < LEAST_UNSHIPPED_SECONDS {
+            return refuse(
+                "unshipped_seconds must be at least 60: with less every collection would end the backup; while there is none, nothing is kept for it",
+            );
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GcSettings;
+
+    #[test]
+    fn i1_no_setting_ends_a_backup_at_every_collection() {
+        for (unshipped_seconds, is_right) in [(0, false), (59, false), (60, true)] {
+            let settings = GcSettings { unshipped_seconds, ..GcSettings::default() };
+            assert_eq!(settings.validate().is_ok(), is_right, "{unshipped_seconds}");
+        }
     }
 }

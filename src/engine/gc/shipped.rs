@@ -1,7 +1,8 @@
 //! How far everything has been copied elsewhere, and how long collection waits for that.
 
+use super::commit_error;
 use crate::engine::EngineError;
-use crate::meta::{ChangeLog, Consumer, MetaError};
+use crate::meta::{ChangeLog, Commit, Consumer, MetaError, MetaStore};
 use crate::sys::Clock;
 use crate::types::CommitSeq;
 use async_trait::async_trait;
@@ -12,35 +13,72 @@ use std::time::Duration;
 #[async_trait]
 pub trait ShippedBound: Send + Sync + std::fmt::Debug {
     /// The last record that has been copied, with every byte that it and those before it name. It never goes back.
-    /// `None`: nobody copies, or is waited for any more.
+    /// `None`: nobody copies, or is waited for any more. Changes nothing.
     async fn shipped(&self) -> Result<Option<CommitSeq>, EngineError>;
+
+    /// As [`Self::shipped`], for whoever collects by it: nobody who is not waited for any more can go on as if nothing were
+    /// missing to him, after a crash neither.
+    async fn settled(&self) -> Result<Option<CommitSeq>, EngineError>;
 }
 
 /// The cursor of a consumer that copies, as long as it has one. A consumer whose oldest record is older than `longest` is not
 /// waited for any more: garbage must not fill the disk because a remote place is away.
 #[derive(Debug)]
 pub struct CursorBound {
+    pub meta: Arc<dyn MetaStore>,
     pub log: Arc<dyn ChangeLog>,
     pub consumer: Consumer,
     pub clock: Arc<dyn Clock>,
     pub longest: Duration,
 }
 
-#[async_trait]
-impl ShippedBound for CursorBound {
-    async fn shipped(&self) -> Result<Option<CommitSeq>, EngineError> {
-        let Some(cursor) = self.log.known_cursor(self.consumer).await? else { return Ok(None) };
+/// What is to be done about who copies.
+enum Copier {
+    Nobody,
+    Waited(CommitSeq),
+    GivenUp { cursor: CommitSeq, why: String },
+}
+
+impl CursorBound {
+    async fn copier(&self) -> Result<Copier, EngineError> {
+        let Some(cursor) = self.log.known_cursor(self.consumer).await? else { return Ok(Copier::Nobody) };
         let oldest = match self.log.changes_after(cursor, 1).await {
-            // What it lacks is gone from the log: it has to begin anew.
-            Err(MetaError::Trimmed(_)) => return Ok(None),
+            Err(MetaError::Trimmed(_)) => {
+                let why = "what it lacks is gone from the log".to_owned();
+                return Ok(Copier::GivenUp { cursor, why });
+            }
             records => records?.pop(),
         };
         let waits = oldest.map_or(0, |record| self.clock.now().get().saturating_sub(record.at.get()));
-        if u128::try_from(waits).unwrap_or(0) <= self.longest.as_millis() && !self.longest.is_zero() {
-            return Ok(Some(cursor));
+        if u128::try_from(waits).unwrap_or(0) <= self.longest.as_millis() {
+            return Ok(Copier::Waited(cursor));
         }
-        let (consumer, seconds) = (self.consumer.name(), waits / 1000);
-        tracing::warn!(consumer, %cursor, seconds, "what is not copied yet is collected all the same: it is too far behind");
+        let why = format!("its oldest record is {} s old", waits / 1000);
+        Ok(Copier::GivenUp { cursor, why })
+    }
+}
+
+#[async_trait]
+impl ShippedBound for CursorBound {
+    async fn shipped(&self) -> Result<Option<CommitSeq>, EngineError> {
+        Ok(match self.copier().await? {
+            Copier::Waited(cursor) => Some(cursor),
+            Copier::Nobody | Copier::GivenUp { .. } => None,
+        })
+    }
+
+    async fn settled(&self) -> Result<Option<CommitSeq>, EngineError> {
+        let (cursor, why) = match self.copier().await? {
+            Copier::Nobody => return Ok(None),
+            Copier::Waited(cursor) => return Ok(Some(cursor)),
+            Copier::GivenUp { cursor, why } => (cursor, why),
+        };
+        let consumer = self.consumer;
+        self.meta.commit(Commit::ForgetConsumer { consumer }).await.map_err(commit_error)?;
+        tracing::error!(
+            consumer = consumer.name(), %cursor, why,
+            "given up: what it has not copied is collected from now on, and it has to begin anew"
+        );
         Ok(None)
     }
 }

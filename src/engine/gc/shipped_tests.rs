@@ -2,18 +2,21 @@
 
 use super::testing::World;
 use super::{CursorBound, ShippedBound};
-use crate::meta::{ChangeLog, Commit, Consumer, NewBody};
+use crate::meta::{
+    ChangeLog, Commit, CommitError, Consumer, LogRecord, ManifestRow, MetaError, MetaStore, NewBody, Totals,
+};
 use crate::sys::{Clock, ManualClock, SystemClock};
-use crate::types::{ChunkId, CommitSeq};
+use crate::types::{ChunkId, CommitSeq, ManifestId};
+use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A store that a backup follows, and has seen nothing of.
+/// A store that a backup follows, and has nothing of.
 async fn followed() -> World {
     let world = World::new().await;
-    ship(&world, CommitSeq::ZERO).await;
+    world.commit(Commit::Follow { consumer: Consumer::Backup }).await.unwrap();
     world
 }
 
@@ -102,23 +105,90 @@ async fn i5_garbage_does_not_wait_for_a_backup_that_was_turned_off() {
     assert!(!are_there(&world));
 }
 
+/// A bound whose clock can be set.
+fn bound(world: &World) -> (CursorBound, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let (meta, log) = (world.meta.clone() as Arc<dyn MetaStore>, world.meta.clone() as Arc<dyn ChangeLog>);
+    let (consumer, shown) = (Consumer::Backup, Arc::clone(&clock) as Arc<dyn Clock>);
+    (CursorBound { meta, log, consumer, clock: shown, longest: HOUR }, clock)
+}
+
+async fn cursor(world: &World) -> Option<CommitSeq> {
+    world.meta.known_cursor(Consumer::Backup).await.unwrap()
+}
+
 /// The disk must not fill up because a remote place is away.
 #[tokio::test]
 async fn i5_nobody_waits_for_a_backup_that_is_too_far_behind() {
-    let world = followed().await;
-    let (log, consumer) = (world.meta.clone() as Arc<dyn ChangeLog>, Consumer::Backup);
-    let clock = Arc::new(ManualClock::at(SystemClock.now()));
-    let bound = |longest| {
-        let (log, clock) = (Arc::clone(&log), Arc::clone(&clock) as Arc<dyn Clock>);
-        CursorBound { log, consumer, clock, longest }
-    };
-    assert_eq!(bound(HOUR).shipped().await.unwrap(), Some(CommitSeq::ZERO));
-    assert_eq!(bound(Duration::ZERO).shipped().await.unwrap(), None, "it may hold nothing");
+    let mut world = followed().await;
+    let begun = cursor(&world).await;
+    let last = deleted(&mut world).await;
+    let (bound, clock) = bound(&world);
+    assert_eq!(bound.settled().await.unwrap(), begun);
+    ship(&world, CommitSeq::new(last.get() - 1)).await;
     clock.advance_millis(3_700_000);
-    assert_eq!(bound(HOUR).shipped().await.unwrap(), None, "its oldest record is older than an hour");
-    let last = world.meta.last_seq().await.unwrap();
+    assert_eq!(bound.shipped().await.unwrap(), None, "its oldest record is older than an hour");
     ship(&world, last).await;
-    assert_eq!(bound(HOUR).shipped().await.unwrap(), Some(last), "it has all there is");
-    world.commit(Commit::ForgetConsumer { consumer }).await.unwrap();
-    assert_eq!(bound(HOUR).shipped().await.unwrap(), None);
+    assert_eq!(bound.settled().await.unwrap(), Some(last), "it has all there is");
+    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await.unwrap();
+    assert_eq!(bound.settled().await.unwrap(), None);
+}
+
+/// Whoever has a gap and does not know tells everybody that all is backed up.
+#[tokio::test]
+async fn i1_a_backup_that_was_given_up_cannot_go_on_over_the_gap() {
+    let mut world = followed().await;
+    let last = deleted(&mut world).await;
+    let (bound, clock) = bound(&world);
+    clock.advance_millis(3_700_000);
+    assert_eq!(bound.shipped().await.unwrap(), None);
+    assert!(cursor(&world).await.is_some(), "a look changes nothing");
+    world.collector_sparing(bound);
+    world.gc().await.unwrap();
+    assert!(!are_there(&world), "nobody waits for it");
+    assert_eq!(cursor(&world).await, None, "which it can see");
+    let consumer = Consumer::Backup;
+    let late = world.commit(Commit::AdvanceCursor { consumer, through: last }).await;
+    assert!(matches!(late, Err(CommitError::InvalidState(_))), "{late:?}");
+    world.commit(Commit::Follow { consumer }).await.unwrap();
+    assert!(cursor(&world).await > Some(last), "anew");
+}
+
+/// Somebody else's database, or a hand in it: the log begins behind the cursor.
+#[tokio::test]
+async fn i1_a_backup_whose_records_are_gone_is_given_up() {
+    let world = followed().await;
+    let begun = cursor(&world).await.unwrap();
+    world.commit(Commit::Mark).await.unwrap();
+    let consumer = Consumer::Backup;
+    let (bound, _) = bound(&world);
+    let trimmed = CursorBound { log: Arc::new(Trimmed(begun)), ..bound };
+    assert_eq!(trimmed.settled().await.unwrap(), None);
+    assert_eq!(cursor(&world).await, None);
+    let late = world.commit(Commit::AdvanceCursor { consumer, through: begun }).await;
+    assert!(matches!(late, Err(CommitError::InvalidState(_))), "{late:?}");
+}
+
+/// A log that was cut off in front of a cursor.
+#[derive(Debug)]
+struct Trimmed(CommitSeq);
+
+#[async_trait]
+impl ChangeLog for Trimmed {
+    async fn last_seq(&self) -> Result<CommitSeq, MetaError> {
+        Ok(self.0)
+    }
+    async fn changes_after(&self, seq: CommitSeq, _: usize) -> Result<Vec<LogRecord>, MetaError> {
+        Err(MetaError::Trimmed(seq))
+    }
+    async fn wait_after(&self, _: CommitSeq) {}
+    async fn known_cursor(&self, _: Consumer) -> Result<Option<CommitSeq>, MetaError> {
+        Ok(Some(self.0))
+    }
+    async fn manifests(&self, _: Option<ManifestId>, _: usize) -> Result<Vec<ManifestRow>, MetaError> {
+        Ok(Vec::new())
+    }
+    async fn totals(&self) -> Result<Totals, MetaError> {
+        Ok(Totals::default())
+    }
 }

@@ -152,6 +152,7 @@ impl World {
         let collector =
             Collector::new(packs.clone(), index.clone(), meta.clone(), Some(files), settings.clone());
         collector.spare(Arc::new(CursorBound {
+            meta: meta.clone(),
             log: meta.clone(),
             consumer: Consumer::Backup,
             clock: Arc::new(SystemClock),
@@ -172,6 +173,14 @@ impl World {
             dir,
             restarts,
         }
+    }
+
+    /// From now on another bound counts.
+    pub(crate) fn collector_sparing(&mut self, bound: CursorBound) {
+        let files = super::PlainFiles { store: self.plain.clone(), inspect: self.meta.clone() };
+        let (packs, index, meta) = (self.packs.clone(), self.index.clone(), self.meta.clone());
+        self.collector = Collector::new(packs, index, meta, Some(files), self.settings.clone());
+        self.collector.spare(Arc::new(bound));
     }
 
     /// What a killed process, or a power cut, leaves behind, opened again. Requests under way are gone.

@@ -46,7 +46,7 @@ impl Shipped {
     pub(super) fn copy_all(&mut self, packs: &PackSet) {
         loop {
             let given_back = packs.given_back();
-            self.copy(packs, &packs.extents());
+            self.copy(packs, &packs.extents().unwrap());
             if packs.given_back() == given_back {
                 return;
             }

@@ -4,7 +4,8 @@
 //! Read the end of the log; then [`PackSet::given_back`]; then [`PackSet::extents`], and copy what is new in them. All bytes
 //! that the log up to there names are durable, so they are among these. But collection may move some of them to another
 //! pack and give the first place back before it is read. So ask for `given_back` again: if it is another number, take the
-//! extents anew and copy what is new, until it is not. Only then may the log be copied.
+//! extents anew and copy what is new, until it is not. Then look whether the cursor is still there (`Commit::ForgetConsumer`):
+//! while it is, nothing was collected that it lacks. Only then may the log be copied.
 //!
 //! What was copied stays true: a byte of an extent changes only where a record is marked dead, or given back to the file
 //! system after that, and then it reads as zero ([`zeros`]).
@@ -32,10 +33,15 @@ pub struct PackExtent {
 
 impl PackSet {
     /// All packs of which something is durable, in order of id. What was committed before the call is in them.
-    #[must_use]
-    pub fn extents(&self) -> Vec<PackExtent> {
+    ///
+    /// # Errors
+    /// When there is a pack that could not be made durable when the store was opened: the log may name what is in it.
+    pub fn extents(&self) -> Result<Vec<PackExtent>, EngineError> {
         let extent = |id: PackId| {
             let pack = self.known(id)?;
+            if pack.in_doubt {
+                return Some(Err(in_doubt(id)));
+            }
             let end = match pack.sealed {
                 Some(records) => {
                     let gaps = u32::try_from(pack.gaps.len()).ok()?;
@@ -43,7 +49,7 @@ impl PackSet {
                 }
                 None => u64::from(pack.durable),
             };
-            (pack.durable > 0).then_some(PackExtent { id, end, sealed: pack.sealed.is_some() })
+            (pack.durable > 0).then_some(Ok(PackExtent { id, end, sealed: pack.sealed.is_some() }))
         };
         self.ids().into_iter().filter_map(extent).collect()
     }
@@ -83,6 +89,12 @@ impl PackSet {
         }
         Ok(cut(&range, most, &ends))
     }
+}
+
+fn in_doubt(pack: PackId) -> EngineError {
+    EngineError::Io(io::Error::other(format!(
+        "pack {pack} could not be made durable when the store was opened, so it cannot be copied: look at the disk, then restart"
+    )))
 }
 
 /// Cuts a range at some of the `ends` of its records, and what stands behind the last one as it comes.

@@ -15,7 +15,7 @@ struct Remote(BTreeMap<PackId, Vec<u8>>);
 impl Remote {
     /// Copies what is new, in pieces of at most so many bytes.
     fn copy(&mut self, packs: &PackSet, most: u64) {
-        for PackExtent { id, end, .. } in packs.extents() {
+        for PackExtent { id, end, .. } in packs.extents().unwrap() {
             let have = self.0.entry(id).or_default();
             for piece in packs.pieces(id, have.len() as u64..end, most).unwrap() {
                 let bytes = packs.read_raw(id, piece).unwrap();
@@ -45,25 +45,57 @@ impl Remote {
 fn i1_what_is_durable_can_be_copied_and_nothing_else() {
     let store = Arc::new(TestPacks::default());
     let (packs, _) = open(&store);
-    assert_eq!(packs.extents(), []);
+    assert_eq!(packs.extents().unwrap(), []);
     let kept = append(&packs, &[chunk(1, 5000), chunk(2, 700)]);
-    assert_eq!(packs.extents(), [], "not durable yet");
+    assert_eq!(packs.extents().unwrap(), [], "not durable yet");
     packs.sync().unwrap();
     append(&packs, &[chunk(3, 5000)]);
     let (id, end) = (kept[0].1.pack, kept[1].1.end());
-    assert_eq!(packs.extents(), [PackExtent { id, end, sealed: false }], "to the end of a record");
+    assert_eq!(packs.extents().unwrap(), [PackExtent { id, end, sealed: false }], "to the end of a record");
     packs.seal().unwrap();
     let len = store.list().unwrap()[0].len;
-    assert_eq!(packs.extents(), [PackExtent { id, end: len, sealed: true }], "with its footer");
+    assert_eq!(packs.extents().unwrap(), [PackExtent { id, end: len, sealed: true }], "with its footer");
     let (again, _) = open(&store);
-    assert_eq!(again.extents(), packs.extents());
+    assert_eq!(again.extents().unwrap(), packs.extents().unwrap());
     let moved = packs.append_aside(&[chunk(4, 100)]).unwrap();
-    let aside = packs.extents().into_iter().find(|extent| extent.id == moved[0].pack);
+    let aside = packs.extents().unwrap().into_iter().find(|extent| extent.id == moved[0].pack);
     assert_eq!(aside.map(|extent| extent.end), Some(moved[0].end()), "durable when it is told");
     *store.fail_syncs.lock() = 1;
     append(&packs, &[chunk(5, 100)]);
     packs.sync().unwrap_err();
-    assert_eq!(packs.extents().len(), 2);
+    assert_eq!(packs.extents().unwrap().len(), 2);
+}
+
+/// The log goes out once the packs have: so none of them may be left out in silence.
+#[test]
+fn i1_a_pack_that_could_not_be_made_durable_at_the_start_keeps_everything_from_being_copied() {
+    for is_unreadable in [false, true] {
+        let store = Arc::new(TestPacks::default());
+        let (packs, _) = open(&store);
+        let kept = append(&packs, &[chunk(1, 50_000), chunk(2, 50_000)]);
+        packs.sync().unwrap();
+        let pack = kept[0].1.pack;
+        for fails in [false, true] {
+            let killed = Arc::new(store.after_kill());
+            if is_unreadable {
+                let bad = kept[1].1.range().start + 9;
+                *killed.bad.lock() = Some((pack, bad..bad + 1));
+            } else {
+                *killed.full_writes.lock() = 1;
+            }
+            *killed.fail_syncs_at.lock() = fails.then_some(1);
+            let (after, _) = open(&killed);
+            assert!(after.read(&kept)[0].is_ok());
+            *killed.fail_syncs_at.lock() = None;
+            match after.extents() {
+                Ok(extents) => assert!(!fails && extents[0].id == pack, "{extents:?}"),
+                Err(error) => assert!(fails && error.to_string().contains(&pack.to_string()), "{error}"),
+            }
+            // A sync that succeeds behind one that failed proves nothing.
+            after.tombstone(&[kept[0].1]).unwrap();
+            assert_eq!(after.extents().is_err(), fails);
+        }
+    }
 }
 
 #[test]
@@ -178,7 +210,7 @@ proptest! {
         let records: Vec<_> = lens.iter().enumerate().map(|(n, len)| chunk(n as u64, *len)).collect();
         let places = append(&packs, &records);
         if sealed { packs.seal().unwrap() } else { packs.sync().unwrap() }
-        let extent = packs.extents()[0];
+        let extent = packs.extents().unwrap()[0];
         let from = places.get(from).map_or(0, |(_, place)| u64::from(place.offset));
         let pieces = packs.pieces(extent.id, from..extent.end, most).unwrap();
         prop_assert_eq!(pieces.first().map(|piece| piece.start), Some(from));

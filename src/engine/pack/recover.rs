@@ -3,7 +3,7 @@
 use super::format::{
     FormatError, PACK_HEADER_BYTES, TRAILER_BYTES, Trailer, decode_gaps, decode_pack_header,
 };
-use super::scan::walk;
+use super::scan::{Walked, walk};
 use super::seal::Unsealed;
 use super::set::{Pack, from_io};
 use super::types::{RecoveredPack, RecoveryReport};
@@ -53,7 +53,7 @@ fn open_sealed(store: &dyn PackStore, file: PackFile) -> io::Result<Option<Pack>
         if len == 0 { Vec::new().into() } else { store.read_at(file.id, trailer.gaps_offset(), len)? };
     let Ok(gaps) = decode_gaps(&gaps, trailer.gaps_crc) else { return Ok(None) };
     let (end, sealed) = (trailer.records_end, Some(trailer.records));
-    Ok(Some(Pack { end, durable: end, gaps: gaps.into(), sealed }))
+    Ok(Some(Pack { end, durable: end, in_doubt: false, gaps: gaps.into(), sealed }))
 }
 
 /// Before any pack is changed: those of a newer version, or of elsewhere, leave all as it is.
@@ -90,8 +90,9 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
         // Neither cut nor sealed: another try, or another machine, may read more of it.
         tracing::error!(pack = %file.id, records = walked.entries.len(), "a pack cannot be read everywhere");
         report.unreadable.push(file.id);
-        let (end, gaps) = (walked.end, walked.gaps.into());
-        return Ok(Some(Pack { end, durable: end, gaps, sealed: None }));
+        // What could be read of it may stand in memory alone.
+        let is_synced = store.sync(file.id).is_ok();
+        return Ok(Some(unsealed(walked, is_synced)));
     }
     if walked.entries.is_empty() {
         if begun || is_zero(store, file)? {
@@ -109,7 +110,7 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
             gaps: vec![whole],
         });
         let end = PACK_HEADER_BYTES as u32;
-        return Ok(Some(Pack { end, durable: 0, gaps: [].into(), sealed: None }));
+        return Ok(Some(Pack { end, durable: 0, in_doubt: false, gaps: [].into(), sealed: None }));
     }
     report.recovered.push(RecoveredPack {
         id: file.id,
@@ -117,22 +118,26 @@ fn recover(store: &dyn PackStore, file: PackFile, opened: &mut Opened) -> Result
         truncated_bytes: file.len.saturating_sub(u64::from(walked.end)),
         gaps: walked.gaps.iter().map(|gap: &Range<u32>| u64::from(gap.start)..u64::from(gap.end)).collect(),
     });
-    let unsealed = Unsealed::found(file.id, &walked);
-    let end = walked.end;
-    let (sealed, durable) = match unsealed.seal(store) {
-        Ok(()) => (Some(unsealed.records), end),
+    let found = Unsealed::found(file.id, &walked);
+    match found.seal(store) {
+        Ok(()) => Ok(Some(Pack { sealed: Some(found.records), ..unsealed(walked, true) })),
         Err(error) => match from_io(error) {
             // Without a footer the pack is as good. One whose sync failed must not be synced again before the next
             // start: that would count as a failure of this one.
             EngineError::Full => {
                 let is_synced = store.sync(file.id).is_ok();
-                opened.waiting.extend(is_synced.then_some(unsealed));
-                (None, if is_synced { end } else { 0 })
+                opened.waiting.extend(is_synced.then_some(found));
+                Ok(Some(unsealed(walked, is_synced)))
             }
-            error => return Err(error),
+            error => Err(error),
         },
-    };
-    Ok(Some(Pack { end, durable, gaps: walked.gaps.into(), sealed }))
+    }
+}
+
+fn unsealed(walked: Walked, is_synced: bool) -> Pack {
+    let Walked { end, gaps, .. } = walked;
+    let durable = if is_synced { end } else { 0 };
+    Pack { end, durable, in_doubt: !is_synced, gaps: gaps.into(), sealed: None }
 }
 
 /// Whether the header says that this pack was begun here: also by being all zeros, for then it never came to the disk.

@@ -56,6 +56,8 @@ pub(super) struct Pack {
     pub(super) end: u32,
     /// Up to where they are durable; 0 when nothing is known to be.
     pub(super) durable: u32,
+    /// It was there at the start, and could not be made durable: a sync that succeeds later proves nothing.
+    pub(super) in_doubt: bool,
     /// Ranges before `end` that hold no valid record, in order.
     pub(super) gaps: Arc<[Range<u32>]>,
     /// Records, or `None` while it is not sealed.
@@ -413,7 +415,7 @@ impl PackSet {
                 return Err(from_io(error));
             }
             const END: u32 = PACK_HEADER_BYTES as u32;
-            let pack = Pack { end: END, durable: 0, gaps: Arc::new([]), sealed: None };
+            let pack = Pack { end: END, durable: 0, in_doubt: false, gaps: Arc::new([]), sealed: None };
             self.0.packs.write().insert(id, pack);
             if *is_noted {
                 self.wrote(id);

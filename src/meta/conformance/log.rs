@@ -146,19 +146,50 @@ pub(super) async fn consumers(subject: &Subject) {
     advance(Consumer::ChunkIndex, 5).await;
     for consumer in [Consumer::Backup, Consumer::Replication, Consumer::Lifecycle] {
         assert_eq!(known(consumer).await.unwrap(), None);
-        advance(consumer, 0).await;
-        assert_eq!(known(consumer).await.unwrap(), Some(seq(0)), "it has seen nothing, and said so");
-        assert_eq!(trim().await, Outcome::Trimmed { records: 0 }, "{consumer:?} holds it");
+        if consumer == Consumer::Lifecycle {
+            advance(consumer, 0).await;
+            assert_eq!(known(consumer).await.unwrap(), Some(seq(0)), "it has seen nothing, and said so");
+            assert_eq!(trim().await, Outcome::Trimmed { records: 0 }, "{consumer:?} holds it");
+        } else {
+            advance(consumer, 5).await;
+        }
         subject.commit(Commit::ForgetConsumer { consumer }).await;
         assert_eq!(known(consumer).await.unwrap(), None);
         assert_eq!(subject.log.cursor(consumer).await.unwrap(), seq(0));
     }
-    advance(Consumer::Backup, 2).await;
-    assert_eq!(trim().await, Outcome::Trimmed { records: 2 });
+    let follow = || subject.commit(Commit::Follow { consumer: Consumer::Backup });
+    assert_eq!(follow().await, Outcome::Follows { from: seq(5) });
+    subject.commit(Commit::Mark).await;
+    assert_eq!(follow().await, Outcome::Follows { from: seq(5) }, "where it was");
+    advance(Consumer::ChunkIndex, 6).await;
+    let trim = || subject.commit(Commit::TrimLog { through: seq(6) });
+    assert_eq!(trim().await, Outcome::Trimmed { records: 5 });
     subject.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await;
-    assert_eq!(trim().await, Outcome::Trimmed { records: 3 });
+    assert_eq!(trim().await, Outcome::Trimmed { records: 1 });
     let index = Commit::ForgetConsumer { consumer: Consumer::ChunkIndex };
     expects!(subject.refuse(index).await, CommitError::InvalidState(_));
+}
+
+/// One that copies, and was given up, lacks something: it must not go on as if it had it.
+pub(super) async fn consumers_given_up(subject: &Subject) {
+    let advance = |consumer, through| Commit::AdvanceCursor { consumer, through: CommitSeq::new(through) };
+    for _ in 0..4 {
+        subject.commit(Commit::Mark).await;
+    }
+    for consumer in [Consumer::Backup, Consumer::Replication] {
+        expects!(subject.refuse(advance(consumer, 3)).await, CommitError::InvalidState(_));
+        subject.commit(advance(consumer, 4)).await;
+        subject.commit(advance(consumer, 2)).await;
+        subject.commit(Commit::ForgetConsumer { consumer }).await;
+        for late in [0, 2, 3] {
+            expects!(subject.refuse(advance(consumer, late)).await, CommitError::InvalidState(_));
+        }
+        assert_eq!(subject.log.known_cursor(consumer).await.unwrap(), None);
+        let from = CommitSeq::new(4);
+        assert_eq!(subject.commit(Commit::Follow { consumer }).await, Outcome::Follows { from }, "anew");
+        assert_eq!(subject.log.known_cursor(consumer).await.unwrap(), Some(from));
+        expects!(subject.refuse(advance(consumer, 5)).await, CommitError::InvalidState(_));
+    }
 }
 
 pub(super) async fn waiting(subject: &Subject) {

@@ -150,6 +150,7 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     replace::plain_bodies(&empty().await).await;
     replace::only_what_was_read(&empty().await).await;
     log::consumers(&empty().await).await;
+    log::consumers_given_up(&empty().await).await;
     replay::every_change(&empty().await, &empty().await).await;
     replay::ends_of_uploads(&empty().await, &empty().await).await;
     replay::what_happened_is_not_asked_again(&empty().await, &empty().await).await;

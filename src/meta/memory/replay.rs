@@ -31,7 +31,8 @@ impl State {
     }
 
     fn compare(&self, record: &LogRecord, why: &str) -> Result<(), CommitError> {
-        if self.log.get(&record.seq) == Some(record) { Ok(()) } else { Err(refused(record.seq, why)) }
+        let is_same = self.log.get(&record.seq).is_some_and(|found| replay::agree(found, record));
+        if is_same { Ok(()) } else { Err(refused(record.seq, why)) }
     }
 
     fn repeat(&mut self, record: &LogRecord, draft: Draft) -> Result<(), CommitError> {

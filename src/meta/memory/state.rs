@@ -3,7 +3,7 @@
 
 use super::agenda::Agenda;
 use super::rows::{Counted, Upload, Version};
-use crate::meta::commit::TRIM_RECORDS;
+use crate::meta::commit::{TRIM_RECORDS, advanced};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::Times;
 use crate::meta::{Bucket, Change, Commit, CommitError, Consumer, LogRecord, ManifestRow, Outcome};
@@ -90,6 +90,10 @@ impl State {
                 Ok(Outcome::Marked { seq })
             }
             Commit::Replay(record) => self.replay(&record, times),
+            Commit::Follow { consumer } => {
+                let from = *self.cursors.entry(consumer).or_insert(self.last_seq);
+                Ok(Outcome::Follows { from })
+            }
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
             Commit::ForgetConsumer { consumer: Consumer::ChunkIndex } => {
                 Err(CommitError::InvalidState("the chunk index always follows the log"))
@@ -120,10 +124,8 @@ impl State {
     }
 
     fn advance_cursor(&mut self, consumer: Consumer, through: CommitSeq) -> Result<Outcome, CommitError> {
-        if through > self.last_seq {
-            return Err(CommitError::InvalidState("a cursor may not pass the end of the log"));
-        }
-        let furthest = self.cursor(consumer).max(through);
+        let known = self.cursors.get(&consumer).copied();
+        let furthest = advanced(consumer, known, through, self.last_seq)?;
         self.cursors.insert(consumer, furthest);
         Ok(Outcome::Done)
     }

@@ -10,7 +10,7 @@ use super::record::{self, EncodedManifest};
 use super::sql;
 use super::state::State;
 use super::versions::Place;
-use crate::meta::commit::{TRIM_RECORDS, check_asked_lock};
+use crate::meta::commit::{TRIM_RECORDS, advanced, check_asked_lock};
 use crate::meta::log::MANIFESTS_PER_RECORD;
 use crate::meta::rules::RulesSet;
 use crate::meta::times::Times;
@@ -122,6 +122,7 @@ impl Session<'_> {
                 Ok(Outcome::Marked { seq })
             }
             Commit::Replay(record) => self.replay(&record, times),
+            Commit::Follow { consumer } => self.follow(consumer),
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
             Commit::ForgetConsumer { consumer } => self.forget_consumer(consumer),
             Commit::Agenda(changes) => self.change_agenda(&changes),
@@ -260,14 +261,26 @@ impl Session<'_> {
         Ok(Outcome::Done)
     }
 
-    fn advance_cursor(&mut self, consumer: Consumer, through: CommitSeq) -> Result<Outcome, CommitError> {
-        if through > self.state.last_seq {
-            return Err(CommitError::InvalidState("a cursor may not pass the end of the log"));
+    fn follow(&mut self, consumer: Consumer) -> Result<Outcome, CommitError> {
+        let known = found_cursor(self.db, consumer)?;
+        let from = known.unwrap_or(self.state.last_seq);
+        if known.is_none() {
+            self.set_cursor(consumer, from)?;
         }
-        let furthest = found_cursor(self.db, consumer)?.map_or(through, |before| before.max(through));
-        let furthest = furthest.get().cast_signed();
-        self.db.prepare_cached(sql::SET_CURSOR)?.execute(params![consumer.name(), furthest])?;
+        Ok(Outcome::Follows { from })
+    }
+
+    fn advance_cursor(&mut self, consumer: Consumer, through: CommitSeq) -> Result<Outcome, CommitError> {
+        let known = found_cursor(self.db, consumer)?;
+        let furthest = advanced(consumer, known, through, self.state.last_seq)?;
+        self.set_cursor(consumer, furthest)?;
         Ok(Outcome::Done)
+    }
+
+    fn set_cursor(&mut self, consumer: Consumer, at: CommitSeq) -> Result<(), MetaError> {
+        let at = at.get().cast_signed();
+        self.db.prepare_cached(sql::SET_CURSOR)?.execute(params![consumer.name(), at])?;
+        Ok(())
     }
 
     fn forget_consumer(&mut self, consumer: Consumer) -> Result<Outcome, CommitError> {

@@ -103,8 +103,13 @@ impl LogGrowth {
     }
 }
 
-/// On a connection of its own, for it may take minutes. Given up where the server writes too much meanwhile.
-pub(super) async fn integrity(
+/// What SQLite says of a database, which may be too damaged to be opened as a store; nothing, if nothing is wrong. `thorough`: of
+/// its indexes as well. On a connection of its own, for it may take minutes. Given up where the server writes too much
+/// meanwhile. Changes nothing.
+///
+/// # Errors
+/// When not even that can be asked.
+pub async fn integrity_of(
     path: &Path,
     thorough: bool,
     stop: &CancellationToken,

@@ -160,15 +160,16 @@ impl Session<'_> {
         totals.manifests = totals.manifests.saturating_sub(1);
         totals.manifest_bytes = totals.manifest_bytes.wrapping_sub(unsigned(row, 1)?);
         let (id, root) = (blob(row, 0)?, blob(row, 2)?);
-        if Sha256::digest(root)[..] == *id {
-            draft.dropped.push(EncodedManifest::new(id, root.to_vec()));
-        } else {
-            // A record with it could not be read, and nobody could follow the log. What it referenced stays counted.
+        let is_whole = Sha256::digest(root)[..] == *id;
+        if !is_whole {
+            // What it referenced stays counted.
             tracing::error!(
                 id = hex::encode(id),
                 "a damaged manifest is gone; `fsck --repair` gives its chunks back"
             );
         }
+        // Logged all the same, without a root: whoever repeats the record lets go of it, too.
+        draft.dropped.push(EncodedManifest::new(id, if is_whole { root.to_vec() } else { Vec::new() }));
         // To its end: only then is the statement done.
         while rows.next()?.is_some() {}
         Ok(())

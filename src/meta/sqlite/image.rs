@@ -5,7 +5,7 @@
 //! off meanwhile: [`super::checkpoint`] is told, and does not try.
 
 use super::state::{self, State};
-use super::{open, sql};
+use super::{open, owner, sql};
 use crate::meta::{Consumer, MetaError};
 use crate::sys::pause;
 use crate::types::CommitSeq;
@@ -107,6 +107,7 @@ fn leave_log(copy: &Path) -> Result<(), MetaError> {
     for consumer in [Consumer::Backup, Consumer::Replication] {
         db.execute("DELETE FROM cursors WHERE consumer = ?1", [consumer.name()])?;
     }
+    owner::disown(&db)?;
     Ok(db.close().map_err(|(_, error)| error)?)
 }
 

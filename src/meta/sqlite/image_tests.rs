@@ -2,7 +2,7 @@
 
 use super::{OpenMode, SqliteSettings, SqliteStore};
 use crate::meta::testing::object;
-use crate::meta::{ChangeLog, Commit, Consumer, LogRecord, MetaStore, NewBody, WriteCondition};
+use crate::meta::{ChangeLog, Commit, Consumer, LogRecord, MetaError, MetaStore, NewBody, WriteCondition};
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
 use crate::types::{BucketId, CommitSeq, ObjectKey};
 use std::path::Path;
@@ -117,4 +117,32 @@ async fn i5_a_copy_waits_for_nobody_who_copied_the_store_that_it_is_of() {
         assert_eq!(copy.known_cursor(consumer).await.unwrap(), expected, "{consumer:?}");
         assert_eq!(store.known_cursor(consumer).await.unwrap(), Some(through), "{consumer:?}");
     }
+}
+
+/// Else nobody could open a store from a backup but the one that was lost.
+#[test]
+fn a_copy_belongs_to_no_store_and_a_database_to_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, image) = (dir.path().join("sediment.db"), dir.path().join("image.db"));
+    let owned = |path: &Path, id: &str| {
+        let (clock, random) = (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(7)));
+        let settings = SqliteSettings::default();
+        SqliteStore::open_of(
+            path,
+            (OpenMode::Create, Some(id)),
+            Arc::new(NoBarrier),
+            clock,
+            random,
+            &settings,
+        )
+    };
+    drop(open(&path, OpenMode::Create));
+    let store = owned(&path, "one").unwrap();
+    store.copy_to(&image, &mut |_, _| {}, &CancellationToken::new()).unwrap();
+    drop(store);
+    let refused = owned(&path, "other").unwrap_err();
+    assert!(matches!(&refused, MetaError::Incompatible(why) if why.contains("store one")), "{refused}");
+    drop(owned(&path, "one").unwrap());
+    drop(owned(&image, "other").unwrap());
+    owned(&image, "one").unwrap_err();
 }

@@ -17,6 +17,7 @@ mod image;
 mod inline;
 mod marks;
 mod open;
+mod owner;
 mod read;
 mod readers;
 mod record;
@@ -31,6 +32,7 @@ mod syncs;
 mod versions;
 mod writer;
 
+pub use audit::integrity_of;
 pub use open::OpenMode;
 pub use record::{decode_record, encode_record};
 pub use settings::SqliteSettings;

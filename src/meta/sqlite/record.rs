@@ -1,8 +1,8 @@
 //! Log records as they are stored: MessagePack with named fields, roots in their own encoding.
 
-use super::columns::{manifest, pack, unpack};
+use super::columns::{array, manifest, pack, unpack};
 use crate::meta::{Change, LogRecord, ManifestRow, MetaError};
-use crate::types::{CommitSeq, UnixMillis};
+use crate::types::{CommitSeq, ManifestId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -21,6 +21,19 @@ impl EncodedManifest {
     fn decode(&self) -> Result<ManifestRow, MetaError> {
         let (id, root) = manifest(&self.id, &self.root)?;
         Ok(ManifestRow { id, root })
+    }
+
+    /// Of one that was dropped, whose root may be unknown.
+    fn decode_dropped(&self) -> Result<ManifestRow, MetaError> {
+        match self.root.is_empty() {
+            true => Ok(ManifestRow::unknown(ManifestId::new(array(&self.id)?))),
+            false => self.decode(),
+        }
+    }
+
+    fn of(row: &ManifestRow) -> Self {
+        let root = if row.is_unknown() { Vec::new() } else { row.root.encode() };
+        Self::new(row.id.as_bytes(), root)
     }
 }
 
@@ -52,9 +65,9 @@ pub(super) fn encode(
 
 pub(super) fn decode(seq: CommitSeq, at: UnixMillis, record: &[u8]) -> Result<LogRecord, MetaError> {
     let Stored { change, added, dropped } = unpack(record)?;
-    let rows = |manifests: Vec<EncodedManifest>| manifests.iter().map(EncodedManifest::decode).collect();
-    let (added, dropped): (Result<_, _>, Result<_, _>) = (rows(added), rows(dropped));
-    Ok(LogRecord { seq, at, change, added: added?, dropped: dropped? })
+    let added = added.iter().map(EncodedManifest::decode).collect::<Result<_, _>>()?;
+    let dropped = dropped.iter().map(EncodedManifest::decode_dropped).collect::<Result<_, _>>()?;
+    Ok(LogRecord { seq, at, change, added, dropped })
 }
 
 /// As [`encode`], of a record that was read.
@@ -62,9 +75,7 @@ pub(super) fn decode(seq: CommitSeq, at: UnixMillis, record: &[u8]) -> Result<Lo
 /// # Errors
 /// When a part of it has no form in MessagePack.
 pub fn encode_record(record: &LogRecord) -> Result<Vec<u8>, MetaError> {
-    let rows = |manifests: &[ManifestRow]| -> Vec<EncodedManifest> {
-        manifests.iter().map(|row| EncodedManifest::new(row.id.as_bytes(), row.root.encode())).collect()
-    };
+    let rows = |manifests: &[ManifestRow]| -> Vec<_> { manifests.iter().map(EncodedManifest::of).collect() };
     encode(&record.change, &rows(&record.added), &rows(&record.dropped))
 }
 

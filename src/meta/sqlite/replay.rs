@@ -3,13 +3,13 @@
 use super::apply::{Draft, Session};
 use super::columns::{blob, millis, seq};
 use super::read::first;
-use super::record::{self, EncodedManifest};
+use super::record;
 use super::sql;
 use crate::meta::replay::{self, ANOTHER, DIFFERS, refused};
 use crate::meta::times::Times;
 use crate::meta::{
-    Bucket, Change, CommitError, DeleteCondition, LogRecord, LoggedUpload, LoggedVersion, ManifestRow,
-    MetaError, NewUpload, Outcome, VersionTarget,
+    Bucket, Change, CommitError, DeleteCondition, LogRecord, LoggedUpload, LoggedVersion, MetaError,
+    NewUpload, Outcome, VersionTarget,
 };
 use crate::types::{BucketId, CommitSeq, ObjectKey, UnixMillis, UploadId, VersionId};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Session<'_> {
     pub(super) fn replay(&mut self, record: &LogRecord, now: Times) -> Result<Outcome, CommitError> {
         let expected = stored(record)?;
         if record.change == Change::Released && record.seq <= self.state.last_seq {
-            self.compare(record.seq, &expected, ANOTHER)?;
+            self.compare(record, &expected, ANOTHER)?;
         } else {
             replay::check_place(record, self.state.last_seq, self.state.last_at)?;
             let draft = Draft::new(
@@ -31,14 +31,18 @@ impl Session<'_> {
                 replay::salt(&record.change),
             );
             self.repeat(record, draft).map_err(|error| replay::refuse(record.seq, error))?;
-            self.compare(record.seq, &expected, DIFFERS)?;
+            self.compare(record, &expected, DIFFERS)?;
         }
         Ok(Outcome::Replayed { through: self.state.last_seq })
     }
 
-    fn compare(&self, at: CommitSeq, expected: &Stored, why: &str) -> Result<(), CommitError> {
-        let found = self.recorded(at)?;
-        if found.as_ref() == Some(expected) { Ok(()) } else { Err(refused(at, why)) }
+    fn compare(&self, record: &LogRecord, expected: &Stored, why: &str) -> Result<(), CommitError> {
+        let is_same = match self.recorded(record.seq)? {
+            Some(found) if found == *expected => true,
+            Some((at, bytes)) => replay::agree(&record::decode(record.seq, at, &bytes)?, record),
+            None => false,
+        };
+        if is_same { Ok(()) } else { Err(refused(record.seq, why)) }
     }
 
     fn recorded(&self, at: CommitSeq) -> Result<Option<Stored>, MetaError> {
@@ -133,9 +137,5 @@ impl Session<'_> {
 }
 
 fn stored(record: &LogRecord) -> Result<Stored, MetaError> {
-    let encoded = |rows: &[ManifestRow]| -> Vec<_> {
-        rows.iter().map(|row| EncodedManifest::new(row.id.as_bytes(), row.root.encode())).collect()
-    };
-    let bytes = record::encode(&record.change, &encoded(&record.added), &encoded(&record.dropped))?;
-    Ok((record.at, bytes))
+    Ok((record.at, record::encode_record(record)?))
 }

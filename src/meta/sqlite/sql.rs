@@ -4,7 +4,7 @@
 use crate::types::UnixMillis;
 
 /// One per schema version, applied in order; never edited once released.
-pub(super) const MIGRATIONS: [&str; 7] = [
+pub(super) const MIGRATIONS: [&str; 8] = [
     "
 CREATE TABLE state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -93,6 +93,9 @@ CREATE INDEX buckets_with_settings ON buckets (id) WHERE settings IS NOT NULL;
     "
 CREATE INDEX plain_versions ON versions (row) WHERE kind = 3;
 ",
+    "
+ALTER TABLE state ADD COLUMN store_id TEXT;
+",
 ];
 
 /// The step that gives the clock of locks its floor.
@@ -125,6 +128,10 @@ statements! {
     SET_STATE = "UPDATE state SET last_seq = ?1, last_at = ?2, last_bucket = ?3, buckets = ?4, versions = ?5,
         delete_markers = ?6, logical_bytes = ?7, uploads = ?8, parts = ?9, manifests = ?10,
         manifest_bytes = ?11, inline_bytes = ?12, reached = ?13";
+
+    OWNER = "SELECT store_id FROM state WHERE only = 1";
+    SET_OWNER = "UPDATE state SET store_id = ?1 WHERE only = 1";
+    DISOWN = "UPDATE state SET store_id = NULL WHERE only = 1";
 
     // Buckets.
     BUCKET_BY_NAME = "SELECT id, name, created, versioning, owner, lock, settings

@@ -9,7 +9,7 @@ use super::settings::SqliteSettings;
 use super::state::{self, State};
 use super::syncs::Syncs;
 use super::writer::{Command, Writer};
-use super::{agenda, apply, audit, image, read};
+use super::{agenda, apply, audit, image, owner, read};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{
@@ -77,8 +77,24 @@ impl SqliteStore {
         random: Arc<dyn Random>,
         settings: &SqliteSettings,
     ) -> Result<Self, MetaError> {
+        Self::open_of(path, (mode, None), barrier, clock, random, settings)
+    }
+
+    /// As [`Self::open`], of the store with this id and no other. A database without one gets it.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `Incompatible` for the database of another store.
+    pub fn open_of(
+        path: &Path,
+        (mode, store_id): (OpenMode, Option<&str>),
+        barrier: Arc<dyn Barrier>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        settings: &SqliteSettings,
+    ) -> Result<Self, MetaError> {
         settings.validate().map_err(MetaError::Incompatible)?;
         let db = open::open(path, mode, clock.now(), settings)?;
+        store_id.map_or(Ok(()), |id| owner::check(&db, path, id))?;
         // In this order, so that the file outlives the connection whatever fails.
         let (database, db) = (Arc::new(File::open(path)?), db);
         let state = state::load(&db)?;
@@ -144,6 +160,12 @@ impl SqliteStore {
     pub fn stamped(&self) -> Option<UnixMillis> {
         let state = *self.published.borrow();
         (state.last_seq > CommitSeq::ZERO).then_some(state.last_at)
+    }
+
+    /// As [`ChangeLog::totals`]. Does not block.
+    #[must_use]
+    pub fn counted(&self) -> Totals {
+        self.published.borrow().totals
     }
 
     /// Whether writes still count. Does not block.
@@ -346,7 +368,7 @@ impl ChangeLog for SqliteStore {
     }
 
     async fn totals(&self) -> Result<Totals, MetaError> {
-        Ok(self.published.borrow().totals)
+        Ok(self.counted())
     }
 }
 
@@ -421,7 +443,7 @@ impl Audit for SqliteStore {
     }
 
     async fn integrity(&self, thorough: bool, stop: &CancellationToken) -> Result<Vec<String>, MetaError> {
-        audit::integrity(&self.path, thorough, stop).await
+        audit::integrity_of(&self.path, thorough, stop).await
     }
 }
 
