@@ -18,6 +18,7 @@ mod hostile_http2;
 mod kill;
 mod memory;
 mod noise;
+mod race;
 mod recovery;
 mod remote;
 mod s3_accounts;
