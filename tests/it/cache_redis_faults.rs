@@ -98,6 +98,21 @@ async fn i4_replies_with_one_change_anywhere_are_never_served() {
     is_used_again(&gateway, "used again").await;
 }
 
+/// Each answer comes within the timeout of 50 ms, and is right. Ten in a window: 30 to 40 ms for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_redis_that_is_always_just_in_time_is_not_waited_for_again_and_again() {
+    let redis = ScriptedRedis::start();
+    let gateway = Gateway::new(&redis.url);
+    is_used_again(&gateway, "filled").await;
+    redis.set(Manner::Slow(3));
+    gateway.read_in_bounded_time().await;
+    let before = redis.asked();
+    assert_eq!(gateway.read_all().await, CHUNKS, "the packs are quicker");
+    assert_eq!(redis.asked(), before, "nothing is asked");
+    redis.set(Manner::Honest);
+    is_used_again(&gateway, "used again").await;
+}
+
 /// Many readers at once, and a server that is now well and now not, and forgets everything now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i4_i5_readers_side_by_side_get_the_right_bytes_while_redis_changes_its_manners() {

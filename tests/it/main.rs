@@ -19,6 +19,7 @@ mod hostile_http2;
 mod kill;
 mod memory;
 mod noise;
+mod race;
 mod recovery;
 mod remote;
 mod s3_accounts;

@@ -13,9 +13,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Chunks per request, so that one answer stays near a megabyte.
 const BATCH: usize = 64;
+/// What takes longer than this part of the timeout is no help: always just within it, every read would wait for it.
+const SLOW_PART: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct RedisTier {
@@ -67,6 +70,7 @@ impl RedisTier {
     async fn get_batch(&self, wanted: &[Wanted]) -> Option<Vec<(ChunkId, Bytes)>> {
         let _slot = self.in_flight.try_acquire().ok()?;
         let permit = self.breaker.try_acquire()?;
+        let asked_at = Instant::now();
         let values = match self.run(async |connection| self.ask(connection, wanted).await).await {
             Ok(values) => values,
             Err(kind) => {
@@ -75,6 +79,7 @@ impl RedisTier {
                 return None;
             }
         };
+        let is_slow = asked_at.elapsed() > self.timeout / SLOW_PART;
         let ids = wanted.iter().map(|wanted| wanted.id);
         let answered: Vec<_> = ids.zip(values).filter(|(_, v)| !v.is_empty()).collect();
         let asked = answered.len();
@@ -82,6 +87,10 @@ impl RedisTier {
         if verified.len() < asked {
             count_error("wrong-bytes");
             tracing::warn!(chunks = asked - verified.len(), "redis cache: wrong bytes, not used");
+            permit.failed();
+        } else if is_slow {
+            // Used, as it is here; but the packs would have been quicker.
+            count_error("slow");
             permit.failed();
         } else {
             permit.succeeded();

@@ -16,7 +16,8 @@ pub struct CacheSettings {
     pub redis_key_prefix: String,
     /// Larger chunks are kept out of Redis, in bytes.
     pub redis_max_value_bytes: usize,
-    /// A request to Redis that takes longer is a miss, in milliseconds.
+    /// A request to Redis that takes longer is a miss, in milliseconds. Five in a row that take longer than half of it, too,
+    /// have it left alone for a while.
     pub redis_timeout_milliseconds: u64,
     /// Requests to Redis at the same time; one more is a miss.
     pub redis_max_in_flight: usize,

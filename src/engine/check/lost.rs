@@ -70,6 +70,10 @@ impl Lost {
         self.unreadable.iter().copied().collect()
     }
 
+    pub(super) fn all_gone(&self) -> Vec<ChunkId> {
+        self.gone.iter().copied().collect()
+    }
+
     pub(super) fn saved(&mut self, id: &ChunkId) {
         self.gone.remove(id);
         self.unreadable.remove(id);

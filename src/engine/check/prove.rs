@@ -3,6 +3,7 @@
 //! Whatever is saved is stored once more, as a client would that uploads the same bytes: appended and durable before the
 //! index names it, under a hold. So it may meet requests and collection as any put does.
 
+use super::index_walk::PAGE;
 use super::report::Finding;
 use super::{Checker, Pass};
 use crate::engine::EngineError;
@@ -173,6 +174,20 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// What is gone may have been uploaded once more since it was met; and what nobody refers to any more nobody misses.
+    pub(super) fn look_again(&mut self) -> Result<(), EngineError> {
+        for ids in self.lost.all_gone().chunks(PAGE) {
+            let (places, homeless) = (self.checker.index.get(ids)?, self.checker.index.homeless(ids)?);
+            for ((id, place), is_homeless) in ids.iter().zip(places).zip(homeless) {
+                if place.is_some() || (!is_homeless && self.report.is_told_missing(id)) {
+                    self.lost.saved(id);
+                    self.report.saved(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All packs, for all that is lost.
     pub(super) fn search_copies(&mut self) -> Result<(), EngineError> {
         for pack in self.checker.packs.ids() {
@@ -181,6 +196,7 @@ impl Pass<'_> {
             }
             self.save_from_copies(pack)?;
         }
+        self.look_again()?;
         self.checker.index.checkpoint().map(drop)
     }
 

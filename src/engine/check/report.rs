@@ -172,6 +172,10 @@ impl CheckReport {
         }
     }
 
+    pub(super) fn is_told_missing(&self, chunk: &ChunkId) -> bool {
+        self.findings.iter().any(|finding| matches!(finding, Finding::Missing { id } if id == chunk))
+    }
+
     /// What was told of a chunk is true no more.
     pub(super) fn saved(&mut self, chunk: &ChunkId) {
         let told = self.findings.iter().position(|finding| finding.chunk() == Some(chunk));

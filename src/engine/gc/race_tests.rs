@@ -1,8 +1,12 @@
 //! Everybody at once, on a few keys, with bytes that all have in common: writers, copiers, completers, aborters, deleters,
-//! readers, collection, moving of packs, checkpoints, deep checks, and an index that is opened anew.
+//! readers, collection, moving of packs, checkpoints, deep checks, scrubs, and an index that is opened anew; and the same once more while
+//! headers of records rot.
 //!
 //! `SEDIMENT_RACE_SECONDS` says for how long, `SEDIMENT_RACE_SEED` what the clients do, `SEDIMENT_RACE_THREADS` how many threads
 //! run them; how they meet is the scheduler's choice, which is shaken (`sys::shake`).
+
+#[path = "race_damage_tests.rs"]
+mod damage;
 
 use super::engine_tests::{Store, block, named};
 use super::race_history_tests::{History, Recipe};
@@ -20,8 +24,9 @@ use crate::types::{Attributes, CommitSeq, ObjectLock, PartNumber, ResolvedRange,
 use futures::StreamExt;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +75,10 @@ fn content(recipe: &[u64]) -> Vec<u8> {
 }
 
 struct Race {
+    dir: PathBuf,
     store: Store,
+    /// Some record's header is damaged.
+    is_harmed: AtomicBool,
     history: History,
     uploads: [Mutex<Option<UploadId>>; UPLOADS],
     made_uploads: AtomicU64,
@@ -82,10 +90,11 @@ impl Race {
         *self.done.lock().entry(what).or_default() += times;
     }
 
-    fn has_met_all(&self) -> bool {
+    fn has_met_all(&self, is_rotten: bool) -> bool {
         let done = self.done.lock();
+        let last = if is_rotten { "records healed" } else { "deep checks" };
         let has_met = |what| done.get(what).is_some_and(|times| *times > 0);
-        ["collected chunks", "removed packs", "completed uploads", "deep checks"].into_iter().all(has_met)
+        ["collected chunks", "removed packs", "completed uploads", "scrubs", last].into_iter().all(has_met)
     }
 
     async fn found(&self, key: usize) -> Option<(CommitSeq, ObjectData)> {
@@ -101,7 +110,7 @@ impl Race {
     async fn stage(&self, recipe: &[u64], is_plain: bool) -> StagedBody {
         loop {
             match self.store.try_stage(&content(recipe), is_plain).await {
-                Err(EngineError::Busy(_)) => self.count("busy", 1),
+                Err(error) if self.is_excused(&error) => self.count("busy", 1),
                 staged => return staged.unwrap(),
             }
         }
@@ -178,13 +187,13 @@ impl Race {
         let whole = ResolvedRange { start: 0, end: object.size };
         let mut bytes = Vec::new();
         let mut stream = match self.store.engine.read(hold, &object.body, object.size, whole).await {
-            Err(EngineError::Busy(_)) => return self.count("busy", 1),
+            Err(error) if self.is_excused(&error) => return self.count("busy", 1),
             stream => stream.unwrap(),
         };
         while let Some(frame) = stream.next().await {
             match frame {
                 Ok(frame) => bytes.extend_from_slice(&frame),
-                Err(EngineError::Busy(_)) => return self.count("busy", 1),
+                Err(error) if self.is_excused(&error) => return self.count("busy", 1),
                 Err(error) => panic!("key {key}, version {seq}: {error}"),
             }
             if is_slow {
@@ -273,7 +282,7 @@ impl Race {
         let recipe = rows.iter().flat_map(|part| self.history.value(&part.etag).recipe.clone()).collect();
         let bodies = rows.into_iter().map(|part| (part.body, part.size)).collect();
         let StagedBody { body, size, hold, .. } = match self.store.engine.join(bodies).await {
-            Err(EngineError::Busy(_)) => return true,
+            Err(error) if self.is_excused(&error) => return true,
             staged => staged.unwrap(),
         };
         drop(reading);
@@ -321,7 +330,7 @@ impl Race {
                     self.count("removed packs", report.packs_removed + report.packs_rewritten);
                     self.count("punched packs", report.packs_punched);
                 }
-                Err(EngineError::Busy(_)) => self.count("collections put off", 1),
+                Err(error) if self.is_excused(&error) => self.count("collections put off", 1),
                 Err(error) => panic!("{error}"),
             }
         }
@@ -383,6 +392,7 @@ impl Race {
 
     /// Whatever raced: all is there, counted right and whole; and once deleted, all goes.
     async fn settle(&self) {
+        self.heal().await;
         let parts = self.store.engine.parts();
         let dice = Dice(SeededRandom::new(0));
         for key in 0..KEYS {
@@ -419,7 +429,7 @@ fn shared(body: StoredBody) -> NewBody {
     }
 }
 
-async fn race(seed: u64, time: Duration) {
+async fn race(seed: u64, time: Duration, is_rotten: bool) {
     let dir = scratch();
     // Packs that lose much are written anew, or get holes.
     let store = Store::rewriting_below(dir.path(), if seed.is_multiple_of(2) { 0.2 } else { 0.8 }).await;
@@ -428,7 +438,9 @@ async fn race(seed: u64, time: Duration) {
     let follower = Follower::new(parts.log.clone(), parts.meta.clone(), parts.index.clone());
     let following = tokio::spawn(follower.run(stop_following.clone()));
     let race = Arc::new(Race {
+        dir: dir.path().to_owned(),
         store,
+        is_harmed: AtomicBool::new(false),
         history: History::new(KEYS),
         uploads: Default::default(),
         made_uploads: AtomicU64::new(0),
@@ -443,12 +455,17 @@ async fn race(seed: u64, time: Duration) {
     tasks.spawn(Arc::clone(&race).collect(stop.clone()));
     tasks.spawn(Arc::clone(&race).seal(stop.clone(), dice(1)));
     tasks.spawn(Arc::clone(&race).checkpoint(stop.clone(), dice(2)));
-    tasks.spawn(Arc::clone(&race).check(stop.clone(), dice(3)));
-    tasks.spawn(Arc::clone(&race).reopen_index(stop.clone(), dice(4)));
+    tasks.spawn(Arc::clone(&race).scrub(stop.clone(), dice(5)));
+    if is_rotten {
+        tasks.spawn(Arc::clone(&race).harm(stop.clone(), dice(6)));
+    } else {
+        tasks.spawn(Arc::clone(&race).check(stop.clone(), dice(3)));
+        tasks.spawn(Arc::clone(&race).reopen_index(stop.clone(), dice(4)));
+    }
     let over = async {
         tokio::time::sleep(time).await;
         // On a busy machine it takes longer until everybody has met.
-        while !race.has_met_all() {
+        while !race.has_met_all(is_rotten) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -470,8 +487,7 @@ async fn race(seed: u64, time: Duration) {
     following.await.unwrap().unwrap();
 }
 
-#[test]
-fn i1_i3_all_at_once_on_a_few_keys_lose_nothing_and_leave_nothing() {
+fn race_twice(is_rotten: bool) {
     let seed = from_environment("SEDIMENT_RACE_SEED", 1);
     let time = Duration::from_secs(from_environment("SEDIMENT_RACE_SECONDS", 10));
     let threads = usize::try_from(from_environment("SEDIMENT_RACE_THREADS", 4)).unwrap();
@@ -482,6 +498,16 @@ fn i1_i3_all_at_once_on_a_few_keys_lose_nothing_and_leave_nothing() {
     let _shaking = shake(seed);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.unwrap();
-    runtime.block_on(race(seed, time / 2));
-    runtime.block_on(race(seed + 1, time / 2));
+    runtime.block_on(race(seed, time / 2, is_rotten));
+    runtime.block_on(race(seed + 1, time / 2, is_rotten));
+}
+
+#[test]
+fn i1_i3_all_at_once_on_a_few_keys_lose_nothing_and_leave_nothing() {
+    race_twice(false);
+}
+
+#[test]
+fn i1_i3_i4_a_scrub_saves_what_rots_while_all_are_at_work() {
+    race_twice(true);
 }

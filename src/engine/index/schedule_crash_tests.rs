@@ -1,16 +1,20 @@
 //! A power cut in the model: what is left is opened again, as the index does, and must be whole.
 
-use super::model::{Entry, Model, Tree, counted, verify};
+use super::model::{Entry, Log, Model, Packs, Tree, counted, verify};
 use crate::types::CommitSeq;
-use shuttle::rand::{Rng, thread_rng};
 
-/// Keeps what stood at one moment, with a journal cut anywhere behind its durable part, and opens it.
+/// What stands at one moment, with every beginning of the journal that holds its durable part, is opened.
 pub(super) fn power_cut(model: &Model) {
     let (tree, log, packs) = {
         let (tree, log, packs) = (model.tree.lock(), model.log.lock(), model.packs.lock());
         (tree.clone(), log.clone(), packs.clone())
     };
-    let mut tree: Tree = tree.as_of(thread_rng().gen_range(tree.batches()));
+    for batches in tree.batches() {
+        open(tree.as_of(batches), &log, &packs);
+    }
+}
+
+fn open(mut tree: Tree, log: &Log, packs: &Packs) {
     for (id, entry) in &tree.entries {
         assert_eq!(packs.read(entry.place), Some(*id), "after a power cut, chunk {id} is not at its place");
     }
@@ -28,5 +32,5 @@ pub(super) fn power_cut(model: &Model) {
         tree.entries.extend(changed.into_iter().map(|(id, (entry, _))| (id, entry)));
         tree.applied = seq;
     }
-    verify(&tree, &log, &packs, "after a power cut");
+    verify(&tree, log, packs, "after a power cut");
 }

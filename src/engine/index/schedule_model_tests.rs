@@ -1,6 +1,7 @@
 //! An index, a log and packs of a few entries each. What is done under which lock, and in which order, is as in the
 //! index and the collector; a [`Weakness`] leaves out one rule.
 
+use super::crash;
 use super::hold::{Hold, Holds};
 use super::stamps;
 use super::sync::Mutex;
@@ -36,8 +37,7 @@ pub(super) enum Weakness {
 }
 
 impl Weakness {
-    /// Missed within a few thousand schedules.
-    pub(super) const SOON: &[Self] = &[
+    pub(super) const ALL: &[Self] = &[
         Self::BoundIgnoresHolds,
         Self::BoundIgnoresMark,
         Self::EndOfLogNotAwaited,
@@ -46,9 +46,6 @@ impl Weakness {
         Self::NotLookedAtAgain,
         Self::HeldAfterTheFirstHit,
         Self::ReleasedBeforeTheCommit,
-    ];
-    /// Missed late, if at all.
-    pub(super) const LATE: &[Self] = &[
         Self::PublishedBeforeCounted,
         Self::NotRecentBeforeInTheTree,
         Self::SettledWhileAppended,
@@ -235,7 +232,9 @@ type Slot = (Id, Option<Entry>, bool);
 
 #[derive(Debug)]
 pub(super) struct Model {
-    pub(super) weakness: Weakness,
+    weakness: Weakness,
+    /// The power may fail after every step that leaves something on the device.
+    is_cut_at_each_step: bool,
     pub(super) holds: Arc<Holds>,
     /// Whoever changes entries has it.
     totals: Mutex<()>,
@@ -248,9 +247,10 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(weakness: Weakness) -> Self {
+    pub(super) fn new(weakness: Weakness, is_cut_at_each_step: bool) -> Self {
         Self {
             weakness,
+            is_cut_at_each_step,
             holds: Arc::default(),
             totals: Mutex::new(()),
             applying: Mutex::new(()),
@@ -264,6 +264,30 @@ impl Model {
 
     fn is(&self, weakness: Weakness) -> bool {
         self.weakness == weakness
+    }
+
+    fn write(&self, batch: Vec<Row>) {
+        self.tree.lock().write(batch);
+        self.has_stepped();
+    }
+
+    fn log<T>(&self, commit: impl FnOnce(&mut Log) -> T) -> T {
+        let done = commit(&mut self.log.lock());
+        self.has_stepped();
+        done
+    }
+
+    fn append(&self, id: Id) -> Place {
+        let place = self.packs.lock().append(id);
+        self.has_stepped();
+        place
+    }
+
+    /// Nobody has the tree, the log or the packs.
+    fn has_stepped(&self) {
+        if self.is_cut_at_each_step {
+            crash::power_cut(self);
+        }
     }
 
     /// The entry, and whether it is beside the tree.
@@ -283,7 +307,7 @@ impl Model {
             self.commit_recent(slots);
         }
         if !batch.is_empty() {
-            self.tree.lock().write(batch);
+            self.write(batch);
         }
         self.commit_recent(slots);
     }
@@ -330,7 +354,7 @@ impl Model {
 
     fn store(&self, id: Id) {
         if self.hit(id).is_none() {
-            let place = self.packs.lock().append(id);
+            let place = self.append(id);
             self.insert(id, place);
         }
     }
@@ -344,7 +368,7 @@ impl Model {
         let hold = self.holds.take();
         rest.iter().for_each(|id| self.store(*id));
         let hold = (!self.is(Weakness::ReleasedBeforeTheCommit)).then_some(hold);
-        self.log.lock().put(key, ids);
+        self.log(|log| log.put(key, ids));
         drop(hold);
     }
 
@@ -356,7 +380,7 @@ impl Model {
                 self.store(*id);
                 continue;
             };
-            let to = self.packs.lock().append(*id);
+            let to = self.append(*id);
             let moved = {
                 let _totals = self.totals.lock();
                 let there = self.find(*id).map(|(entry, _)| entry).filter(|entry| entry.place == from);
@@ -366,19 +390,19 @@ impl Model {
                 self.insert(*id, to);
             }
         }
-        self.log.lock().put(key, ids);
+        self.log(|log| log.put(key, ids));
         drop(hold);
     }
 
     pub(super) fn copy(&self, from: Key, to: Key) {
         let source = self.log.lock().manifest(from);
         if let Some((manifest, _)) = source {
-            self.log.lock().copy(to, manifest);
+            self.log(|log| log.copy(to, manifest));
         }
     }
 
     pub(super) fn delete(&self, key: Key) {
-        self.log.lock().delete(key);
+        self.log(|log| log.delete(key));
     }
 
     /// The hold is taken before the row is read.
@@ -446,7 +470,7 @@ impl Model {
         let mut settling = self.settling.lock();
         let is_complete = self.holds.all_gone_before(settling.0) || self.is(Weakness::KnownWhileAppended);
         let known: Vec<_> = if is_complete { std::mem::take(&mut settling.1) } else { Vec::new() };
-        let mark_known = || known.iter().for_each(|pack| self.tree.lock().write(vec![Row::Known(*pack)]));
+        let mark_known = || known.iter().for_each(|pack| self.write(vec![Row::Known(*pack)]));
         if self.is(Weakness::KnownBeforeSettled) {
             mark_known();
         }
@@ -555,11 +579,10 @@ impl Collector {
 
 /// The mark and the bound.
 fn fence(model: &Model) -> (CommitSeq, CommitSeq) {
-    let mark = {
-        let mut log = model.log.lock();
+    let mark = model.log(|log| {
         log.records.push(Record::default());
         log.last()
-    };
+    });
     model.wait_applied(mark);
     let oldest = model.holds.oldest();
     let bound = match model.weakness {
@@ -608,12 +631,15 @@ fn bury(model: &Model, places: impl Iterator<Item = Place>) {
     if !model.is(Weakness::BuriedBeforeDurable) {
         model.checkpoint();
     }
-    places.for_each(|place| model.packs.lock().punch(place));
+    for place in places {
+        model.packs.lock().punch(place);
+        model.has_stepped();
+    }
 }
 
 fn move_away(model: &Model, (id, from): (Id, Place)) {
     let hold = model.holds.take();
-    let copy = model.packs.lock().append(id);
+    let copy = model.append(id);
     {
         let _totals = model.totals.lock();
         let found = model.find(id).map(|(entry, _)| entry);

@@ -27,6 +27,8 @@ pub enum Manner {
     Silent,
     /// A byte every five milliseconds.
     Dripping,
+    /// Honestly, after some milliseconds.
+    Slow(u64),
     /// Twice.
     Twice,
     /// A line of the kind `-ERR …`.
@@ -164,6 +166,10 @@ impl Inner {
                 std::thread::sleep(Duration::from_millis(5));
                 to.write_all(&[*byte])
             }),
+            Manner::Slow(millis) => {
+                std::thread::sleep(Duration::from_millis(millis));
+                to.write_all(&honest)
+            }
             Manner::Twice => to.write_all(&[honest.as_slice(), &honest].concat()),
             Manner::Error(line) => to.write_all(format!("-{line}\r\n").as_bytes()),
             Manner::Noise(bytes) => to.write_all(bytes),

@@ -208,6 +208,11 @@ impl Run {
             }
             self.step(move |pass| pass.save_from_copies(pack)).await?;
         }
+        self.step(|pass| {
+            pass.look_again()?;
+            Ok(())
+        })
+        .await?;
         let Some(audit) = self.scrubber.0.parts.checker.rows.clone() else { return Ok(()) };
         let mut at = At::START;
         while at != At::Done && !self.stop.is_cancelled() {

@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Place};
 use super::{Pace, ScrubParts, ScrubReport, ScrubSettings, Scrubber};
-use crate::engine::check::{Finding, Named};
+use crate::engine::check::{CheckReport, Finding, Named, Pass};
 use crate::engine::gc::PlainFiles;
 use crate::engine::gc::testing::{World, content, named};
 use crate::engine::pack::Location;
@@ -13,7 +13,7 @@ use crate::storage::PackId;
 use crate::sys::{FileSystem, ManualClock, RealFileSystem, SimulatedFileSystem, SystemSteady};
 use crate::types::{ChunkId, ResolvedRange, UploadId};
 use futures::TryStreamExt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -221,6 +221,20 @@ fn harm(subject: &Subject, seed: u64) {
     let at = bytes.windows(64).position(|window| window == &content(seed)[..64]).unwrap();
     bytes[at + 100] ^= 4;
     subject.set_pack_bytes(bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upload_stores_anew_while_it_is_searched_for_is_not_told_as_missing() {
+    let subject = Subject::quick().await;
+    harm(&subject, 3);
+    assert!(!subject.unreadable("given up by a reader").await.is_empty());
+    let (checker, stop) = (subject.world.checker(), CancellationToken::new());
+    let mut pass = Pass::new(&checker, &stop, CheckReport::default());
+    pass.entries_from(None, &HashSet::new()).unwrap();
+    assert_eq!(pass.report.missing, 1);
+    subject.store_again("meanwhile").await;
+    pass.search_copies().unwrap();
+    assert!(pass.report.is_clean_so_far() && pass.lost.is_empty(), "{}", pass.report);
 }
 
 #[tokio::test(flavor = "multi_thread")]
