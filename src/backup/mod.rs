@@ -20,6 +20,7 @@ pub mod objects;
 mod probe;
 mod repository;
 mod restore;
+pub mod retention;
 mod segment;
 mod session;
 mod ship;
