@@ -18,6 +18,7 @@ mod manifest;
 mod names;
 pub mod objects;
 mod probe;
+pub mod prune;
 mod repository;
 mod restore;
 pub mod retention;
