@@ -42,6 +42,7 @@ pub fn router(api: Arc<AdminApi>) -> Router {
         .route("/admin/v1/stats", get(stats))
         .route("/admin/v1/gc", post(gc))
         .route("/admin/v1/backup", get(backup_status).post(backup_start))
+        .route("/admin/v1/backup/prune", post(backup_prune))
         .route("/admin/v1/scrub", get(scrub_status).post(scrub_start).delete(scrub_stop))
         .layer(from_fn_with_state(Arc::clone(&api), guard_host))
         .with_state(api)
@@ -125,6 +126,10 @@ async fn backup_start(State(api): Api, headers: HeaderMap, RawQuery(query): RawQ
         Some(_) => return refuse(StatusCode::BAD_REQUEST, "the only parameter is full=true|false"),
     };
     backup(&api, &headers, BackupRequest::Start { full }).await
+}
+
+async fn backup_prune(State(api): Api, headers: HeaderMap) -> Response {
+    backup(&api, &headers, BackupRequest::Prune).await
 }
 
 async fn backup(api: &AdminApi, headers: &HeaderMap, request: BackupRequest) -> Response {

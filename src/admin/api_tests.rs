@@ -127,6 +127,7 @@ async fn i6_backups_are_the_owners_and_each_method_asks_for_one_thing() {
         ("GET", "", "Status"),
         ("POST", "", "Start { full: false }"),
         ("POST", "?full=true", "Start { full: true }"),
+        ("POST", "/prune", "Prune"),
     ] {
         let path = format!("{path}{query}");
         assert_eq!(ask(&api, method, &path, &[HERE]).await.0, StatusCode::UNAUTHORIZED);

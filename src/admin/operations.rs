@@ -25,6 +25,8 @@ pub enum BackupRequest {
     Start {
         full: bool,
     },
+    /// As `Start`.
+    Prune,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -168,6 +168,7 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Scrub { .. } => scrub::scrub(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
         Verb::Backup(BackupVerb::Run { full }) => backup::run(&settings, *full, json),
+        Verb::Backup(BackupVerb::Prune { dry_run }) => backup::prune(&settings, *dry_run, json),
         Verb::Backup(BackupVerb::Status) => backup::status(&settings, json),
         Verb::Restore(args) => backup::restore(&settings, args.moment.parse()?, args.dry_run, json),
         Verb::Backup(BackupVerb::Check) => backup::check(&settings, json),

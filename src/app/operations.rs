@@ -64,6 +64,7 @@ impl Operations for StoreOperations {
         let keeper = self.backup.as_ref().ok_or_else(none)?;
         Ok(match request {
             BackupRequest::Status => serde_json::json!(keeper.status().await),
+            BackupRequest::Prune => serde_json::json!({ "number": keeper.ask_prune() }),
             BackupRequest::Start { full } => serde_json::json!({ "number": keeper.ask(full) }),
         })
     }

@@ -3,13 +3,16 @@
 //! One at a time: whatever is asked for while something else is done waits for it. What fails is tried again, more and more slowly;
 //! [`Keeper::status`] says since when and why.
 
+mod pruning;
 mod status;
 #[cfg(test)]
 mod tests;
 mod work;
 
+pub use pruning::PruneOutcome;
 pub use status::{BackupStatus, Failure, KeeperState, RunOutcome};
 
+use super::retention::RetentionSettings;
 use super::{BackupKey, NewRepository, Repository, ShipProgress, ShipSettings, SnapshotName, Source, World};
 use crate::remote::Remote;
 use crate::types::UnixMillis;
@@ -33,6 +36,17 @@ pub struct KeeperParts {
     /// From one round to the next.
     pub interval: Duration,
     pub snapshot_interval: Duration,
+    pub prune: PruneParts,
+}
+
+/// What is deleted, and when.
+#[derive(Debug, Clone)]
+pub struct PruneParts {
+    pub retention: RetentionSettings,
+    /// Objects that stay are locked so long.
+    pub lock: Option<Duration>,
+    /// From one to the next; zero: only when asked to.
+    pub interval: Duration,
 }
 
 /// Keeps one store backed up.
@@ -62,6 +76,10 @@ struct State {
     failures_in_a_row: u32,
     wanted: Wanted,
     done: Option<RunOutcome>,
+    /// When the first round began.
+    began: Option<UnixMillis>,
+    prunes_wanted: u64,
+    pruned: Option<PruneOutcome>,
 }
 
 /// A snapshot that somebody asked for.
@@ -86,6 +104,17 @@ impl Keeper {
         state.wanted.number += 1;
         state.wanted.full |= full;
         let number = state.wanted.number;
+        drop(state);
+        self.0.poked.notify_one();
+        number
+    }
+
+    /// Asks that what no rule keeps is deleted as soon as possible. Its number is in [`PruneOutcome`] once it is done.
+    #[must_use]
+    pub fn ask_prune(&self) -> u64 {
+        let mut state = self.0.state.lock();
+        state.prunes_wanted += 1;
+        let number = state.prunes_wanted;
         drop(state);
         self.0.poked.notify_one();
         number

@@ -21,9 +21,11 @@ mod manifest;
 mod names;
 pub mod objects;
 mod probe;
+pub mod prune;
 mod reach;
 mod repository;
 mod restore;
+pub mod retention;
 mod segment;
 mod session;
 mod settings;
@@ -49,7 +51,9 @@ pub use epoch::{Epoch, EpochRecord, Stretch, Timeline, TimelineError};
 pub use error::BackupError;
 pub use ids::{RepositoryId, StoreId};
 pub use inventory::{Contents, Extent, Holdings, Inventory, PLAIN_PIECE_BYTES, PlainFile};
-pub use keeper::{BackupStatus, Failure, Keeper, KeeperParts, KeeperState, RunOutcome};
+pub use keeper::{
+    BackupStatus, Failure, Keeper, KeeperParts, KeeperState, PruneOutcome, PruneParts, RunOutcome,
+};
 pub use key::{BackupKey, KeyError, KeyId};
 pub use lease::{Attempt, Candidate, Holder, Lease, LeaseError, LeaseTimes, World};
 pub use manifest::{BASE_PIECE_BYTES, Base, InventoryRef, Snapshot, SnapshotTotals};

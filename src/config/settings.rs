@@ -3,6 +3,7 @@
 use super::{LimitsSettings, accounts};
 use crate::admin::AdminSettings;
 use crate::backup::BackupSettings;
+use crate::backup::retention::RetentionSettings;
 use crate::engine::check::scrub::ScrubSettings;
 use crate::engine::gc::GcSettings;
 use crate::engine::index::IndexSettings;
@@ -49,6 +50,7 @@ pub struct Settings {
     pub meta: SqliteSettings,
     pub lock: LockClockSettings,
     pub backup: BackupSettings,
+    pub backup_retention: RetentionSettings,
 }
 
 /// The `server` section.
@@ -138,6 +140,7 @@ impl Settings {
         self.meta.validate().map_err(|why| format!("meta.{why}"))?;
         self.index.validate().map_err(|why| format!("index.{why}"))?;
         self.backup.validate().map_err(|why| format!("backup.{why}"))?;
+        self.backup_retention.validate().map_err(|why| format!("backup_retention.{why}"))?;
         self.check_limits()?;
         accounts::validate(&self.s3.accounts, &self.service.owner_id)?;
         for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]

@@ -5,13 +5,16 @@ use super::remote::open;
 use crate::app::error::{AppError, Exit};
 use crate::app::store::Store;
 use crate::backup::{
-    BackupSettings, Keeper, KeeperParts, NewRepository, ShipSettings, Source, StoreId, World,
+    BackupSettings, Keeper, KeeperParts, NewRepository, PruneParts, ShipSettings, Source, StoreId, World,
 };
 use crate::config::Settings;
 use crate::remote::Patience;
 use crate::sys::SystemSteady;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How often a running server deletes what no rule keeps.
+const PRUNE_EVERY: Duration = Duration::from_secs(86_400);
 
 /// `None`: nothing is backed up.
 pub(in crate::app) fn keeper(store: &Store, settings: &Settings) -> Result<Option<Keeper>, AppError> {
@@ -48,7 +51,18 @@ pub(in crate::app) fn keeper(store: &Store, settings: &Settings) -> Result<Optio
         ship: ship_settings(backup),
         interval: seconds(backup.interval_seconds),
         snapshot_interval: seconds(backup.snapshot_interval_seconds),
+        prune: PruneParts {
+            retention: settings.backup_retention.clone(),
+            lock: lock(backup),
+            interval: PRUNE_EVERY,
+        },
     })))
+}
+
+/// How long what stays is locked, if it is.
+pub(super) fn lock(settings: &BackupSettings) -> Option<Duration> {
+    let days = u64::from(settings.lock_days);
+    (days > 0).then(|| Duration::from_secs(days * 86_400))
 }
 
 fn ship_settings(settings: &BackupSettings) -> ShipSettings {
@@ -57,13 +71,13 @@ fn ship_settings(settings: &BackupSettings) -> ShipSettings {
         uploads_in_flight: settings.uploads_in_flight,
         full_interval: Duration::from_secs(settings.full_interval_seconds),
         always_full: !settings.incremental,
-        lock: Duration::from_secs(u64::from(settings.lock_days) * 86_400),
+        lock: lock(settings).unwrap_or_default(),
         ..ShipSettings::default()
     }
 }
 
 /// For people: this machine and process.
-fn holder() -> String {
+pub(super) fn holder() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}, process {}", name.trim(), std::process::id())
 }

@@ -5,6 +5,7 @@ mod keep;
 mod key;
 mod list;
 mod moment;
+mod prune;
 mod remote;
 mod restore;
 mod run;
@@ -14,6 +15,7 @@ pub(super) use keep::keeper;
 pub(super) use key::make_key;
 pub(super) use list::list;
 pub(super) use moment::MomentArgs;
+pub(super) use prune::prune;
 pub(super) use restore::restore;
 pub(super) use run::{run, status};
 
@@ -35,6 +37,12 @@ pub(super) enum BackupVerb {
         /// With a new image of the metadata.
         #[arg(long)]
         full: bool,
+    },
+    /// Delete the snapshots that no rule of [backup_retention] keeps, and what nothing needs any more.
+    Prune {
+        /// Only print what would stay, by which rules, and what would go.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Print how the running server's backup stands.
     Status,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-const PATH: &str = "/admin/v1/backup";
+pub(super) const PATH: &str = "/admin/v1/backup";
 const ASK_EVERY: Duration = Duration::from_millis(300);
 
 /// Makes a snapshot now. An interrupt ends it; what was sent stays, and the next one goes on there.

@@ -1,6 +1,6 @@
 //! What a keeper says of itself.
 
-use super::{Keeper, State};
+use super::{Keeper, PruneOutcome, State};
 use crate::backup::{BackupError, ShipProgress};
 use crate::types::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,8 @@ pub struct BackupStatus {
     pub sent_objects: u64,
     /// The last snapshot that was asked for and is done.
     pub run: Option<RunOutcome>,
+    /// The last time that old backups were deleted.
+    pub prune: Option<PruneOutcome>,
 }
 
 impl Keeper {
@@ -110,6 +112,7 @@ impl Keeper {
             sent_bytes: progress.sent_bytes,
             sent_objects: progress.sent_objects,
             run: state.done.clone(),
+            prune: state.pruned.clone(),
         }
     }
 }

@@ -1,4 +1,5 @@
-use super::{Keeper, KeeperParts, KeeperState};
+use super::{Keeper, KeeperParts, KeeperState, PruneParts};
+use crate::backup::retention::{Age, RetentionSettings};
 use crate::backup::testing::{STORE, open, remote};
 use crate::backup::testing_store::{TestStore, restore};
 use crate::backup::{BackupKey, BackupStatus, NewRepository, ShipSettings, Target, World};
@@ -23,6 +24,17 @@ fn parts(store: &TestStore, remote: Arc<dyn Remote>) -> KeeperParts {
         ship: ShipSettings::default(),
         interval: Duration::from_millis(5),
         snapshot_interval: Duration::from_secs(3600),
+        prune: PruneParts {
+            retention: RetentionSettings {
+                keep_last: 1,
+                retention_days: 0,
+                grace_seconds: 0,
+                window: Age::ZERO,
+                ..RetentionSettings::default()
+            },
+            lock: None,
+            interval: Duration::ZERO,
+        },
     }
 }
 
@@ -60,6 +72,13 @@ async fn i1_what_is_committed_is_shipped_by_itself_and_snapshots_come_when_asked
         wait(&keeper, "the run", |status| status.run.as_ref().is_some_and(|run| run.number == number)).await;
     let run = run.run.unwrap();
     assert!(run.is_full && run.error.is_none() && run.snapshot != first.last_snapshot, "{run:?}");
+    let number = keeper.ask_prune();
+    let pruned = wait(&keeper, "the prune", |status| {
+        status.prune.as_ref().is_some_and(|prune| prune.number == number)
+    })
+    .await;
+    let pruned = pruned.prune.unwrap();
+    assert!(pruned.error.is_none() && pruned.snapshots_deleted == 1, "{pruned:?}");
     stop.cancel();
     running.await.unwrap();
     assert_eq!(keeper.status().await.state, KeeperState::Stopped);

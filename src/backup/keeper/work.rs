@@ -1,6 +1,6 @@
 //! A keeper's work: sessions, one after the other.
 
-use super::{KeeperState, RunOutcome, Shared, Wanted};
+use super::{KeeperState, RunOutcome, Shared, Wanted, pruning};
 use crate::backup::{
     Asked, BackupError, Candidate, LeaseError, LeaseTimes, Repository, Session, Shipper, Snapshot,
 };
@@ -82,7 +82,11 @@ async fn work(this: &Shared, session: &Arc<Session>, stop: &CancellationToken) -
     .await?;
     this.note_snapshot(shipper.last_snapshot());
     loop {
-        match step(this, &mut shipper).await {
+        let stepped = match step(this, &mut shipper).await {
+            Ok(()) => pruning::prune_if_due(this, session, stop).await,
+            failed => failed,
+        };
+        match stepped {
             Ok(()) => this.state.lock().failures_in_a_row = 0,
             Err(BackupError::Stopped) => return Ok(()),
             Err(error) if error.ends_session() || is_lease(&error) => return Err(error),

@@ -40,6 +40,8 @@ pub async fn restore_rows<M: MetaStore>(
     for consumer in [Consumer::Backup, Consumer::Replication] {
         meta.commit(Commit::ForgetConsumer { consumer }).await?;
     }
+    // Now, while the image's record is the last: a record that is replayed may bring those behind it.
+    meta.commit(Commit::Follow { consumer: Consumer::Backup }).await?;
     phase(progress, "log", plan.seq.get().saturating_sub(base.seq.get()));
     let mut at = base.seq;
     for segment in &plan.log {

@@ -1,0 +1,162 @@
+//! `sediment backup prune`: by the server that runs, or here.
+
+use super::keep::lock;
+use super::key::read_key;
+use super::remote::open;
+use super::run::PATH;
+use crate::app::error::{AppError, Exit};
+use crate::app::print::print_report;
+use crate::app::running::Running;
+use crate::app::stats::bytes;
+use crate::app::verbs::{interrupted, open_dir, runtime};
+use crate::backup::prune::{Plan, Pruned, Pruner, remote_time};
+use crate::backup::retention::Verdict;
+use crate::backup::{
+    Asked, BackupError, BackupStatus, Candidate, LeaseTimes, PruneOutcome, Repository, Session, World,
+};
+use crate::config::Settings;
+use crate::remote::Patience;
+use crate::sys::{Clock, OsRandom, SystemClock, SystemSteady};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+const ASK_EVERY: Duration = Duration::from_millis(300);
+
+/// A plan, shown.
+#[derive(Debug, Serialize)]
+struct Shown(Plan);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = &self.0;
+        for Verdict { name, reasons } in &plan.snapshots {
+            let why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            if why.is_empty() {
+                writeln!(f, "delete  {name}")?;
+            } else {
+                writeln!(f, "keep    {name}  {}", why.join(", "))?;
+            }
+        }
+        write!(
+            f,
+            "{} objects would be deleted, {} bytes; {} objects stay, {} bytes; {} that nothing names are too young, {} bytes",
+            plan.goes.objects,
+            bytes(plan.goes.bytes),
+            plan.stays.objects,
+            bytes(plan.stays.bytes),
+            plan.waits.objects,
+            bytes(plan.waits.bytes)
+        )?;
+        for name in &plan.missing {
+            write!(f, "\nMISSING {name}")?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: BackupError) -> AppError {
+    AppError::failure("pruning", error)
+}
+
+pub(in crate::app) fn prune(settings: &Settings, dry_run: bool, json: bool) -> Result<(), AppError> {
+    if dry_run {
+        let plan = runtime()?.block_on(async {
+            let repository = repository(settings).await?;
+            let now = SystemClock.now();
+            pruner(settings, &repository).plan(None, now).await.map_err(failed)
+        })?;
+        return print_report(&Shown(plan), json);
+    }
+    match open_dir(&settings.storage.data_dir) {
+        Err(error) if error.exit == Exit::InUse => {
+            let server = Running::find(&settings.storage.data_dir, &error)?;
+            let outcome = runtime()?.block_on(there(&server))?;
+            end(&outcome, json)
+        }
+        // The repository is all that is needed, also without a store.
+        _ => {
+            let outcome = runtime()?.block_on(here(settings))?;
+            end(&outcome, json)
+        }
+    }
+}
+
+fn end(outcome: &PruneOutcome, json: bool) -> Result<(), AppError> {
+    match &outcome.error {
+        Some(why) => Err(AppError::failure("pruning", why)),
+        None => print_report(outcome, json),
+    }
+}
+
+async fn repository(settings: &Settings) -> Result<Arc<Repository>, AppError> {
+    let key = read_key(&settings.backup, &settings.storage.data_dir)?;
+    let remote = open(&settings.backup, Patience::default())?;
+    let opened = Repository::open(remote, key).await;
+    opened.map(Arc::new).map_err(|error| failed(error.into()))
+}
+
+fn pruner(settings: &Settings, repository: &Arc<Repository>) -> Pruner {
+    let retention = settings.backup_retention.clone();
+    Pruner::new(Arc::clone(repository), None, retention).locking(lock(&settings.backup))
+}
+
+/// By this process, which takes the lease for it.
+async fn here(settings: &Settings) -> Result<PruneOutcome, AppError> {
+    let repository = repository(settings).await?;
+    let world =
+        World { clock: Arc::new(SystemClock), steady: Arc::new(SystemSteady), random: Arc::new(OsRandom) };
+    let holder = super::keep::holder();
+    let mut candidate = Candidate::new(Arc::clone(&repository), world, LeaseTimes::default(), holder);
+    let session = match Session::ask(&repository, &mut candidate).await.map_err(failed)? {
+        Asked::Open(session) => session,
+        Asked::Held(holder) => {
+            let message = format!(
+                "the repository is written by {}: prune there, or when it has stopped (in {} s at the earliest)",
+                holder.name,
+                holder.again_in.as_secs() + 1
+            );
+            return Err(AppError::failure("pruning", message));
+        }
+    };
+    let keeping = tokio::spawn({
+        let session = Arc::clone(&session);
+        async move { session.keep(tokio_util::sync::CancellationToken::new()).await }
+    });
+    let pruned = by(settings, &repository, &session).await;
+    keeping.abort();
+    session.release().await;
+    pruned.map_err(failed)
+}
+
+async fn by(
+    settings: &Settings,
+    repository: &Arc<Repository>,
+    session: &Arc<Session>,
+) -> Result<PruneOutcome, BackupError> {
+    let (pruner, stop) = (pruner(settings, repository), interrupted());
+    let now = remote_time(&**repository.remote(), &OsRandom).await?;
+    let plan = pruner.plan(Some(session.epoch()), now).await?;
+    let watch = |_: &Pruned| !stop.is_cancelled();
+    let pruned = pruner.execute(&plan, now, &**session, &watch).await?;
+    Ok(PruneOutcome::of(0, SystemClock.now(), &plan, &pruned))
+}
+
+/// By the server that runs.
+async fn there(server: &Running) -> Result<PruneOutcome, AppError> {
+    let interrupt = interrupted();
+    let asked = server.ask("POST", "/admin/v1/backup/prune")?;
+    let number = asked.get("number").and_then(Value::as_u64).unwrap_or(0);
+    loop {
+        let status: BackupStatus = serde_json::from_value(server.ask("GET", PATH)?)
+            .map_err(|error| AppError::failure("an answer of another version", error))?;
+        if let Some(outcome) = status.prune.filter(|prune| prune.number >= number) {
+            return Ok(outcome);
+        }
+        if interrupt.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_none() {
+            return Err(AppError::failure("pruning", "not waited for: the server goes on with it"));
+        }
+    }
+}
