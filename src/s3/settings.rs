@@ -1,8 +1,8 @@
 //! What an operator may set about the protocol.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+pub use crate::types::Secret;
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use std::path::PathBuf;
-use zeroize::Zeroizing;
 
 /// Settings of the S3 protocol. The region is the service's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,36 +77,6 @@ pub struct AccountSettings {
     pub secret_key: Option<Secret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_file: Option<PathBuf>,
-}
-
-/// A secret in the settings: neither `Debug` nor what is serialised shows any of it (I6).
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// The secret itself, for whoever compares with it.
-    #[must_use]
-    pub fn reveal(&self) -> Zeroizing<String> {
-        self.0.clone()
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(text.into()))
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(secret)")
-    }
 }
 
 /// Serde's refusals quote the value, which may be or hold a secret; those that name a key do not.

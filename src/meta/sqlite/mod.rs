@@ -22,6 +22,8 @@ mod readers;
 mod record;
 mod replace;
 mod replay;
+mod replication;
+mod replication_reads;
 mod scan;
 mod settings;
 mod sql;
