@@ -3,7 +3,7 @@
 use super::error::{AppError, Exit};
 use super::print::print;
 use super::server::StartOptions;
-use super::{bench, fsck, logging, scrub, serve, verbs};
+use super::{bench, fsck, logging, replication, scrub, serve, verbs};
 use crate::config::{Overrides, Settings, load};
 use crate::sys::arm_fail_points;
 use clap::{Args, Parser, Subcommand};
@@ -74,6 +74,8 @@ enum Verb {
         #[arg(long)]
         stop: bool,
     },
+    /// Print how each destination of replication is doing; the running server knows.
+    Replication,
     /// Print what the store holds and what it costs.
     Stats,
     /// Load an S3 server, any, and measure it.
@@ -147,6 +149,7 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Scrub { status: true, .. } => scrub::status(&settings, json),
         Verb::Scrub { stop: true, .. } => scrub::stop(&settings, json),
         Verb::Scrub { .. } => scrub::scrub(&settings, json),
+        Verb::Replication => replication::status(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
         Verb::Bench(_) => Ok(()),
         Verb::Config => print_config(&settings, json),

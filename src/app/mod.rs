@@ -19,6 +19,7 @@ mod presence;
 mod print;
 mod private_file;
 mod progress;
+mod replication;
 mod reserve;
 mod running;
 mod scrub;

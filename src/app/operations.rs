@@ -5,6 +5,7 @@ use super::store::Store;
 use crate::admin::{Operations, ScrubRequest, StoreStats};
 use crate::engine::EngineError;
 use crate::engine::check::scrub::Pace;
+use crate::replicate::Reports;
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -14,11 +15,12 @@ pub(super) struct StoreOperations {
     store: Arc<Store>,
     /// Cancelled when the server stops.
     stop: CancellationToken,
+    replication: Reports,
 }
 
 impl StoreOperations {
-    pub(super) const fn new(store: Arc<Store>, stop: CancellationToken) -> Self {
-        Self { store, stop }
+    pub(super) const fn new(store: Arc<Store>, stop: CancellationToken, replication: Reports) -> Self {
+        Self { store, stop, replication }
     }
 }
 
@@ -37,6 +39,10 @@ impl Operations for StoreOperations {
         }
         let report = collector.run(&self.stop, None).await.map_err(|error| error.to_string())?;
         Ok(serde_json::json!({ "report": report, "text": report.to_string() }))
+    }
+
+    async fn replication(&self) -> Result<serde_json::Value, String> {
+        Ok(serde_json::json!(self.replication.all(self.store.parts().clock.now())))
     }
 
     async fn scrub(&self, request: ScrubRequest) -> Result<serde_json::Value, String> {

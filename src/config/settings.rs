@@ -9,6 +9,7 @@ use crate::engine::pack::{MAX_TARGET_BYTES, PackSettings};
 use crate::engine::{CacheSettings, EngineSettings};
 use crate::http::HttpSettings;
 use crate::meta::SqliteSettings;
+use crate::replicate::ReplicationSettings;
 use crate::s3::S3Settings;
 use crate::service::{MAX_OBJECT_BYTES, ServiceSettings};
 use crate::sys::LockClockSettings;
@@ -17,6 +18,9 @@ use std::path::PathBuf;
 
 /// Settings, by section and name, that may hold a secret: their value may stand in a file that `…_FILE` names.
 pub(super) const SECRETS: [(&str, &str); 1] = [("cache", "redis_url")];
+
+/// Lists, by section and name, whose entries may hold a `secret_key`.
+const SECRET_LISTS: [(&str, &str); 2] = [("s3", "accounts"), ("replication", "targets")];
 
 /// Everything that an operator can set. Root credentials are not among it: see `RootCredentials`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -38,6 +42,7 @@ pub struct Settings {
     pub scrub: ScrubSettings,
     pub meta: SqliteSettings,
     pub lock: LockClockSettings,
+    pub replication: ReplicationSettings,
 }
 
 /// The `server` section.
@@ -112,7 +117,9 @@ impl Settings {
                     &format!("# {section}.{name} is set, and left out here: it may hold a password.\n");
             }
         }
-        comments += &leave_out_accounts(&mut table);
+        for (section, list) in SECRET_LISTS {
+            comments += &leave_out(&mut table, section, list);
+        }
         Ok(comments + &toml::to_string(&table)?)
     }
 
@@ -127,6 +134,7 @@ impl Settings {
         self.lock.validate().map_err(|why| format!("lock.{why}"))?;
         self.meta.validate().map_err(|why| format!("meta.{why}"))?;
         self.index.validate().map_err(|why| format!("index.{why}"))?;
+        self.replication.validate().map_err(|why| format!("replication.{why}"))?;
         self.check_limits()?;
         accounts::validate(&self.s3.accounts, &self.service.owner_id)?;
         for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]
@@ -156,18 +164,18 @@ impl Settings {
     }
 }
 
-/// An account whose secret stands in the settings goes with it: without a secret it would not be one.
-fn leave_out_accounts(table: &mut toml::Table) -> String {
-    let section = table.get_mut("s3").and_then(toml::Value::as_table_mut);
-    let list = section.and_then(|section| section.get_mut("accounts")).and_then(toml::Value::as_array_mut);
+/// An entry whose secret stands in the settings goes with it: without a secret it would not be one.
+fn leave_out(table: &mut toml::Table, section: &str, name: &str) -> String {
+    let entries = table.get_mut(section).and_then(toml::Value::as_table_mut);
+    let list = entries.and_then(|entries| entries.get_mut(name)).and_then(toml::Value::as_array_mut);
     let Some(list) = list else { return String::new() };
     let mut comments = String::new();
-    list.retain(|account| {
-        if account.get("secret_key").is_none() {
+    list.retain(|entry| {
+        if entry.get("secret_key").is_none() {
             return true;
         }
-        let id = account.get("id").and_then(toml::Value::as_str).unwrap_or_default();
-        comments += &format!("# s3.accounts: `{id}` is set, and left out here with its secret_key.\n");
+        let id = entry.get("id").and_then(toml::Value::as_str).unwrap_or_default();
+        comments += &format!("# {section}.{name}: `{id}` is set, and left out here with its secret_key.\n");
         false
     });
     comments

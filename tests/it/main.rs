@@ -20,6 +20,7 @@ mod memory;
 mod noise;
 mod recovery;
 mod remote;
+mod replication;
 mod s3_accounts;
 mod s3_answers;
 mod s3_attributes;

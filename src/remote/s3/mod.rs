@@ -2,9 +2,11 @@
 
 mod errors;
 mod read;
+mod replicas;
 mod settings;
 mod write;
 
+pub use replicas::{BodySource, BucketFacts, FoundReplica, ReplicaBody, ReplicaHead, S3Replicas, SentPart};
 pub use settings::{S3Credentials, S3Settings};
 
 use super::{
