@@ -29,6 +29,7 @@ pub mod engine;
 pub mod http;
 pub mod meta;
 pub mod remote;
+pub mod replicate;
 pub mod s3;
 pub mod service;
 pub mod storage;

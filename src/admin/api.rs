@@ -33,7 +33,7 @@ impl std::fmt::Debug for AdminApi {
 
 type Api = State<Arc<AdminApi>>;
 
-/// `/healthz`, `/readyz`, `/metrics`, `/admin/v1/stats`, `/admin/v1/gc`, `/admin/v1/scrub`, `/admin/v1/backup`.
+/// `/healthz`, `/readyz`, `/metrics`, `/admin/v1/stats`, `/admin/v1/gc`, `/admin/v1/scrub`, `/admin/v1/backup`, `/admin/v1/replication`.
 pub fn router(api: Arc<AdminApi>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -43,6 +43,7 @@ pub fn router(api: Arc<AdminApi>) -> Router {
         .route("/admin/v1/gc", post(gc))
         .route("/admin/v1/backup", get(backup_status).post(backup_start))
         .route("/admin/v1/backup/prune", post(backup_prune))
+        .route("/admin/v1/replication", get(replication))
         .route("/admin/v1/scrub", get(scrub_status).post(scrub_start).delete(scrub_stop))
         .layer(from_fn_with_state(Arc::clone(&api), guard_host))
         .with_state(api)
@@ -92,6 +93,13 @@ async fn gc(State(api): Api, headers: HeaderMap, RawQuery(query): RawQuery) -> R
     };
     match api.operations(&headers) {
         Ok(operations) => answer(operations.gc(dry_run).await),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn replication(State(api): Api, headers: HeaderMap) -> Response {
+    match api.operations(&headers) {
+        Ok(operations) => answer(operations.replication().await),
         Err(refusal) => refusal,
     }
 }

@@ -23,6 +23,10 @@ impl Operations for Fake {
         if dry_run { Ok(json!({ "dry_run": true })) } else { Err("busy".to_owned()) }
     }
 
+    async fn replication(&self) -> Result<Value, String> {
+        Ok(json!([]))
+    }
+
     async fn scrub(&self, request: ScrubRequest) -> Result<Value, String> {
         Ok(json!(format!("{request:?}")))
     }

@@ -11,6 +11,9 @@ pub trait Operations: Send + Sync + std::fmt::Debug {
     /// Collects garbage once, or says what a collection would do. The report as JSON.
     async fn gc(&self, dry_run: bool) -> Result<serde_json::Value, String>;
 
+    /// How each destination of replication is doing. As JSON.
+    async fn replication(&self) -> Result<serde_json::Value, String>;
+
     /// Where scrubbing stands, after what was asked for. As JSON.
     async fn scrub(&self, request: ScrubRequest) -> Result<serde_json::Value, String>;
 

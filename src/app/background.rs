@@ -2,6 +2,7 @@
 
 use super::disk::Disk;
 use super::lock_clock::LifecycleClock;
+use super::replication::Replicating;
 use super::store::Store;
 use super::{lock_clock, metrics, stamps, stats, warm};
 use crate::admin::Health;
@@ -42,8 +43,8 @@ impl Background {
         store: &Arc<Store>,
         disk: &Arc<Disk>,
         settings: &Settings,
+        (replicating, keeper): (&Replicating, Option<&Keeper>),
         health: &Health,
-        keeper: Option<&Keeper>,
     ) -> Self {
         let this = Self {
             writers: CancellationToken::new(),
@@ -54,14 +55,8 @@ impl Background {
             scrubber: store.scrubber.clone(),
         };
         this.follow(store, health);
-        let lifecycle = LifecycleWorker::new(
-            Arc::clone(&store.meta) as _,
-            Arc::clone(&store.meta) as _,
-            Arc::clone(&store.meta) as _,
-            Arc::new(LifecycleClock(Arc::clone(&store.lock_clock))),
-            settings.service.clone(),
-        );
-        this.working.spawn(lifecycle.run(this.writers.clone()));
+        this.live_by_rules(store, settings);
+        this.replicate(store, settings, (replicating, health));
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
         this.working.spawn(schedule.run(this.writers.clone()));
         this.scrub(health);
@@ -111,6 +106,28 @@ impl Background {
                 .spawn(async move { stop.run_until_cancelled(warm::warm(store.parts(), &store.data)).await });
         }
         this
+    }
+
+    fn live_by_rules(&self, store: &Arc<Store>, settings: &Settings) {
+        let lifecycle = LifecycleWorker::new(
+            Arc::clone(&store.meta) as _,
+            Arc::clone(&store.meta) as _,
+            Arc::clone(&store.meta) as _,
+            Arc::new(LifecycleClock(Arc::clone(&store.lock_clock))),
+            settings.service.clone(),
+        );
+        self.working.spawn(lifecycle.run(self.writers.clone()));
+    }
+
+    fn replicate(
+        &self,
+        store: &Arc<Store>,
+        settings: &Settings,
+        (replicating, health): (&Replicating, &Health),
+    ) {
+        let reports = replicating.reports.clone();
+        health.note(Box::new(move || reports.note()));
+        self.working.spawn(replicating.worker(store, settings).run(self.writers.clone()));
     }
 
     fn scrub(&self, health: &Health) {

@@ -4,7 +4,7 @@ use super::backup::{self, BackupVerb, MomentArgs};
 use super::error::{AppError, Exit};
 use super::print::print;
 use super::server::StartOptions;
-use super::{bench, fsck, logging, scrub, serve, verbs};
+use super::{bench, fsck, logging, replication, scrub, serve, verbs};
 use crate::config::{Overrides, Settings, load};
 use crate::sys::arm_fail_points;
 use clap::{Args, Parser, Subcommand};
@@ -77,6 +77,8 @@ enum Verb {
     },
     /// Build a data directory anew from a backup: the bucket and the key are all that is needed. One that was stopped goes on there.
     Restore(RestoreArgs),
+    /// Print how each destination of replication is doing; the running server knows.
+    Replication,
     /// Print what the store holds and what it costs.
     Stats,
     /// What backups to a bucket elsewhere need.
@@ -166,6 +168,7 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Scrub { status: true, .. } => scrub::status(&settings, json),
         Verb::Scrub { stop: true, .. } => scrub::stop(&settings, json),
         Verb::Scrub { .. } => scrub::scrub(&settings, json),
+        Verb::Replication => replication::status(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
         Verb::Backup(BackupVerb::Run { full }) => backup::run(&settings, *full, json),
         Verb::Backup(BackupVerb::Prune { dry_run }) => backup::prune(&settings, *dry_run, json),

@@ -20,6 +20,7 @@ mod presence;
 mod print;
 mod private_file;
 mod progress;
+mod replication;
 mod reserve;
 mod running;
 mod scrub;

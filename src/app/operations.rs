@@ -6,6 +6,7 @@ use crate::admin::{BackupRequest, Operations, ScrubRequest, StoreStats};
 use crate::backup::Keeper;
 use crate::engine::EngineError;
 use crate::engine::check::scrub::Pace;
+use crate::replicate::Reports;
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -16,11 +17,17 @@ pub(super) struct StoreOperations {
     backup: Option<Keeper>,
     /// Cancelled when the server stops.
     stop: CancellationToken,
+    replication: Reports,
 }
 
 impl StoreOperations {
-    pub(super) const fn new(store: Arc<Store>, backup: Option<Keeper>, stop: CancellationToken) -> Self {
-        Self { store, backup, stop }
+    pub(super) const fn new(
+        store: Arc<Store>,
+        backup: Option<Keeper>,
+        stop: CancellationToken,
+        replication: Reports,
+    ) -> Self {
+        Self { store, backup, replication, stop }
     }
 }
 
@@ -39,6 +46,10 @@ impl Operations for StoreOperations {
         }
         let report = collector.run(&self.stop, None).await.map_err(|error| error.to_string())?;
         Ok(serde_json::json!({ "report": report, "text": report.to_string() }))
+    }
+
+    async fn replication(&self) -> Result<serde_json::Value, String> {
+        Ok(serde_json::json!(self.replication.all(self.store.parts().clock.now())))
     }
 
     async fn scrub(&self, request: ScrubRequest) -> Result<serde_json::Value, String> {

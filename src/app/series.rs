@@ -44,6 +44,7 @@ const CALLS: &[Labels] = &[
     &[("call", "change")],
 ];
 const FATES: &[Labels] = &[&[("result", "ok")], &[("result", "changed")], &[("result", "damaged")]];
+const CARRIED: &[Labels] = &[&[("result", "copied")], &[("result", "changed")], &[("result", "refused")]];
 const RESULTS: &[Labels] = &[&[("result", "ok")], &[("result", "error")]];
 const LOOKUPS: &[Labels] = &[&[("result", "hit")], &[("result", "miss")]];
 const QUEUES: &[Labels] = &[
@@ -293,6 +294,22 @@ const SERIES: &[Series] = &[
         "sediment_lifecycle_late_seconds",
         PLAIN,
         "how long the earliest key on the agenda is overdue",
+    ),
+    series(
+        Counter,
+        "sediment_replication_versions_total",
+        CARRIED,
+        "versions that replication copied or brought up to date, or that a destination refused",
+    ),
+    series(Counter, "sediment_replication_bytes_total", PLAIN, "bytes of the versions copied"),
+    series(Counter, "sediment_replication_failures_total", LATER, "failures of destinations, by class"),
+    series(Gauge, "sediment_replication_queued_keys", LATER, "keys that wait for a target"),
+    series(Gauge, "sediment_replication_lag_seconds", LATER, "how long the oldest of them has waited"),
+    series(
+        Gauge,
+        "sediment_replication_lag_records",
+        PLAIN,
+        "records of the change log that replication has not seen",
     ),
     series(Gauge, "sediment_gc_garbage_bytes", PLAIN, "garbage at the last scheduled look"),
     series(Gauge, "sediment_disk_free_bytes", PLAIN, "free bytes of the data directory's device"),

@@ -6,6 +6,7 @@ use super::data_dir::DataDir;
 use super::disk::{Disk, GuardedBodies};
 use super::error::{AppError, Exit};
 use super::operations::StoreOperations;
+use super::replication::Replicating;
 use super::running::Running;
 use super::store::Store;
 use super::{backup, metrics, private_file, stats};
@@ -65,6 +66,7 @@ impl Server {
         forget(options.ready_file.as_deref())?;
         let found = credentials::find(&data, &options.environment, &OsRandom)?;
         let keys = access_keys(&found.credentials, &settings)?;
+        let replicating = Replicating::of(&settings)?;
         let s3_listener = bind("server.listen", &settings.server.listen).await?;
         let admin_listener = bind("admin.listen", &settings.admin.listen).await?;
 
@@ -78,7 +80,7 @@ impl Server {
             allowed_hosts: settings.admin.allowed_hosts.clone(),
         });
         let admin = serve_admin(admin_listener, &settings, admin_handler(&api))?;
-        let opened = open(data, &settings, keys, &health).await;
+        let opened = open(data, &settings, keys, (&replicating, &health)).await;
         let (store, disk, service) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -94,8 +96,10 @@ impl Server {
                 return Err(error);
             }
         };
-        let background = Background::start(&store, &disk, &settings, &health, keeper.as_ref());
-        let operations = StoreOperations::new(Arc::clone(&store), keeper, background.token());
+        let background =
+            Background::start(&store, &disk, &settings, (&replicating, keeper.as_ref()), &health);
+        let operations =
+            StoreOperations::new(Arc::clone(&store), keeper, background.token(), replicating.reports);
         let _ = api.operations.set(Arc::new(operations));
         let s3 = HttpServer::start_with("s3", s3_listener, settings.http.clone(), service)
             .map_err(|error| AppError::failure("cannot listen", error))?;
@@ -250,7 +254,7 @@ async fn open(
     data: DataDir,
     settings: &Settings,
     keys: Credentials,
-    health: &Health,
+    (replicating, health): (&Replicating, &Health),
 ) -> Result<(Arc<Store>, Arc<Disk>, HttpService), AppError> {
     let progress = Arc::new(|done: u64, total: u64| {
         tracing::info!(done, total, "bringing the chunk index up to date");
@@ -285,6 +289,7 @@ async fn open(
         settings.service.clone(),
         keys.account_names().collect(),
     );
+    replicating.introduce(&service, &store);
     let service = s3_service(service, keys, settings, parts.memory.clone())?;
     Ok((store, disk, service))
 }

@@ -65,7 +65,7 @@ fn account_key(account: &AccountSettings) -> Result<AccountKey, ConfigError> {
 }
 
 /// The file's text without the line end.
-fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new);
     let text = text.map_err(|source| ConfigError::Unreadable { path: path.display().to_string(), source })?;
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))

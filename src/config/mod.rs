@@ -10,6 +10,7 @@ mod error;
 mod layers;
 mod limits;
 mod settings;
+mod targets;
 
 pub use accounts::account_keys;
 pub use credentials::{RootCredentials, root_credentials};
@@ -17,3 +18,4 @@ pub use error::ConfigError;
 pub use layers::{Overrides, load};
 pub use limits::LimitsSettings;
 pub use settings::{LogFormat, LogSettings, ServerSettings, Settings, StorageSettings};
+pub use targets::replication_targets;

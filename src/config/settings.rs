@@ -11,6 +11,7 @@ use crate::engine::pack::{MAX_TARGET_BYTES, PackSettings};
 use crate::engine::{CacheSettings, EngineSettings};
 use crate::http::HttpSettings;
 use crate::meta::SqliteSettings;
+use crate::replicate::ReplicationSettings;
 use crate::s3::S3Settings;
 use crate::service::{MAX_OBJECT_BYTES, ServiceSettings};
 use crate::sys::LockClockSettings;
@@ -28,6 +29,9 @@ pub(super) const SECRETS: [(&str, &str); 6] = [
 ];
 /// The file of this one is a setting itself, and read by whoever needs the key.
 pub(super) const KEPT_FILE: (&str, &str) = ("backup", "key_file");
+
+/// Lists, by section and name, whose entries may hold a `secret_key`.
+const SECRET_LISTS: [(&str, &str); 2] = [("s3", "accounts"), ("replication", "targets")];
 
 /// Everything that an operator can set. Root credentials are not among it: see `RootCredentials`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -51,6 +55,7 @@ pub struct Settings {
     pub lock: LockClockSettings,
     pub backup: BackupSettings,
     pub backup_retention: RetentionSettings,
+    pub replication: ReplicationSettings,
 }
 
 /// The `server` section.
@@ -124,7 +129,9 @@ impl Settings {
                 comments += &format!("# {section}.{name} is set, and left out here: it may hold a secret.\n");
             }
         }
-        comments += &leave_out_accounts(&mut table);
+        for (section, list) in SECRET_LISTS {
+            comments += &leave_out(&mut table, section, list);
+        }
         Ok(comments + &toml::to_string(&table)?)
     }
 
@@ -141,6 +148,7 @@ impl Settings {
         self.index.validate().map_err(|why| format!("index.{why}"))?;
         self.backup.validate().map_err(|why| format!("backup.{why}"))?;
         self.backup_retention.validate().map_err(|why| format!("backup_retention.{why}"))?;
+        self.replication.validate().map_err(|why| format!("replication.{why}"))?;
         self.check_limits()?;
         accounts::validate(&self.s3.accounts, &self.service.owner_id)?;
         for (name, address) in [("server.listen", &self.server.listen), ("admin.listen", &self.admin.listen)]
@@ -170,18 +178,18 @@ impl Settings {
     }
 }
 
-/// An account whose secret stands in the settings goes with it: without a secret it would not be one.
-fn leave_out_accounts(table: &mut toml::Table) -> String {
-    let section = table.get_mut("s3").and_then(toml::Value::as_table_mut);
-    let list = section.and_then(|section| section.get_mut("accounts")).and_then(toml::Value::as_array_mut);
+/// An entry whose secret stands in the settings goes with it: without a secret it would not be one.
+fn leave_out(table: &mut toml::Table, section: &str, name: &str) -> String {
+    let entries = table.get_mut(section).and_then(toml::Value::as_table_mut);
+    let list = entries.and_then(|entries| entries.get_mut(name)).and_then(toml::Value::as_array_mut);
     let Some(list) = list else { return String::new() };
     let mut comments = String::new();
-    list.retain(|account| {
-        if account.get("secret_key").is_none() {
+    list.retain(|entry| {
+        if entry.get("secret_key").is_none() {
             return true;
         }
-        let id = account.get("id").and_then(toml::Value::as_str).unwrap_or_default();
-        comments += &format!("# s3.accounts: `{id}` is set, and left out here with its secret_key.\n");
+        let id = entry.get("id").and_then(toml::Value::as_str).unwrap_or_default();
+        comments += &format!("# {section}.{name}: `{id}` is set, and left out here with its secret_key.\n");
         false
     });
     comments

@@ -2,11 +2,11 @@
 
 use super::rows::Bucket;
 use super::times::Times;
-use super::{AgendaChange, CommitError, LogRecord, VersionPlace};
+use super::{AgendaChange, CommitError, LogRecord, ReplicationChange, VersionPlace};
 use crate::types::{
     AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, Checksum, ChecksumAlgorithm,
     ChecksumKind, CommitSeq, ETag, LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout,
-    PartNumber, PlainId, Retention, TagSet, UnixMillis, UploadId, VersionId, Versioning,
+    PartNumber, PlainId, ReplicaOf, Retention, TagSet, UnixMillis, UploadId, VersionId, Versioning,
 };
 use bytes::Bytes;
 
@@ -14,40 +14,21 @@ use bytes::Bytes;
 #[derive(Debug, Clone)]
 pub enum Commit {
     /// Fails with `BucketExists` when the name is taken. With `lock` it has object lock, and so versioning.
-    CreateBucket {
-        name: BucketName,
-        owner: Option<AccountId>,
-        lock: bool,
-        settings: BucketSettings,
-    },
+    CreateBucket { name: BucketName, owner: Option<AccountId>, lock: bool, settings: BucketSettings },
     /// Fails with `BucketNotEmpty` while a version or delete marker is left, else with `UploadsOpen` while an
     /// upload is.
-    DeleteBucket {
-        bucket: BucketId,
-    },
-    /// Fails with `InvalidState` when asked to go back to `Unversioned`, or to suspend under object lock.
-    SetVersioning {
-        bucket: BucketId,
-        versioning: Versioning,
-    },
-    SetBucket {
-        bucket: BucketId,
-        setting: BucketSetting,
-    },
+    DeleteBucket { bucket: BucketId },
+    /// Fails with `InvalidState` when asked to go back to `Unversioned`, or to suspend under object lock or replication.
+    SetVersioning { bucket: BucketId, versioning: Versioning },
+    /// Replication rules are stamped with the commit that set them first. Fails with `InvalidState` for those without
+    /// versioning enabled.
+    SetBucket { bucket: BucketId, setting: BucketSetting },
     /// Gives the bucket object lock, or another default retention. Fails with `InvalidState` without versioning.
-    LockBucket {
-        bucket: BucketId,
-        lock: LockSettings,
-    },
+    LockBucket { bucket: BucketId, lock: LockSettings },
     /// Adds a version, or replaces the null version, as the bucket's versioning says. Fails with
     /// `NoObjectLock` when the object asks for a lock that its bucket does not have, with `RetentionOver` when it would
     /// be over.
-    PutVersion {
-        bucket: BucketId,
-        key: ObjectKey,
-        object: NewObject,
-        condition: WriteCondition,
-    },
+    PutVersion { bucket: BucketId, key: ObjectKey, object: NewObject, condition: WriteCondition },
     /// S3's delete: of the current version (which may write a delete marker) or of one version for good. Fails
     /// with `Locked` when a lock keeps what would go.
     DeleteVersion {
@@ -57,13 +38,10 @@ pub enum Commit {
         condition: DeleteCondition,
         bypass_governance: bool,
     },
+    /// Writes the copy of a delete marker of another store on top of a key.
+    PutMarker { bucket: BucketId, key: ObjectKey, replica_of: ReplicaOf },
     /// Replaces an object's tags. Fails with `NoSuchKey`, or `IsDeleteMarker`.
-    SetTags {
-        bucket: BucketId,
-        key: ObjectKey,
-        target: VersionTarget,
-        tags: TagSet,
-    },
+    SetTags { bucket: BucketId, key: ObjectKey, target: VersionTarget, tags: TagSet },
     /// Gives a version another storage class; nothing else of it changes, and no bytes move. Fails with `NoSuchKey`,
     /// `IsDeleteMarker`, or as the condition says.
     Transition {
@@ -75,11 +53,7 @@ pub enum Commit {
     },
     /// Gives a version that was stored whole another body of the same bytes; nothing else of it changes, under a lock neither.
     /// Fails with `NoSuchKey`, `IsDeleteMarker`, or `ConditionFailed` when it is not what `place` and `plain` say.
-    ReplacePlain {
-        place: VersionPlace,
-        plain: PlainId,
-        body: NewBody,
-    },
+    ReplacePlain { place: VersionPlace, plain: PlainId, body: NewBody },
     /// Fails with `NoObjectLock`, `NoSuchKey`, `IsDeleteMarker`, `RetentionOver` when the new one would be over, or
     /// `Locked` when the present one forbids it.
     SetRetention {
@@ -90,24 +64,11 @@ pub enum Commit {
         bypass_governance: bool,
     },
     /// Fails with `NoObjectLock`, `NoSuchKey` or `IsDeleteMarker`.
-    SetLegalHold {
-        bucket: BucketId,
-        key: ObjectKey,
-        target: VersionTarget,
-        legal_hold: bool,
-    },
+    SetLegalHold { bucket: BucketId, key: ObjectKey, target: VersionTarget, legal_hold: bool },
     /// Fails as `PutVersion` for the lock that it asks for.
-    CreateUpload {
-        bucket: BucketId,
-        key: ObjectKey,
-        upload: NewUpload,
-    },
+    CreateUpload { bucket: BucketId, key: ObjectKey, upload: NewUpload },
     /// Replaces the part of that number. Fails with `NoSuchUpload`.
-    PutPart {
-        upload: UploadId,
-        number: PartNumber,
-        part: NewPart,
-    },
+    PutPart { upload: UploadId, number: PartNumber, part: NewPart },
     /// Turns an upload into a version. Every part is named with its revision and must still be that one
     /// (`PartGone`); so the parts' manifests hold every chunk of `object.body` until this commit does.
     CompleteUpload {
@@ -130,27 +91,20 @@ pub enum Commit {
     /// Whoever replays sees to it that the bytes of bodies are durable.
     Replay(Box<LogRecord>),
     /// The consumer has a cursor from now on: the one that it had, else at the end of the log. `Follows` says where. Not logged.
-    Follow {
-        consumer: Consumer,
-    },
+    Follow { consumer: Consumer },
     /// Says how far a consumer of the log has got, for ever. Not logged. `InvalidState` past the end of the log; also for one
     /// that copies what the log names and has no cursor, unless it is at the end: it was given up, and lacks something.
-    AdvanceCursor {
-        consumer: Consumer,
-        through: CommitSeq,
-    },
+    AdvanceCursor { consumer: Consumer, through: CommitSeq },
     /// The consumer holds the log and collection back no more. One that comes again begins anew. Not logged. `InvalidState`
     /// for the chunk index.
-    ForgetConsumer {
-        consumer: Consumer,
-    },
+    ForgetConsumer { consumer: Consumer },
     /// Changes what the lifecycle worker has to look at. Not logged.
     Agenda(Vec<AgendaChange>),
+    /// Changes what replication keeps. Of a version that is no more nothing is kept. Not logged.
+    Replication(Vec<ReplicationChange>),
     /// Drops log records up to and including `through`, the oldest first and [`TRIM_RECORDS`] at most, never past the
     /// slowest cursor: that of the chunk index, or of another consumer that ever had one. Not logged.
-    TrimLog {
-        through: CommitSeq,
-    },
+    TrimLog { through: CommitSeq },
 }
 
 /// A consumer of the change log with a durable cursor.
@@ -318,6 +272,10 @@ impl From<WriteCondition> for DeleteCondition {
 
 pub(super) const UNDER_LOCK: &str =
     "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
+pub(super) const UNDER_REPLICATION: &str =
+    "A replication configuration is present on this bucket, so the versioning state cannot be changed.";
+pub(super) const REPLICATION_NEEDS_VERSIONING: &str =
+    "Versioning must be 'Enabled' on the bucket to apply a replication configuration";
 pub(super) const LOCK_NEEDS_VERSIONING: &str =
     "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration";
 

@@ -5,13 +5,13 @@ use super::{
     Commit, Consumer, ListFrom, ListQuery, MemoryStore, NewBody, NewObject, NewPart, NewUpload, OpenMode,
     SqliteSettings, SqliteStore, VersionPlace, VersionTarget, WriteCondition,
 };
-use crate::meta::{Above, DeleteCondition};
+use crate::meta::{Above, DeleteCondition, ReplicationChange, Route, Voyage};
 use crate::sys::{ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
     AccountId, Attributes, BucketId, BucketName, BucketSetting, BucketSettings, ChunkId, CommitSeq,
-    DefaultRetention, ETag, Entry, EntryKind, LifecycleRules, LockMode, LockSettings, Manifest, ObjectKey,
-    ObjectLock, PartNumber, PlainId, Retention, RetentionPeriod, Tag, TagSet, UnixMillis, UploadId,
-    VersionId, Versioning,
+    DefaultRetention, DestinationArn, ETag, Entry, EntryKind, LifecycleRules, LockMode, LockSettings,
+    Manifest, ObjectKey, ObjectLock, PartNumber, PlainId, ReplicaOf, ReplicationRules, Retention,
+    RetentionPeriod, Tag, TagSet, UnixMillis, UploadId, VersionId, Versioning,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -224,6 +224,30 @@ fn delete_condition() -> impl Strategy<Value = DeleteCondition> {
     })
 }
 
+fn route() -> impl Strategy<Value = Route> {
+    (bucket(), key(), any::<bool>()).prop_map(|(bucket, key, one)| {
+        let destination = DestinationArn::parse(if one { "arn:aws:s3:::one" } else { "arn:aws:s3:::two" });
+        Route { destination: destination.unwrap(), bucket, key }
+    })
+}
+
+fn replication_change() -> impl Strategy<Value = ReplicationChange> {
+    let number = || (0..30u64).prop_map(CommitSeq::new);
+    let time = || (0..400i64).prop_map(UnixMillis::new);
+    let voyage = move || (route(), number()).prop_map(|(route, seq)| Voyage { route, seq });
+    prop_oneof![
+        3 => (route(), number(), time(), number())
+            .prop_map(|(route, from, at, touched)| ReplicationChange::Touch { route, from, at, touched }),
+        3 => (voyage(), number()).prop_map(|(voyage, changed)| ReplicationChange::Changed { voyage, changed }),
+        3 => (voyage(), number()).prop_map(|(voyage, synced)| {
+            ReplicationChange::Copied { voyage, synced, remote: None }
+        }),
+        2 => voyage().prop_map(|voyage| ReplicationChange::Refused { voyage }),
+        2 => (route(), number()).prop_map(|(route, touched)| ReplicationChange::Done { route, touched }),
+        2 => (route(), time()).prop_map(|(route, at)| ReplicationChange::Later { route, at }),
+    ]
+}
+
 fn command() -> impl Strategy<Value = Commit> {
     let target = version_target();
     let cursor =
@@ -284,6 +308,14 @@ fn command() -> impl Strategy<Value = Commit> {
         ),
         1 => (upload(), position())
             .prop_map(|(upload, rules_as_of)| Commit::AbortUpload { upload, rules_as_of }),
+        1 => (bucket(), key()).prop_map(|(bucket, key)| {
+            Commit::PutMarker { bucket, key, replica_of: ReplicaOf::parse("far/1").unwrap() }
+        }),
+        2 => (bucket(), any::<bool>()).prop_map(|(bucket, some)| {
+            let setting = BucketSetting::Replication(some.then(ReplicationRules::default));
+            Commit::SetBucket { bucket, setting }
+        }),
+        3 => proptest::collection::vec(replication_change(), 1..4).prop_map(Commit::Replication),
         1 => Just(Commit::Mark),
         1 => (0..60u64).prop_map(cursor),
         1 => (0..60u64).prop_map(|through| Commit::AdvanceCursor {
@@ -378,6 +410,16 @@ pub(super) async fn view(subject: &Subject, keys: &[ObjectKey], written: &[Versi
         format!("{:?}", inspect.plain_bodies(None, 99).await),
         format!("{:?}", inspect.versions_before(UnixMillis::new(500), None, 99).await),
     ];
+    seen.push(format!("{:?}", subject.replication.replicated_buckets().await));
+    for destination in subject.replication.queued_destinations().await.unwrap() {
+        let replication = &subject.replication;
+        seen.push(format!("{:?}", replication.queue_depth(&destination).await));
+        seen.push(format!("{:?}", replication.next_queued(&destination).await));
+        let mut due = replication.queued_keys(&destination, UnixMillis::new(300), 99).await.unwrap();
+        // Those of one moment have no order.
+        due.sort_by_key(|queued| format!("{queued:?}"));
+        seen.push(format!("{due:?}"));
+    }
     for from in [0, 5, 10, 20, 60] {
         seen.push(format!("{:?}", log.changes_after(CommitSeq::new(from), 99).await));
     }
@@ -397,6 +439,12 @@ pub(super) async fn view(subject: &Subject, keys: &[ObjectKey], written: &[Versi
             }
         }
         for key in keys {
+            let destination = DestinationArn::parse("arn:aws:s3:::one").unwrap();
+            let route = Route { destination, bucket, key: key.clone() };
+            seen.push(format!(
+                "{:?}",
+                subject.replication.versions_from(&route, CommitSeq::new(n.into()), 9).await
+            ));
             seen.push(format!("{:?}", meta.completed(bucket, key, UploadId::new([n as u8; 16])).await));
         }
         seen.push(format!("{:?}", meta.parts(UploadId::new([n as u8; 16]), None, 9).await));

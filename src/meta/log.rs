@@ -6,8 +6,8 @@
 use super::rows::Bucket;
 use crate::types::{
     Attributes, Body, BucketId, BucketSetting, Checksum, ChecksumAlgorithm, ChecksumKind, CommitSeq, ETag,
-    LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout, PartNumber, TagSet, UnixMillis,
-    UploadId, VersionId, Versioning,
+    LockSettings, Manifest, ManifestId, ObjectKey, ObjectLock, PartLayout, PartNumber, ReplicaOf, TagSet,
+    UnixMillis, UploadId, VersionId, Versioning,
 };
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +128,9 @@ pub(super) const MANIFESTS_PER_RECORD: usize = 128;
 pub struct LoggedVersion {
     pub id: VersionId,
     pub object: Option<LoggedObject>,
+    /// Of a delete marker; an object's stands in its attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_of: Option<ReplicaOf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

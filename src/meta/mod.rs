@@ -17,6 +17,7 @@ mod listing;
 mod log;
 mod memory;
 mod replay;
+mod replication;
 mod rows;
 mod rules;
 mod sqlite;
@@ -37,6 +38,10 @@ pub use list::{
 };
 pub use log::{Change, LogRecord, LoggedObject, LoggedPart, LoggedUpload, LoggedVersion, ManifestRow};
 pub use memory::MemoryStore;
+pub use replication::{
+    QueueDepth, QueuedKey, ReplicaState, ReplicableVersion, ReplicationChange, ReplicationReads, Route,
+    Voyage,
+};
 pub use rows::{Bucket, ObjectData, ObjectVersion, Part, StoredBody, Totals, Upload, VersionKind};
 pub use sqlite::{OpenMode, SqliteSettings, SqliteStore, decode_record, encode_record, integrity_of};
 pub use store::{ChangeLog, MetaStore};

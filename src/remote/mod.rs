@@ -23,7 +23,10 @@ pub use key::{MAX_REMOTE_KEY_BYTES, RemoteKey};
 pub use memory::MemoryRemote;
 pub use paced::{Paced, Pacing};
 pub use patient::{Patience, Patient};
-pub use s3::{BucketLock, BucketRules, S3Credentials, S3Remote, S3Settings};
+pub use s3::{
+    BodySource, BucketFacts, BucketLock, BucketRules, FoundReplica, ReplicaBody, ReplicaHead, S3Credentials,
+    S3Remote, S3Replicas, S3Settings, SentPart,
+};
 pub use traits::{
     Condition, Listed, MAX_DELETED, MAX_PAGE, MAX_PIECE_BYTES, Page, Part, Piece, PutOptions, Remote, Span,
     Stat, Tag, UploadName,

@@ -344,6 +344,7 @@ macro_rules! attributes {
             website_redirect_location: $input.website_redirect_location.take(),
             storage_class: $input.storage_class.take().map(|class| class.as_str().to_owned()),
             user: $crate::s3::convert::user_metadata($headers),
+            replica_of: None,
         }
     };
 }

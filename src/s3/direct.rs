@@ -10,7 +10,7 @@ use super::auth::Payload;
 use super::convert::{checksum_header, expiration, kind_name, range, read_conditions};
 use super::dates::http_date;
 use super::finish::ObjectBytes;
-use super::ops::caller_of;
+use super::ops::{REPLICA_OF, caller_of, origin};
 use super::query::Query;
 use super::stream;
 use crate::service::{
@@ -205,6 +205,12 @@ fn add_rest(headers: &mut HeaderMap, head: &HeadOutcome, with_checksum: bool) ->
     }
     if let Some(id) = info.version_id {
         headers.insert("x-amz-version-id", HeaderValue::try_from(id.to_string()).ok()?);
+    }
+    if let Some(status) = info.replication {
+        headers.insert("x-amz-replication-status", HeaderValue::from_static(status.name()));
+    }
+    if let Some(origin) = origin(info) {
+        headers.insert(REPLICA_OF, origin);
     }
     if info.tags > 0 {
         headers.insert("x-amz-tagging-count", HeaderValue::from(info.tags));

@@ -148,6 +148,7 @@ fn attributes(headers: &HeaderMap) -> Attributes {
         website_redirect_location: None,
         storage_class: None,
         user: user_metadata(headers),
+        replica_of: None,
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn fields(error: &ServiceError) -> Fields {
         | E::BucketNotEmpty { bucket }
         | E::NoSuchCorsConfiguration { bucket }
         | E::NoSuchLifecycleConfiguration { bucket }
+        | E::NoSuchReplicationConfiguration { bucket }
         | E::InvalidBucketState { bucket, .. }
         | E::NoSuchTagSet { bucket } => vec![("BucketName", bucket.to_string())],
         // Configurations with names are not looked for by the bucket's.
@@ -116,6 +117,7 @@ fn answer(error: ServiceError) -> (StatusCode, Code, Words) {
         | E::NoLockConfiguration { .. }
         | E::NoSuchCorsConfiguration { .. }
         | E::NoSuchLifecycleConfiguration { .. }
+        | E::NoSuchReplicationConfiguration { .. }
         | E::NoSuchLock { .. }
         | E::NoSuchTagSet { .. }
         | E::NoSuchUpload { .. } => not_found(&error),
@@ -180,6 +182,9 @@ fn not_found(error: &ServiceError) -> (StatusCode, Code, Words) {
         E::NoSuchLifecycleConfiguration { .. } => {
             (Code::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist")
         }
+        E::NoSuchReplicationConfiguration { .. } => {
+            (Code::ReplicationConfigurationNotFoundError, "The replication configuration was not found")
+        }
         E::NoLockConfiguration { .. } => (
             Code::ObjectLockConfigurationNotFoundError,
             "Object Lock configuration does not exist for this bucket",
@@ -235,9 +240,6 @@ fn not_configured(feature: Feature) -> (StatusCode, Code, Words) {
             custom("NoSuchPublicAccessBlockConfiguration"),
             "The public access block configuration was not found",
         ),
-        Feature::Replication => {
-            (Code::ReplicationConfigurationNotFoundError, "The replication configuration was not found")
-        }
         Feature::Website => {
             (Code::NoSuchWebsiteConfiguration, "The specified bucket does not have a website configuration")
         }

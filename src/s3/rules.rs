@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::lock::LOCK_HEADERS;
 use super::methods::is_form;
-use super::ops::is_implemented;
+use super::ops::{REPLICA_OF, is_implemented};
 use super::promises::check_promises;
 use super::query::Query;
 use super::refusal::{Refusal, refuse};
@@ -92,6 +92,9 @@ const CANNED_ACLS: [&str; 8] = [
 /// Operations that lock and tag what they write.
 const WRITING: [&str; 3] = ["CopyObject", "CreateMultipartUpload", "PutObject"];
 
+/// Operations that write what is a copy of another store's.
+const REPLICATING: [&str; 3] = ["CreateMultipartUpload", "DeleteObject", "PutObject"];
+
 /// What the body of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -141,6 +144,9 @@ pub(super) fn check_operation(
     }
     if !is_writing && sent.keys().any(|name| name.as_str().starts_with(LOCK_HEADERS)) {
         return Err(not_implemented("object lock headers"));
+    }
+    if !REPLICATING.contains(&operation) && sent.contains_key(REPLICA_OF) {
+        return Err(not_implemented(REPLICA_OF));
     }
     if PLAIN.contains(&operation) {
         if let Some(name) = query.names().find(|name| SUBRESOURCES.contains(name)) {

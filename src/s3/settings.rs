@@ -1,6 +1,6 @@
 //! What an operator may set about the protocol.
 
-use crate::types::Secret;
+pub use crate::types::Secret;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use std::path::PathBuf;
 

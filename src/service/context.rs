@@ -1,6 +1,7 @@
 //! The service itself, and the steps that every operation shares.
 
 use super::lock::{UNTIL_HEADER, past_date};
+use super::replication::Replication;
 use super::settings::MAX_PARTS;
 use super::{ServiceError, ServiceSettings};
 use crate::engine::{BodyStore, StagedBody};
@@ -10,7 +11,7 @@ use crate::meta::{
 use crate::sys::{Clock, FailPoint, Random};
 use crate::types::{AccountId, BucketId, BucketName, ObjectKey};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -31,6 +32,7 @@ pub(super) struct Inner {
     account_names: HashMap<AccountId, Arc<str>>,
     /// One permit for each part whose manifest is in memory.
     pub(super) completions: Semaphore,
+    pub(super) replication: OnceLock<Replication>,
 }
 
 /// Parts of uploads being completed at once: twice the largest upload. A part's manifest is at most 10 KiB.
@@ -69,7 +71,9 @@ impl ObjectService {
         account_names: HashMap<AccountId, Arc<str>>,
     ) -> Self {
         let completions = Semaphore::new(COMPLETION_PARTS);
-        Self { inner: Arc::new(Inner { meta, bodies, random, clock, settings, account_names, completions }) }
+        let replication = OnceLock::new();
+        let inner = Inner { meta, bodies, random, clock, settings, account_names, completions, replication };
+        Self { inner: Arc::new(inner) }
     }
 
     /// How an owner is shown: an account, or the root user. An account that is no more is shown by its id.

@@ -281,6 +281,8 @@ fn attributes_of_copy(
     Ok(Attributes {
         storage_class: asked.storage_class.clone(),
         website_redirect_location: asked.website_redirect_location.clone(),
+        // The copy is this store's own.
+        replica_of: None,
         ..data.attributes.clone()
     })
 }

@@ -5,7 +5,7 @@ use super::context::{Target, WRONG_OUTCOME};
 use super::settings::MAX_KEYS;
 use super::{Action, Caller, DeleteConditions, ObjectService, Resource, ServiceError};
 use crate::meta::{Bucket, Commit, CommitError, Outcome, VersionTarget};
-use crate::types::{BucketName, ObjectKey, VersionId};
+use crate::types::{BucketName, ObjectKey, ReplicaOf, VersionId, Versioning};
 use futures::StreamExt;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,6 +55,32 @@ impl ObjectService {
         let home = self.inner.allowed_object(caller, action, (bucket, key)).await?;
         authorize_bypass(caller, &home, key, request.bypass_governance)?;
         self.delete_in(&home, key, request).await
+    }
+
+    /// Writes the copy of another store's delete marker, which nothing here carries on.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; `InvalidRequest` for what is no plain delete.
+    pub async fn delete_as_replica(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        request: &DeleteRequest,
+        origin: ReplicaOf,
+    ) -> Result<DeleteOutcome, ServiceError> {
+        let home = self.inner.allowed_object(caller, Action::DeleteObject, (bucket, key)).await?;
+        if *request != DeleteRequest::default() || home.versioning != Versioning::Enabled {
+            let reason =
+                "A replica of a delete marker has no version and no conditions, and needs versioning.";
+            return Err(ServiceError::InvalidRequest { reason: reason.into() });
+        }
+        let commit = Commit::PutMarker { bucket: home.id, key: key.clone(), replica_of: origin };
+        match self.inner.commit(commit).await {
+            Ok(Outcome::Deleted { id, delete_marker }) => Ok(DeleteOutcome { version_id: id, delete_marker }),
+            Ok(_) => Err(WRONG_OUTCOME),
+            Err(error) => Err(Target { bucket, key, condition: "" }.error(error)),
+        }
     }
 
     /// Deletes up to 1,000 keys, each decided, authorised and answered for itself, in the order given.

@@ -54,6 +54,8 @@ pub enum ServiceError {
     NoSuchCorsConfiguration { bucket: BucketName },
     #[error("the bucket {bucket} has no lifecycle rules")]
     NoSuchLifecycleConfiguration { bucket: BucketName },
+    #[error("the bucket {bucket} has no replication rules")]
+    NoSuchReplicationConfiguration { bucket: BucketName },
     #[error("the bucket {bucket} has no object lock")]
     NoObjectLock { bucket: BucketName },
     /// The bucket has no object lock to show.

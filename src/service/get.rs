@@ -7,7 +7,7 @@ use super::{Action, Caller, Inner, ObjectInfo, ObjectService, ReadConditions, Re
 use crate::engine::BodyStream;
 use crate::meta::{Bucket, MetaError, ObjectData, ObjectVersion, StoredBody, VersionKind};
 use crate::types::{
-    BucketName, ByteRange, Checksum, ObjectKey, PartNumber, ResolvedRange, UnixMillis, VersionId,
+    BucketName, ByteRange, Checksum, CommitSeq, ObjectKey, PartNumber, ResolvedRange, UnixMillis, VersionId,
 };
 
 use md5::{Digest, Md5};
@@ -52,6 +52,7 @@ pub(super) struct FoundVersion {
     pub id: VersionId,
     pub modified: UnixMillis,
     pub is_latest: bool,
+    pub seq: CommitSeq,
 }
 
 pub struct GetOutcome {
@@ -87,6 +88,7 @@ impl ObjectService {
             let (version, data) = self.inner.find(&home, key, request.version).await?;
             let mut head = describe(&home, &version, &data, request)?;
             head.info.expiry = self.inner.expiry_of(&home, &version, &data);
+            head.info.replication = self.inner.replication_status(&home, key, version.seq, &data).await?;
             let head = visible(head, caller, &home, request);
             check_own(&data)?;
             match self.inner.bodies.read(hold, &data.body, data.size, head.range).await {
@@ -114,6 +116,7 @@ impl ObjectService {
         let (version, data) = self.inner.find(&home, key, request.version).await?;
         let mut head = describe(&home, &version, &data, request)?;
         head.info.expiry = self.inner.expiry_of(&home, &version, &data);
+        head.info.replication = self.inner.replication_status(&home, key, version.seq, &data).await?;
         Ok(visible(head, caller, &home, request))
     }
 }
@@ -138,7 +141,7 @@ impl Inner {
         id: Option<VersionId>,
     ) -> Result<(FoundVersion, ObjectData), ServiceError> {
         let found = self.meta.version(bucket.id, key, id).await?;
-        let Some(ObjectVersion { key, id: found, modified, is_latest, kind, .. }) = found else {
+        let Some(ObjectVersion { key, id: found, modified, is_latest, kind, seq }) = found else {
             let (bucket, key) = (bucket.name.clone(), key.clone());
             return Err(match id {
                 Some(version) => ServiceError::NoSuchVersion { bucket, key, version },
@@ -146,7 +149,9 @@ impl Inner {
             });
         };
         match kind {
-            VersionKind::Object(data) => Ok((FoundVersion { key, id: found, modified, is_latest }, data)),
+            VersionKind::Object(data) => {
+                Ok((FoundVersion { key, id: found, modified, is_latest, seq }, data))
+            }
             VersionKind::DeleteMarker if id.is_some() => {
                 Err(ServiceError::IsDeleteMarker { key, marker: found, modified })
             }

@@ -24,6 +24,7 @@ mod multipart;
 mod names;
 mod object;
 mod put;
+mod replication;
 mod settings;
 mod tags;
 mod tokens;
@@ -56,6 +57,7 @@ pub use names::{
 };
 pub use object::ObjectInfo;
 pub use put::{PutOutcome, PutRequest};
+pub use replication::{DestinationLook, ReplicationTargets};
 pub use settings::{
     MAX_BUCKETS, MAX_KEYS, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS, STANDARD_CLASS, STORAGE_CLASSES,
     ServiceSettings,

@@ -2,7 +2,9 @@
 
 use super::Expiry;
 use crate::meta::ObjectData;
-use crate::types::{Attributes, Checksum, ETag, ObjectKey, ObjectLock, UnixMillis, VersionId, Versioning};
+use crate::types::{
+    Attributes, Checksum, ETag, ObjectKey, ObjectLock, ReplicationStatus, UnixMillis, VersionId, Versioning,
+};
 
 /// A version's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct ObjectInfo {
     pub parts: Option<u16>,
     /// When lifecycle rules let it expire, of a current version.
     pub expiry: Option<Expiry>,
+    /// Where it stands on its way elsewhere, or that it came from there.
+    pub replication: Option<ReplicationStatus>,
     /// The number of tags; zero for whoever may not read them.
     pub tags: usize,
 }
@@ -45,6 +49,7 @@ impl ObjectInfo {
             lock: data.lock,
             parts: u16::try_from(data.parts.len()).ok().filter(|n| *n > 0),
             expiry: None,
+            replication: None,
             tags: data.tags.len(),
         }
     }

@@ -15,7 +15,6 @@ pub enum Feature {
     Named,
     Policy,
     PublicAccessBlock,
-    Replication,
     Website,
 }
 

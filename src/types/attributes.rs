@@ -1,5 +1,6 @@
 //! What a client says of an object beside its bytes.
 
+use super::ReplicaOf;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,4 +29,7 @@ pub struct Attributes {
     /// `x-amz-meta-*` without the prefix, names in lower case.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub user: BTreeMap<String, String>,
+    /// The version elsewhere that this is a copy of: replication made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_of: Option<ReplicaOf>,
 }

@@ -19,6 +19,7 @@ mod lock;
 mod manifest;
 mod principal;
 mod range;
+mod replication;
 mod secret;
 mod seq;
 mod storage_key;
@@ -49,6 +50,10 @@ pub use manifest::{
 };
 pub use principal::Principal;
 pub use range::{ByteRange, ResolvedRange};
+pub use replication::{
+    DestinationArn, MAX_REPLICATION_RULES, ReplicaOf, ReplicationRule, ReplicationRules, ReplicationStatus,
+    TargetId,
+};
 pub use secret::Secret;
 pub use seq::{CommitSeq, UnixMillis};
 pub use storage_key::{Namespace, decode_row_key, object_prefix, object_prefix_end, row_key, scan_prefix};

@@ -22,6 +22,7 @@ mod noise;
 mod race;
 mod recovery;
 mod remote;
+mod replication;
 mod s3_accounts;
 mod s3_answers;
 mod s3_attributes;

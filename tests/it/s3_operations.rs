@@ -168,11 +168,6 @@ fn buckets(add: &mut impl FnMut(&'static str, &'static str, &str, &str)) {
             "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>",
         ),
         (
-            "Replication",
-            "replication",
-            "<ReplicationConfiguration><Role>r</Role><Rule><Status>Enabled</Status><Destination><Bucket>arn:aws:s3:::b</Bucket></Destination></Rule></ReplicationConfiguration>",
-        ),
-        (
             "RequestPayment",
             "requestPayment",
             "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>",
@@ -198,6 +193,9 @@ fn buckets(add: &mut impl FnMut(&'static str, &'static str, &str, &str)) {
         "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
     add("PutObjectLockConfiguration", "PUT", "/locked?object-lock=", lock);
     add("GetObjectLockConfiguration", "GET", "/locked?object-lock=", "");
+    let rules = "<ReplicationConfiguration><Role>r</Role><Rule><Status>Enabled</Status><Prefix>never/</Prefix><Destination><Bucket>arn:aws:s3:::elsewhere</Bucket></Destination></Rule></ReplicationConfiguration>";
+    add("PutBucketReplication", "PUT", "/locked?replication=", rules);
+    add("GetBucketReplication", "GET", "/locked?replication=", "");
     add("GetBucketLocation", "GET", "/bucket?location=", "");
     add("GetBucketPolicyStatus", "GET", "/bucket?policyStatus=", "");
     add("ListObjects", "GET", "/bucket", "");
@@ -297,7 +295,9 @@ fn deletions(add: &mut impl FnMut(&'static str, &'static str, &str, &str)) {
 
 fn start() -> (tempfile::TempDir, Sediment, Wire) {
     let dir = tempfile::tempdir().unwrap();
-    let server = Sediment::serve(dir.path(), &[]);
+    // Nobody is there; that is told when something is to go there.
+    let target = "replication.targets=[{id=\"elsewhere\", bucket=\"elsewhere\", endpoint=\"http://127.0.0.1:1\", access_key=\"k\", secret_key=\"s\"}]";
+    let server = Sediment::serve(dir.path(), &["--set", target]);
     let wire = Wire::new(&server);
     assert_eq!(wire.send(&request("PUT", "/bucket")).status, 200);
     // Nothing but object lock needs it, and where that is missing so is this.

@@ -12,12 +12,13 @@ mod log;
 mod marks;
 mod replace;
 mod replay;
+mod replication;
 mod uploads;
 mod versions;
 
 use super::{
     ChangeLog, Commit, CommitError, DeleteCondition, Inspect, LifecycleReads, MetaStore, NewBody, NewObject,
-    Outcome, VersionTarget, WriteCondition,
+    Outcome, ReplicationReads, VersionTarget, WriteCondition,
 };
 use crate::sys::ManualClock;
 use crate::types::{
@@ -34,16 +35,24 @@ pub struct Subject {
     pub log: Arc<dyn ChangeLog>,
     pub inspect: Arc<dyn Inspect>,
     pub lifecycle: Arc<dyn LifecycleReads>,
+    pub replication: Arc<dyn ReplicationReads>,
     pub clock: Arc<ManualClock>,
 }
 
 impl Subject {
-    /// `store` as all four contracts.
-    pub fn new<S: MetaStore + ChangeLog + Inspect + LifecycleReads + 'static>(
+    /// `store` as all its contracts.
+    pub fn new<S: MetaStore + ChangeLog + Inspect + LifecycleReads + ReplicationReads + 'static>(
         store: Arc<S>,
         clock: Arc<ManualClock>,
     ) -> Self {
-        Self { meta: store.clone(), log: store.clone(), inspect: store.clone(), lifecycle: store, clock }
+        Self {
+            meta: store.clone(),
+            log: store.clone(),
+            inspect: store.clone(),
+            lifecycle: store.clone(),
+            replication: store,
+            clock,
+        }
     }
 
     async fn commit(&self, commit: Commit) -> Outcome {
@@ -156,6 +165,10 @@ pub async fn run<F: Future<Output = Subject>>(empty: impl Fn() -> F) {
     replay::what_happened_is_not_asked_again(&empty().await, &empty().await).await;
     replay::records_out_of_place(&empty().await, &empty().await).await;
     replay::records_that_are_not_true(&empty().await, &empty().await).await;
+    replication::rules(&empty().await).await;
+    replication::markers(&empty().await, &empty().await).await;
+    replication::queue(&empty().await).await;
+    replication::states(&empty().await).await;
     inspect::bodies(&empty().await).await;
     inspect::ages(&empty().await).await;
     inspect::totals(&empty().await).await;

@@ -1,7 +1,9 @@
 //! Buckets of the model: creating, deleting, and what they are set to.
 
 use super::state::{Draft, State};
-use crate::meta::commit::{LOCK_NEEDS_VERSIONING, UNDER_LOCK};
+use crate::meta::commit::{
+    LOCK_NEEDS_VERSIONING, REPLICATION_NEEDS_VERSIONING, UNDER_LOCK, UNDER_REPLICATION,
+};
 use crate::meta::{Bucket, Change, CommitError, Outcome};
 use crate::types::{
     AccountId, BucketId, BucketName, BucketSetting, BucketSettings, LockSettings, Namespace, Versioning,
@@ -76,7 +78,11 @@ impl State {
         if versioning != Versioning::Enabled && now.lock.is_some() {
             return Err(CommitError::InvalidState(UNDER_LOCK));
         }
-        self.row(bucket)?.versioning = versioning;
+        let row = self.row(bucket)?;
+        if versioning != Versioning::Enabled && row.settings.replication.is_some() {
+            return Err(CommitError::InvalidState(UNDER_REPLICATION));
+        }
+        row.versioning = versioning;
         self.record(draft, Change::VersioningSet { bucket, versioning });
         Ok(Outcome::Done)
     }
@@ -87,7 +93,13 @@ impl State {
         setting: BucketSetting,
         draft: Draft,
     ) -> Result<Outcome, CommitError> {
-        Arc::make_mut(&mut self.row(bucket)?.settings).set(setting.clone());
+        let row = self.row(bucket)?;
+        let sets_replication = matches!(setting, BucketSetting::Replication(Some(_)));
+        if sets_replication && row.versioning != Versioning::Enabled {
+            return Err(CommitError::InvalidState(REPLICATION_NEEDS_VERSIONING));
+        }
+        let setting = setting.set_at(draft.seq, &row.settings);
+        Arc::make_mut(&mut row.settings).set(setting.clone());
         if matches!(setting, BucketSetting::Lifecycle(_)) {
             self.rules.set(bucket, draft.seq);
             self.rules.keep();

@@ -12,6 +12,7 @@ mod marks;
 mod reads;
 mod replace;
 mod replay;
+mod replication;
 mod rows;
 mod state;
 mod totals;

@@ -46,6 +46,7 @@ impl State {
             Change::BucketSet { bucket, setting } => self.set_bucket(bucket, setting, draft).map(drop),
             Change::BucketLocked { bucket, lock } => self.lock_bucket(bucket, lock, draft).map(drop),
             Change::VersionPut { bucket, key, version, .. } => {
+                let draft = Draft { replica_of: version.replica_of.clone(), ..draft };
                 self.put_on_top(bucket, key, replay::object(&version, added), draft).map(drop)
             }
             Change::VersionDeleted { bucket, key, id } => self.repeat_delete((bucket, key), id, draft),

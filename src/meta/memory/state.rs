@@ -2,12 +2,13 @@
 //! then: a refused one leaves no trace.
 
 use super::agenda::Agenda;
+use super::replication::Replication;
 use super::rows::{Counted, Upload, Version};
 use crate::meta::commit::{TRIM_RECORDS, advanced};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::Times;
 use crate::meta::{Bucket, Change, Commit, CommitError, Consumer, LogRecord, ManifestRow, Outcome};
-use crate::types::{BucketName, CommitSeq, Manifest, ManifestId, PlainId, UnixMillis, UploadId};
+use crate::types::{BucketName, CommitSeq, Manifest, ManifestId, PlainId, ReplicaOf, UnixMillis, UploadId};
 use std::collections::{BTreeMap, HashMap};
 
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,7 @@ pub(super) struct State {
     pub log: BTreeMap<CommitSeq, LogRecord>,
     pub cursors: HashMap<Consumer, CommitSeq>,
     pub agenda: Agenda,
+    pub replication: Replication,
     pub rules: RulesSet,
 }
 
@@ -37,13 +39,16 @@ pub(super) struct Draft {
     pub salt: u64,
     /// The upload that the command completes.
     pub upload: Option<UploadId>,
+    /// Of the delete marker that the command writes.
+    pub replica_of: Option<ReplicaOf>,
     pub added: Vec<ManifestRow>,
     pub dropped: Vec<ManifestRow>,
 }
 
 impl Draft {
     pub(super) fn new(seq: CommitSeq, times: Times, salt: u64) -> Self {
-        Self { seq, at: times.at, times, salt, upload: None, added: Vec::new(), dropped: Vec::new() }
+        let (upload, replica_of) = (None, None);
+        Self { seq, at: times.at, times, salt, upload, replica_of, added: Vec::new(), dropped: Vec::new() }
     }
 }
 
@@ -65,6 +70,7 @@ impl State {
             Commit::DeleteVersion { bucket, key, target, condition, bypass_governance } => {
                 self.delete_version((bucket, key), target, &condition, bypass_governance, draft)
             }
+            Commit::PutMarker { bucket, key, replica_of } => self.put_marker(bucket, key, replica_of, draft),
             Commit::SetTags { bucket, key, target, tags } => {
                 self.set_tags((bucket, key), target, tags, draft)
             }
@@ -104,6 +110,10 @@ impl State {
             }
             Commit::Agenda(changes) => {
                 changes.into_iter().for_each(|change| self.agenda.apply(change));
+                Ok(Outcome::Done)
+            }
+            Commit::Replication(changes) => {
+                changes.into_iter().for_each(|change| self.change_replication(change));
                 Ok(Outcome::Done)
             }
             Commit::TrimLog { through } => {

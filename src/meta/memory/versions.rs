@@ -110,7 +110,8 @@ impl State {
             VersionId::Null => self.remove(bucket, key, id, draft).map(|_| id),
             VersionId::Id { .. } => None,
         };
-        let logged = LoggedVersion { id, object };
+        let replica_of = if object.is_none() { draft.replica_of.take() } else { None };
+        let logged = LoggedVersion { id, object, replica_of };
         let row = row_key(Namespace::Versions, bucket, key.as_bytes(), !draft.seq.get());
         let version =
             Version { seq: draft.seq, modified: draft.at, logged: logged.clone(), upload: draft.upload };
@@ -127,6 +128,7 @@ impl State {
     ) -> Option<Version> {
         let row = self.find(bucket, key.as_bytes(), id).map(|(row, _)| row.clone())?;
         let removed = self.versions.remove(&row)?;
+        self.replication.forget(bucket, key, removed.seq);
         if let Some(object) = &removed.logged.object {
             self.release(&object.body, draft);
         }

@@ -18,7 +18,9 @@ use crate::meta::{
     Change, Commit, CommitError, Consumer, LoggedPart, LoggedUpload, MetaError, NewObject, NewPart,
     NewUpload, Outcome, WriteCondition,
 };
-use crate::types::{BucketId, CommitSeq, Namespace, ObjectKey, PartNumber, UnixMillis, UploadId, row_key};
+use crate::types::{
+    BucketId, CommitSeq, Namespace, ObjectKey, PartNumber, ReplicaOf, UnixMillis, UploadId, row_key,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// One transaction of the writer.
@@ -41,14 +43,16 @@ pub(super) struct Draft {
     pub root: Option<EncodedRoot>,
     /// The upload that the command completes.
     pub upload: Option<UploadId>,
+    /// Of the delete marker that the command writes.
+    pub replica_of: Option<ReplicaOf>,
     pub added: Vec<EncodedManifest>,
     pub dropped: Vec<EncodedManifest>,
 }
 
 impl Draft {
     pub(super) const fn new(seq: CommitSeq, times: Times, salt: u64) -> Self {
-        let (root, upload, at) = (None, None, times.at);
-        Self { seq, at, times, salt, root, upload, added: Vec::new(), dropped: Vec::new() }
+        let (root, upload, replica_of, at) = (None, None, None, times.at);
+        Self { seq, at, times, salt, root, upload, replica_of, added: Vec::new(), dropped: Vec::new() }
     }
 }
 
@@ -98,6 +102,7 @@ impl Session<'_> {
             Commit::DeleteVersion { bucket, key, target, condition, bypass_governance } => {
                 self.delete_version((bucket, key), target, &condition, bypass_governance, draft)
             }
+            Commit::PutMarker { bucket, key, replica_of } => self.put_marker(bucket, key, replica_of, draft),
             Commit::SetTags { bucket, key, target, tags } => {
                 self.set_tags((bucket, key), target, tags, &draft)
             }
@@ -126,6 +131,7 @@ impl Session<'_> {
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
             Commit::ForgetConsumer { consumer } => self.forget_consumer(consumer),
             Commit::Agenda(changes) => self.change_agenda(&changes),
+            Commit::Replication(changes) => self.change_replication(&changes),
             Commit::TrimLog { through } => self.trim_log(through),
         }
     }

@@ -3,7 +3,9 @@
 use super::apply::{Draft, Session};
 use super::columns::{bucket, optional_blob, pack, unpack, versioning, versioning_code};
 use super::sql;
-use crate::meta::commit::{LOCK_NEEDS_VERSIONING, UNDER_LOCK};
+use crate::meta::commit::{
+    LOCK_NEEDS_VERSIONING, REPLICATION_NEEDS_VERSIONING, UNDER_LOCK, UNDER_REPLICATION,
+};
 use crate::meta::listing::behind_prefix;
 use crate::meta::{Bucket, Change, CommitError, MetaError, Outcome};
 use crate::types::{
@@ -92,6 +94,9 @@ impl Session<'_> {
         if versioning != Versioning::Enabled && row.lock.is_some() {
             return Err(CommitError::InvalidState(UNDER_LOCK));
         }
+        if versioning != Versioning::Enabled && row.settings.replication.is_some() {
+            return Err(CommitError::InvalidState(UNDER_REPLICATION));
+        }
         let code = versioning_code(versioning);
         self.db.prepare_cached(sql::SET_VERSIONING)?.execute(params![bucket.get(), code])?;
         self.touched.push(super::cache::bucket_key(&row.name));
@@ -106,7 +111,12 @@ impl Session<'_> {
         draft: &Draft,
     ) -> Result<Outcome, CommitError> {
         let row = self.bucket_by_id(bucket)?.ok_or(CommitError::NoSuchBucket)?;
+        let sets_replication = matches!(setting, BucketSetting::Replication(Some(_)));
+        if sets_replication && row.versioning != Versioning::Enabled {
+            return Err(CommitError::InvalidState(REPLICATION_NEEDS_VERSIONING));
+        }
         let mut settings = Arc::unwrap_or_clone(row.settings);
+        let setting = setting.set_at(draft.seq, &settings);
         settings.set(setting.clone());
         self.db.prepare_cached(sql::SET_BUCKET)?.execute(params![bucket.get(), pack(&settings)?])?;
         self.touched.push(super::cache::bucket_key(&row.name));

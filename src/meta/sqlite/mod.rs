@@ -23,6 +23,8 @@ mod readers;
 mod record;
 mod replace;
 mod replay;
+mod replication;
+mod replication_reads;
 mod scan;
 mod settings;
 mod sql;

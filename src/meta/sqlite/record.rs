@@ -121,7 +121,7 @@ mod tests {
             lock: ObjectLock::default(),
         };
         let id = VersionId::Id { seq: CommitSeq::new(5), salt: 6 };
-        let version = LoggedVersion { id, object: Some(object) };
+        let version = LoggedVersion { id, object: Some(object), replica_of: None };
         Change::VersionPut {
             bucket: BucketId::new(7),
             key: ObjectKey::opaque("key"),

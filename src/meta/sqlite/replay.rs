@@ -64,6 +64,7 @@ impl Session<'_> {
             Change::BucketSet { bucket, setting } => self.set_bucket(bucket, setting, &draft).map(drop),
             Change::BucketLocked { bucket, lock } => self.lock_bucket(bucket, lock, &draft).map(drop),
             Change::VersionPut { bucket, key, version, .. } => {
+                let draft = Draft { replica_of: version.replica_of.clone(), ..draft };
                 let place = self.place(bucket, key)?;
                 self.put_on_top(place, replay::object(&version, added), draft).map(drop)
             }

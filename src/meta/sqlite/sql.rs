@@ -4,7 +4,7 @@
 use crate::types::UnixMillis;
 
 /// One per schema version, applied in order; never edited once released.
-pub(super) const MIGRATIONS: [&str; 8] = [
+pub(super) const MIGRATIONS: [&str; 9] = [
     "
 CREATE TABLE state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -95,6 +95,20 @@ CREATE INDEX plain_versions ON versions (row) WHERE kind = 3;
 ",
     "
 ALTER TABLE state ADD COLUMN store_id TEXT;
+",
+    "
+CREATE TABLE replicas (
+    row BLOB NOT NULL, destination TEXT NOT NULL, state INTEGER NOT NULL, synced INTEGER NOT NULL,
+    changed INTEGER NOT NULL, remote TEXT, PRIMARY KEY (row, destination)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE replication_queue (
+    destination TEXT NOT NULL, bucket INTEGER NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
+    since INTEGER NOT NULL, start INTEGER NOT NULL, touched INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    PRIMARY KEY (destination, bucket, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX replication_by_time ON replication_queue (destination, at);
+CREATE INDEX replication_by_age ON replication_queue (destination, since);
+CREATE TABLE replication_scans (bucket INTEGER PRIMARY KEY, behind BLOB NOT NULL) STRICT;
 ",
 ];
 
@@ -246,6 +260,46 @@ statements! {
         FROM buckets INDEXED BY buckets_with_settings WHERE settings IS NOT NULL AND id > 0 ORDER BY id";
     HISTORY = "SELECT seq, salt, modified, kind, size, tags, attributes, lock FROM versions
         WHERE row > ?1 AND row < ?2 ORDER BY row LIMIT ?3";
+
+    // Replication. `?1`: a version's row, which must be there; `?2`: the destination.
+    REPLICA_CHANGED = "INSERT INTO replicas (row, destination, state, synced, changed)
+        SELECT ?1, ?2, 0, 0, ?3 WHERE EXISTS (SELECT 1 FROM versions WHERE row = ?1)
+        ON CONFLICT (row, destination) DO UPDATE SET changed = max(changed, excluded.changed)";
+    REPLICA_COPIED = "INSERT INTO replicas (row, destination, state, synced, changed, remote)
+        SELECT ?1, ?2, 1, ?3, 0, ?4 WHERE EXISTS (SELECT 1 FROM versions WHERE row = ?1)
+        ON CONFLICT (row, destination) DO UPDATE
+        SET state = 1, synced = max(synced, excluded.synced), remote = excluded.remote";
+    REPLICA_REFUSED = "INSERT INTO replicas (row, destination, state, synced, changed)
+        SELECT ?1, ?2, 2, 0, 0 WHERE EXISTS (SELECT 1 FROM versions WHERE row = ?1)
+        ON CONFLICT (row, destination) DO UPDATE SET state = state | 2";
+    REPLICA_STATES = "SELECT destination, state, synced, changed, remote FROM replicas WHERE row = ?1
+        ORDER BY destination";
+    DROP_REPLICAS = "DELETE FROM replicas WHERE row = ?1";
+    // From the key's oldest row that is asked for, `?2`, to its newest.
+    VERSIONS_FROM = "SELECT v.seq, v.salt, v.kind, v.tags, v.attributes, r.destination, r.state, r.synced,
+        r.changed, r.remote FROM versions v LEFT JOIN replicas r ON r.row = v.row AND r.destination = ?3
+        WHERE v.row > ?1 AND v.row <= ?2 ORDER BY v.row DESC LIMIT ?4";
+    QUEUE_KEY = "INSERT INTO replication_queue (destination, bucket, key, at, since, start, touched, attempts)
+        VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, 0) ON CONFLICT (destination, bucket, key)
+        DO UPDATE SET start = min(start, excluded.start), touched = max(touched, excluded.touched)";
+    UNQUEUE_KEY = "DELETE FROM replication_queue
+        WHERE destination = ?1 AND bucket = ?2 AND key = ?3 AND touched = ?4";
+    PUT_KEY_OFF = "UPDATE replication_queue SET at = ?4, attempts = attempts + 1
+        WHERE destination = ?1 AND bucket = ?2 AND key = ?3";
+    QUEUED_KEYS = "SELECT bucket, key, start, touched, attempts
+        FROM replication_queue INDEXED BY replication_by_time
+        WHERE destination = ?1 AND at <= ?2 ORDER BY at LIMIT ?3";
+    NEXT_QUEUED = "SELECT at FROM replication_queue INDEXED BY replication_by_time
+        WHERE destination = ?1 ORDER BY at LIMIT 1";
+    OLDEST_QUEUED = "SELECT since FROM replication_queue INDEXED BY replication_by_age
+        WHERE destination = ?1 ORDER BY since LIMIT 1";
+    EACH_QUEUED = "SELECT 1 FROM replication_queue WHERE destination = ?1 LIMIT ?2";
+    NEXT_DESTINATION = "SELECT destination FROM replication_queue WHERE destination > ?1
+        ORDER BY destination LIMIT 1";
+    SET_REPLICATION_SCAN = "INSERT INTO replication_scans (bucket, behind) VALUES (?1, ?2)
+        ON CONFLICT (bucket) DO UPDATE SET behind = excluded.behind";
+    DROP_REPLICATION_SCAN = "DELETE FROM replication_scans WHERE bucket = ?1";
+    REPLICATION_SCANS = "SELECT bucket, behind FROM replication_scans WHERE bucket > 0 ORDER BY bucket";
 
     // The log.
     ADD_CHANGE = "INSERT INTO changes (seq, at, record) VALUES (?1, ?2, ?3)";

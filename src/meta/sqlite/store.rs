@@ -40,8 +40,8 @@ use tokio_util::sync::CancellationToken;
 pub struct SqliteStore {
     queue: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
-    look_ups: Readers,
-    scans: Readers,
+    pub(super) look_ups: Readers,
+    pub(super) scans: Readers,
     cache: Arc<RowCache>,
     published: watch::Receiver<State>,
     poisoned: Arc<OnceLock<String>>,

@@ -474,13 +474,14 @@ fn i1_migrations_stay_what_they_were() {
         "a677373059444ee539723321ccba4a89f14f50ca8f3640c3dbc2cfb0f6d3a53e",
         "f1c657e891c2dd72a7b2d9148bc8d6e1e4298f7639eebb260edddd66dff0b84d",
         "72a94d506198572b7b9fa6222ef664662d750a5d3a58bd21d198ca32679e10bf",
+        "8a870cd49d88d376f7f936667fe1b3ef8a1874980fd8cab14c4f97e27b26330b",
     ];
     assert_eq!(hashes, expected);
     let (_dir, path) = database();
     drop(create(&path));
     let header = std::fs::read(&path).unwrap();
     assert_eq!(header[16..18], 8192u16.to_be_bytes(), "pages");
-    assert_eq!(header[60..64], 8u32.to_be_bytes(), "user_version");
+    assert_eq!(header[60..64], 9u32.to_be_bytes(), "user_version");
     assert_eq!(&header[68..72], b"Sdmt", "application_id");
 }
 

@@ -15,8 +15,8 @@ use crate::meta::{
     VersionTarget, WriteCondition,
 };
 use crate::types::{
-    BucketId, CommitSeq, ETag, Namespace, ObjectKey, ObjectLock, PlainId, UnixMillis, UploadId, VersionId,
-    Versioning, object_prefix, object_prefix_end, row_key,
+    Attributes, BucketId, CommitSeq, ETag, Namespace, ObjectKey, ObjectLock, PlainId, UnixMillis, UploadId,
+    VersionId, Versioning, object_prefix, object_prefix_end, row_key,
 };
 use rusqlite::{Row, params};
 
@@ -254,6 +254,8 @@ impl Session<'_> {
             VersionId::Null => None,
             VersionId::Id { salt, .. } => Some(salt.cast_signed()),
         };
+        let replica_of = if logged.is_none() { draft.replica_of.take() } else { None };
+        let of_marker = Attributes { replica_of, ..Attributes::default() };
         let object = logged.as_ref();
         self.db.prepare_cached(sql::ADD_VERSION)?.execute(params![
             row_key(Namespace::Versions, place.bucket, place.key.as_bytes(), !draft.seq.get()),
@@ -265,7 +267,7 @@ impl Session<'_> {
             object.map_or(0, |object| object.size.cast_signed()),
             object.map(|object| etag_bytes(&object.etag)),
             object.and_then(|object| object.checksum.as_ref()).map(checksum_bytes),
-            object.map(|object| pack_attributes(&object.attributes)).transpose()?.flatten(),
+            pack_attributes(object.map_or(&of_marker, |object| &object.attributes))?,
             object.filter(|object| !object.parts.is_empty()).map(|object| pack(&object.parts)).transpose()?,
             held.as_ref().and_then(|held| held.manifest),
             held.as_ref().and_then(super::bodies::Held::bytes),
@@ -275,7 +277,7 @@ impl Session<'_> {
             object.map(|object| pack_lock(&object.lock)).transpose()?.flatten(),
         ])?;
         self.touched.push(place.start.clone());
-        Ok((LoggedVersion { id, object: logged }, replaced))
+        Ok((LoggedVersion { id, object: logged, replica_of: of_marker.replica_of }, replaced))
     }
 
     /// Makes room for a new null version. Under object lock versioning cannot be off, so nothing locked goes here.
@@ -297,6 +299,7 @@ impl Session<'_> {
         draft: &mut Draft,
     ) -> Result<(), CommitError> {
         self.db.prepare_cached(sql::DROP_VERSION)?.execute([&held.row])?;
+        self.db.prepare_cached(sql::DROP_REPLICAS)?.execute([&held.row])?;
         if held.is_marker() {
             self.state.totals.delete_markers -= 1;
         } else {

@@ -3,10 +3,12 @@
 mod bucket;
 mod errors;
 mod read;
+mod replicas;
 mod settings;
 mod write;
 
 pub use bucket::{BucketLock, BucketRules};
+pub use replicas::{BodySource, BucketFacts, FoundReplica, ReplicaBody, ReplicaHead, S3Replicas, SentPart};
 pub use settings::{S3Credentials, S3Settings};
 
 use super::{

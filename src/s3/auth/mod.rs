@@ -245,7 +245,9 @@ fn check_coverage(claim: &Claim<'_>, head: &Parts, host: Option<&str>) -> Result
     if !claim.covers("host") {
         return Err(denied("host"));
     }
-    let has_meaning = |name: &&str| name.starts_with("x-amz-") && !MAY_STAY_UNSIGNED.contains(name);
+    let has_meaning = |name: &&str| {
+        name.starts_with("x-sediment-") || (name.starts_with("x-amz-") && !MAY_STAY_UNSIGNED.contains(name))
+    };
     let mut names = head.headers.keys().map(http::HeaderName::as_str).filter(has_meaning);
     if let Some(name) = names.find(|name| !claim.covers(name)) {
         return Err(denied(name));

@@ -64,6 +64,7 @@ pub(super) const DOCUMENTS: Children = &[
     one("ObjectLockConfiguration", &[text("ObjectLockEnabled"), one("Rule", LOCK_RULE)]),
     one("OwnershipControls", &[many("Rule", &[text("ObjectOwnership")])]),
     one("PublicAccessBlockConfiguration", PUBLIC_ACCESS),
+    one("ReplicationConfiguration", &[text("Role"), many("Rule", REPLICATION_RULE)]),
     one("RequestPaymentConfiguration", &[text("Payer")]),
     one("RestoreRequest", RESTORE),
     one("Retention", RETENTION),
@@ -143,6 +144,32 @@ const LIFECYCLE_RULE: Children = &[
     text("Prefix"),
     text("Status"),
     many("Transition", &[text("Date"), number("Days"), text("StorageClass")]),
+];
+
+const REPLICATION_FILTER: Children =
+    &[one("And", &[text("Prefix"), many("Tag", TAG)]), text("Prefix"), one("Tag", TAG)];
+const DESTINATION: Children = &[
+    not_done("AccessControlTranslation"),
+    not_done("Account"),
+    text("Bucket"),
+    not_done("EncryptionConfiguration"),
+    not_done("Metrics"),
+    not_done("ReplicationTime"),
+    text("StorageClass"),
+];
+const SELECTION: Children =
+    &[one("ReplicaModifications", &[text("Status")]), one("SseKmsEncryptedObjects", &[text("Status")])];
+/// Both forms of the API, as of lifecycle rules.
+const REPLICATION_RULE: Children = &[
+    one("DeleteMarkerReplication", &[text("Status")]),
+    one("Destination", DESTINATION),
+    one("ExistingObjectReplication", &[text("Status")]),
+    one("Filter", REPLICATION_FILTER),
+    text("ID"),
+    text("Prefix"),
+    number("Priority"),
+    one("SourceSelectionCriteria", SELECTION),
+    text("Status"),
 ];
 
 const EVENT_FILTER: Children = &[one("S3Key", &[many("FilterRule", &[text("Name"), text("Value")])])];

@@ -13,7 +13,7 @@ use s3s::xml::{Deserialize, Deserializer, Serialize, Serializer};
 type Reread = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// Everything that s3s reads.
-const READERS: [Reread; 18] = [
+const READERS: [Reread; 19] = [
     again::<dto::AccelerateConfiguration>,
     again::<dto::AccessControlPolicy>,
     again::<dto::BucketLifecycleConfiguration>,
@@ -28,6 +28,7 @@ const READERS: [Reread; 18] = [
     again::<dto::ObjectLockRetention>,
     again::<dto::OwnershipControls>,
     again::<dto::PublicAccessBlockConfiguration>,
+    again::<dto::ReplicationConfiguration>,
     again::<dto::RequestPaymentConfiguration>,
     again::<dto::RestoreRequest>,
     again::<dto::Tagging>,

@@ -1,6 +1,6 @@
 //! Deleting objects.
 
-use super::{Answer, Operations, caller};
+use super::{Answer, Operations, caller, replica_of};
 use crate::s3::convert::{moment, write_conditions};
 use crate::s3::error::s3_error;
 use crate::service::{
@@ -27,7 +27,10 @@ impl Operations {
             },
             bypass_governance: input.bypass_governance_retention == Some(true),
         };
-        let done = self.service.delete(&caller, &bucket, &key, &delete).await?;
+        let done = match replica_of(&request.headers)? {
+            None => self.service.delete(&caller, &bucket, &key, &delete).await?,
+            Some(origin) => self.service.delete_as_replica(&caller, &bucket, &key, &delete, origin).await?,
+        };
         Ok(S3Response::new(dto::DeleteObjectOutput {
             delete_marker: done.delete_marker.then_some(true),
             version_id: done.version_id.map(|id| id.to_string()),

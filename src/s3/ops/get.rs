@@ -1,5 +1,6 @@
 //! Reading objects.
 
+use super::replication::{REPLICA_OF, origin};
 use super::{Answer, Operations, caller};
 use crate::s3::convert::{
     Sums, checksum_mode, etag, expiration, kind_name, range, read_conditions, size, storage_class, timestamp,
@@ -63,6 +64,7 @@ impl Operations {
             object_lock_mode: shown.object_lock_mode,
             object_lock_retain_until_date: shown.object_lock_retain_until_date,
             parts_count: shown.parts_count,
+            replication_status: shown.replication_status,
             storage_class: shown.storage_class,
             version_id: shown.version_id,
             website_redirect_location: shown.website_redirect_location,
@@ -165,6 +167,9 @@ fn describe(head: &HeadOutcome, with_checksum: bool) -> Shown {
     if info.tags > 0 {
         headers.insert("x-amz-tagging-count", HeaderValue::from(info.tags));
     }
+    if let Some(origin) = origin(info) {
+        headers.insert(REPLICA_OF, origin);
+    }
     let sums = Sums::of(head.checksum.as_ref().filter(|_| with_checksum));
     // A part's own checksum is shown with the type that the object's has.
     let whole = info.checksum.as_ref().map(|whole| kind_name(whole.kind()));
@@ -196,6 +201,7 @@ fn describe(head: &HeadOutcome, with_checksum: bool) -> Shown {
         object_lock_mode: info.lock.retention.map(|retention| lock::mode(retention.mode)),
         object_lock_retain_until_date: info.lock.retention.map(|retention| timestamp(retention.until)),
         parts_count: head.parts_count.map(i32::from),
+        replication_status: info.replication.map(|status| dto::ReplicationStatus::from_static(status.name())),
         storage_class: storage_class(attributes),
         version_id: info.version_id.map(|id| id.to_string()),
         website_redirect_location: attributes.website_redirect_location.clone(),

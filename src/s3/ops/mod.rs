@@ -11,11 +11,13 @@ mod list;
 mod lock;
 mod multipart;
 mod put;
+mod replication;
 mod tagging;
 mod unconfigured;
 
 pub(super) use copy::source as copy_source;
 pub(super) use put::put_request;
+pub(super) use replication::{REPLICA_OF, origin, replica_of};
 
 use super::body::Upload;
 use super::error::{fields, s3_error};
@@ -162,6 +164,7 @@ operations! {
     put_bucket_logging: PutBucketLoggingInput => PutBucketLoggingOutput;
     put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput;
     put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput;
+    put_bucket_replication: PutBucketReplicationInput => PutBucketReplicationOutput;
     put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput;
     put_object_acl: PutObjectAclInput => PutObjectAclOutput;
     restore_object: RestoreObjectInput => RestoreObjectOutput;

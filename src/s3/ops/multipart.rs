@@ -3,7 +3,7 @@
 use super::copy::source;
 use super::list::limit;
 use super::put::expected;
-use super::{Answer, Operations, caller, upload};
+use super::{Answer, Operations, caller, replica_of, upload};
 use crate::s3::convert::{
     Names, Sums, algorithm, algorithm_name, attributes, content_md5, copy_range, etag, expiration, kind,
     kind_name, size, source_conditions, sums, timestamp, whole_seconds, write_conditions,
@@ -15,7 +15,7 @@ use crate::service::{
     ListUploadsRequest, PutPartRequest, ServiceError, parse_bucket_name, parse_key, parse_part_number,
     parse_upload_id, parse_upload_marker,
 };
-use crate::types::{Checksum, ETag};
+use crate::types::{Attributes, Checksum, ETag};
 use s3s::dto;
 use s3s::{S3Request, S3Response};
 
@@ -28,7 +28,10 @@ impl Operations {
         let mut input = request.input;
         let (bucket, key) = (parse_bucket_name(&input.bucket)?, parse_key(&input.key)?);
         let create = CreateUploadRequest {
-            attributes: attributes!(input, &request.headers),
+            attributes: Attributes {
+                replica_of: replica_of(&request.headers)?,
+                ..attributes!(input, &request.headers)
+            },
             lock: lock_of(&request.headers)?,
             checksum: algorithm(input.checksum_algorithm.as_ref())?,
             kind: kind(input.checksum_type.as_ref())?,

@@ -1,6 +1,6 @@
 //! Storing objects.
 
-use super::{Answer, Operations, caller, upload};
+use super::{Answer, Operations, caller, replica_of, upload};
 use crate::s3::body::Upload;
 use crate::s3::convert::{
     Sums, attributes, checksum_header, content_md5, etag, expiration, sums, write_conditions,
@@ -46,9 +46,10 @@ pub(in crate::s3) fn put_request(
     headers: &HeaderMap,
     upload: &Upload,
     sent: Sums,
-    attributes: Attributes,
+    mut attributes: Attributes,
     tagging: Option<&str>,
 ) -> Result<PutRequest, ServiceError> {
+    attributes.replica_of = replica_of(headers)?;
     Ok(PutRequest {
         attributes,
         checksum: expected(sent, headers, upload)?,

@@ -63,7 +63,7 @@ pub(super) fn put_head(head: &Parts, fields: &Fields) -> Result<Parts, Refusal> 
 fn check_head(headers: &HeaderMap) -> Result<(), Refusal> {
     let has_meaning = |name: &&HeaderName| {
         let text = name.as_str();
-        let is_ours = text.starts_with("x-amz-") && !MEANINGLESS.contains(&text);
+        let is_ours = is_ours(text) && !MEANINGLESS.contains(&text);
         (is_ours || text == "content-md5") && !CONDITIONS.contains(name)
     };
     match headers.keys().find(has_meaning) {
@@ -73,6 +73,10 @@ fn check_head(headers: &HeaderMap) -> Result<(), Refusal> {
             Err(refuse(Code::AccessDenied, message).with("HeadersNotSigned", name.as_str()))
         }
     }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("x-amz-") || name.starts_with("x-sediment-")
 }
 
 fn unfit(field: &Field) -> Refusal {
@@ -90,7 +94,7 @@ fn put_header(field: &Field) -> Result<Option<(String, String)>, Refusal> {
         "tagging" => tagging_header(&field.value)?.map(|tags| ("x-amz-tagging".to_owned(), tags)),
         CHECKSUM_ALGORITHM => None,
         _ if is_header => Some((name, field.value.trim().to_owned())),
-        known if !known.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&known) => None,
+        known if !is_ours(known) || OF_THE_SIGNATURE.contains(&known) => None,
         _ => {
             let what = name.chars().take(64).collect::<String>();
             let message =

@@ -1,6 +1,7 @@
 //! What several tests share.
 
 pub mod form;
+pub mod gate;
 pub mod redis;
 pub mod refusal;
 pub mod scripted_redis;

@@ -11,7 +11,6 @@ of_a_bucket! {
     delete_bucket_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput, PutEncryptionConfiguration, |_, _| Ok(Default::default());
     delete_bucket_metadata_table_configuration: DeleteBucketMetadataTableConfigurationInput => DeleteBucketMetadataTableConfigurationOutput, DeleteBucketMetadataTableConfiguration, |_, _| Ok(Default::default());
     delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput, DeleteBucketPolicy, |_, _| Ok(Default::default());
-    delete_bucket_replication: DeleteBucketReplicationInput => DeleteBucketReplicationOutput, PutReplicationConfiguration, |_, _| Ok(Default::default());
     delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput, DeleteBucketWebsite, |_, _| Ok(Default::default());
     delete_public_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput, PutBucketPublicAccessBlock, |_, _| Ok(Default::default());
 }

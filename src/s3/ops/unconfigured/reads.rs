@@ -16,7 +16,6 @@ of_a_bucket! {
     get_bucket_metrics_configuration: GetBucketMetricsConfigurationInput => GetBucketMetricsConfigurationOutput, GetMetricsConfiguration, |_, bucket| lacks(bucket, Feature::Named);
     get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, GetBucketPolicy, |_, bucket| lacks(bucket, Feature::Policy);
     get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, GetBucketPolicyStatus, |_, bucket| lacks(bucket, Feature::Policy);
-    get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, GetReplicationConfiguration, |_, bucket| lacks(bucket, Feature::Replication);
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, GetBucketWebsite, |_, bucket| lacks(bucket, Feature::Website);
     get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, GetBucketPublicAccessBlock, |_, bucket| lacks(bucket, Feature::PublicAccessBlock);
 }
