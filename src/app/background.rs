@@ -61,7 +61,7 @@ impl Background {
         this.working.spawn(schedule.run(this.writers.clone()));
         this.scrub(health);
         if let Some(keeper) = keeper {
-            this.working.spawn(keeper.clone().run(this.writers.clone()));
+            this.back_up(keeper, settings, health);
         }
         this.rechunk(store, disk);
         this.repeat(DISK_INTERVAL, {
@@ -183,6 +183,24 @@ impl Background {
             move |bytes| disk.trouble().is_none() && disk.has_room_for(bytes) && failure.borrow().is_none();
         let rechunker = store.engine.rechunker(Arc::clone(&store.meta) as _, Box::new(may_work));
         self.working.spawn(rechunker.run(self.writers.clone()));
+    }
+
+    /// Its state is looked at every few seconds: whoever asks for health does not wait for it.
+    fn back_up(&self, keeper: &Keeper, settings: &Settings, health: &Health) {
+        self.working.spawn(keeper.clone().run(self.writers.clone()));
+        let rpo_seconds = settings.backup.rpo_seconds;
+        let trouble = Arc::new(parking_lot::Mutex::new(None));
+        let shown = Arc::clone(&trouble);
+        health.note(Box::new(move || shown.lock().clone()));
+        let keeper = keeper.clone();
+        self.repeat(GAUGE_INTERVAL, move || {
+            let (keeper, trouble) = (keeper.clone(), Arc::clone(&trouble));
+            async move {
+                let status = keeper.status().await;
+                super::backup::publish(&status);
+                *trouble.lock() = super::backup::trouble(&status, rpo_seconds);
+            }
+        });
     }
 
     fn tend_lock_clock(&self, store: &Arc<Store>, health: &Health) {

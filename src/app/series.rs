@@ -279,6 +279,31 @@ const SERIES: &[Series] = &[
         "versions and parts that the last scrub, or the one under way, found damaged",
     ),
     series(
+        Gauge,
+        "sediment_backup_rpo_seconds",
+        PLAIN,
+        "what was committed longer ago can be restored from the backup; -1: nothing can be yet",
+    ),
+    series(
+        Gauge,
+        "sediment_backup_lag_records",
+        PLAIN,
+        "records of the change log that are not in the backup yet",
+    ),
+    series(
+        Gauge,
+        "sediment_backup_failures_in_a_row",
+        PLAIN,
+        "attempts that failed since the last that did not",
+    ),
+    series(
+        Gauge,
+        "sediment_backup_snapshot_age_seconds",
+        PLAIN,
+        "since the newest snapshot of the backup was made; -1: there is none",
+    ),
+    series(Gauge, "sediment_backup_sent_bytes", PLAIN, "sent to the backup since the start"),
+    series(
         Counter,
         "sediment_lifecycle_actions_total",
         &[

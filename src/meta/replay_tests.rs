@@ -210,7 +210,7 @@ async fn lives_with_damaged_manifests(path: &Path) -> Vec<LogRecord> {
     let key = |name: &str| ObjectKey::opaque(name.as_bytes().to_vec());
     let put = |name: &str, seed: u8| {
         let object = object(chunked(seed), 9);
-        Commit::PutVersion { bucket, key: key(name), object, condition: condition.clone() }
+        Commit::PutVersion { bucket, key: key(name), object, condition: condition }
     };
     let upload = UploadId::new([1; 16]);
     {
@@ -234,7 +234,7 @@ async fn lives_with_damaged_manifests(path: &Path) -> Vec<LogRecord> {
     let harm = "UPDATE manifests SET root = x'0102' WHERE n IN (1, 3)";
     assert_eq!(Connection::open(path).unwrap().execute(harm, []).unwrap(), 2);
     let store = open(path, Arc::default());
-    let (target, etag) = (VersionTarget::Current, condition.clone());
+    let (target, etag) = (VersionTarget::Current, condition);
     let delete = Commit::DeleteVersion {
         bucket,
         key: key("damaged"),

@@ -92,8 +92,7 @@ async fn versions_of_a_key_and_its_delete_markers_arrive_in_order_and_removals_d
     }
     near.delete("bucket", "k0").await;
     arrives((&near, "bucket"), (&far, "bucket")).await;
-    let oldest =
-        near.versions("bucket").await.into_iter().filter(|shown| shown.key == "k2").next_back().unwrap();
+    let oldest = near.versions("bucket").await.into_iter().rfind(|shown| shown.key == "k2").unwrap();
     let remove = near.client().delete_object().bucket("bucket").key("k2").version_id(&oldest.id);
     remove.send().await.unwrap();
     near.put("bucket", "k2", "behind the removal").await;

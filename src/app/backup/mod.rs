@@ -1,6 +1,7 @@
 //! `sediment backup …`: from arguments and settings to the bucket.
 
 mod check;
+mod health;
 mod keep;
 mod key;
 mod list;
@@ -11,6 +12,7 @@ mod restore;
 mod run;
 
 pub(super) use check::check;
+pub(super) use health::{publish, trouble};
 pub(super) use keep::keeper;
 pub(super) use key::make_key;
 pub(super) use list::list;
