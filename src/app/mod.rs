@@ -20,6 +20,7 @@ mod print;
 mod private_file;
 mod progress;
 mod reserve;
+mod restoring;
 mod running;
 mod scrub;
 mod series;
