@@ -6,7 +6,7 @@ use super::replication::Replicating;
 use super::store::Store;
 use super::{lock_clock, metrics, stamps, stats, warm};
 use crate::admin::Health;
-use crate::backup::Keeper;
+use crate::backup::{Keeper, LazyProgress, LazyRestore};
 use crate::config::Settings;
 use crate::engine::check::scrub::{ScrubSchedule, Scrubber};
 use crate::engine::gc::{Collector, Schedule};
@@ -36,6 +36,7 @@ pub(super) struct Background {
     following: TaskTracker,
     collector: Collector,
     scrubber: Scrubber,
+    restoring: Option<LazyRestore>,
 }
 
 impl Background {
@@ -53,12 +54,14 @@ impl Background {
             following: TaskTracker::new(),
             collector: store.collector.clone(),
             scrubber: store.scrubber.clone(),
+            restoring: store.restoring.clone(),
         };
         this.follow(store, health);
         this.live_by_rules(store, settings);
         this.replicate(store, settings, (replicating, health));
+        this.restore(health);
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
-        this.working.spawn(schedule.run(this.writers.clone()));
+        this.once_restored(schedule.run(this.writers.clone()));
         this.scrub(health);
         if let Some(keeper) = keeper {
             this.back_up(keeper, settings, health);
@@ -130,9 +133,39 @@ impl Background {
         self.working.spawn(replicating.worker(store, settings).run(self.writers.clone()));
     }
 
+    /// Brings what is still in the backup.
+    fn restore(&self, health: &Health) {
+        let Some(restoring) = self.restoring.clone() else { return };
+        let (running, stop) = (restoring.clone(), self.writers.clone());
+        self.working.spawn(async move {
+            if let Err(error) = running.run(&stop).await {
+                tracing::error!(%error, "the end of the restore could not be noted; the next start does it");
+            }
+        });
+        health.note(Box::new(move || {
+            let LazyProgress { left_bytes, total_bytes } = restoring.progress();
+            let is_under_way = !restoring.is_done();
+            is_under_way.then(|| {
+                format!("restoring: {left_bytes} of {total_bytes} bytes are in the backup alone; they are fetched when asked for")
+            })
+        }));
+    }
+
+    /// Begins work that needs every byte.
+    fn once_restored(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let (end, stop) = (self.restoring.as_ref().map(LazyRestore::end), self.writers.clone());
+        self.working.spawn(async move {
+            if let Some(end) = end {
+                let _ = stop.run_until_cancelled(end.cancelled()).await;
+            }
+            // When it is stopped before, it returns at once.
+            work.await;
+        });
+    }
+
     fn scrub(&self, health: &Health) {
         let scrubber = self.scrubber.clone();
-        self.working.spawn(ScrubSchedule::new(scrubber.clone()).run(self.writers.clone()));
+        self.once_restored(ScrubSchedule::new(scrubber.clone()).run(self.writers.clone()));
         health.note(Box::new(move || {
             let lost = scrubber.status().lost_objects();
             (lost > 0)
@@ -182,12 +215,13 @@ impl Background {
         let may_work =
             move |bytes| disk.trouble().is_none() && disk.has_room_for(bytes) && failure.borrow().is_none();
         let rechunker = store.engine.rechunker(Arc::clone(&store.meta) as _, Box::new(may_work));
-        self.working.spawn(rechunker.run(self.writers.clone()));
+        self.once_restored(rechunker.run(self.writers.clone()));
     }
 
     /// Its state is looked at every few seconds: whoever asks for health does not wait for it.
     fn back_up(&self, keeper: &Keeper, settings: &Settings, health: &Health) {
-        self.working.spawn(keeper.clone().run(self.writers.clone()));
+        // What is to be pruned may be what the restore still needs.
+        self.once_restored(keeper.clone().run(self.writers.clone()));
         let rpo_seconds = settings.backup.rpo_seconds;
         let trouble = Arc::new(parking_lot::Mutex::new(None));
         let shown = Arc::clone(&trouble);
@@ -260,6 +294,9 @@ impl Background {
         self.follower.cancel();
         self.following.close();
         self.following.wait().await;
+        if let Some(restoring) = &self.restoring {
+            restoring.stop().await;
+        }
     }
 }
 

@@ -99,6 +99,10 @@ struct RestoreArgs {
     /// Only print what would be restored.
     #[arg(long)]
     dry_run: bool,
+    /// Bring back the rows alone: `serve`, with the same settings, answers at once, and fetches the bytes as they are asked for and
+    /// in the background.
+    #[arg(long)]
+    lazy: bool,
 }
 
 #[derive(Debug, Args)]
@@ -173,7 +177,9 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Backup(BackupVerb::Run { full }) => backup::run(&settings, *full, json),
         Verb::Backup(BackupVerb::Prune { dry_run }) => backup::prune(&settings, *dry_run, json),
         Verb::Backup(BackupVerb::Status) => backup::status(&settings, json),
-        Verb::Restore(args) => backup::restore(&settings, args.moment.parse()?, args.dry_run, json),
+        Verb::Restore(args) => {
+            backup::restore(&settings, args.moment.parse()?, (args.dry_run, args.lazy), json)
+        }
         Verb::Backup(BackupVerb::Check) => backup::check(&settings, json),
         Verb::Backup(BackupVerb::List) => backup::list(&settings, json),
         Verb::Bench(_) | Verb::Backup(BackupVerb::Key { .. }) => Ok(()),

@@ -22,6 +22,7 @@ mod private_file;
 mod progress;
 mod replication;
 mod reserve;
+mod restoring;
 mod running;
 mod scrub;
 mod series;

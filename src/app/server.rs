@@ -259,7 +259,8 @@ async fn open(
     let progress = Arc::new(|done: u64, total: u64| {
         tracing::info!(done, total, "bringing the chunk index up to date");
     });
-    let store = Arc::new(Store::open(data, settings, progress).await?);
+    let repository = backup::unfinished(data.path(), settings).await?;
+    let store = Arc::new(Store::open_from(data, settings, repository, progress).await?);
     let parts = store.parts();
     let (fs, dir) = (Arc::clone(&parts.fs), store.data.path().to_owned());
     let min_free_bytes = settings.storage.min_free_bytes;

@@ -3,7 +3,8 @@
 use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
 use super::lock_clock::{self, LifecycleClock};
-use super::{presence, warm};
+use super::{presence, restoring, warm};
+use crate::backup::{LazyRestore, Repository};
 use crate::config::Settings;
 use crate::engine::Follower;
 use crate::engine::check::Checker;
@@ -13,7 +14,6 @@ use crate::engine::index::{ChunkIndex, Progress};
 use crate::engine::pack::{PackSet, RecoveryReport};
 use crate::engine::{ChunkCache, Engine, EngineError, EngineParts, PlainStore};
 use crate::meta::{ChangeLog, Consumer, MetaError, OpenMode, SqliteStore};
-use crate::storage::DiskPackStore;
 use crate::sys::{
     Clock, DeviceFaults, FailPoint, FileSystem, GuardedClock, OsRandom, Random, RealFileSystem, SystemClock,
     SystemSteady, WatchedFileSystem,
@@ -33,6 +33,8 @@ pub(super) struct Store {
     pub(super) lock_clock: Arc<GuardedClock>,
     /// Of the device that packs and plain bodies are on.
     pub(super) faults: DeviceFaults,
+    /// As long as some of it is in the backup that it is restored from.
+    pub(super) restoring: Option<LazyRestore>,
     /// Last, so that it is dropped last: the lock goes when everything is closed.
     pub(super) data: DataDir,
 }
@@ -45,11 +47,24 @@ impl Store {
         settings: &Settings,
         progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     ) -> Result<Self, AppError> {
-        let store = Self::open_behind(data, settings, Arc::clone(&progress)).await?;
+        Self::open_from(data, settings, None, progress).await
+    }
+
+    /// As [`Self::open`]. What a restore that has not ended has not brought yet is read from this repository, also while
+    /// the store is served: see [`Self::restoring`].
+    pub(super) async fn open_from(
+        data: DataDir,
+        settings: &Settings,
+        repository: Option<Arc<Repository>>,
+        progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    ) -> Result<Self, AppError> {
+        let store = Self::open_parts(data, settings, repository, Arc::clone(&progress)).await?;
         presence::check_metadata(&store).await?;
+        restoring::before_counting(&store).await?;
         let caught_up = store.follower().catch_up(Progress(progress.as_ref())).await;
         let caught_up = caught_up.and_then(|()| Ok(FailPoint::CaughtUp.pass()?));
         caught_up.map_err(|error| store_error(store.data.path(), error))?;
+        restoring::before_serving(&store).await?;
         Ok(store)
     }
 
@@ -59,9 +74,20 @@ impl Store {
         settings: &Settings,
         progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     ) -> Result<Self, AppError> {
+        Self::open_parts(data, settings, None, progress).await
+    }
+
+    async fn open_parts(
+        data: DataDir,
+        settings: &Settings,
+        repository: Option<Arc<Repository>>,
+        progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    ) -> Result<Self, AppError> {
         let settings = settings.clone();
         let handle = tokio::runtime::Handle::current();
-        let opened = tokio::task::spawn_blocking(move || open(data, &settings, progress.as_ref(), &handle));
+        let opened = tokio::task::spawn_blocking(move || {
+            open(data, &settings, repository.as_ref(), progress.as_ref(), &handle)
+        });
         opened.await.map_err(|error| AppError::failure("cannot open the store", error))?
     }
 
@@ -100,6 +126,7 @@ impl Store {
 fn open(
     mut data: DataDir,
     settings: &Settings,
+    repository: Option<&Arc<Repository>>,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
     handle: &tokio::runtime::Handle,
 ) -> Result<Store, AppError> {
@@ -114,9 +141,9 @@ fn open(
     // Before packs are recovered: a store of a newer version stays as it is.
     SqliteStore::check(&database(&data)).map_err(|error| failed(error.into()))?;
 
-    let files = DiskPackStore::open(Arc::clone(&fs), data.join("packs")).map_err(|e| failed(e.into()))?;
+    let files = restoring::files(&data, &fs, repository, handle)?;
     let (packs, recovery) =
-        PackSet::open(Arc::new(files), Arc::clone(&clock), Arc::clone(&random), &settings.packs)
+        PackSet::open(files.packs, Arc::clone(&clock), Arc::clone(&random), &settings.packs)
             .map_err(failed)?;
     report(&recovery);
     at(FailPoint::PacksOpened)?;
@@ -132,13 +159,8 @@ fn open(
     at(FailPoint::IndexOpened)?;
     let log: Arc<dyn ChangeLog> = Arc::clone(&meta) as Arc<dyn ChangeLog>;
 
-    let plain = PlainStore::open(Arc::clone(&fs), &data.join("plain")).map_err(failed)?;
-    let cache = {
-        // Its tasks live on the runtime.
-        let _runtime = handle.enter();
-        ChunkCache::new(&settings.cache, Arc::new(SystemSteady))
-            .map_err(|error| AppError::new(Exit::Usage, error.to_string()))?
-    };
+    let plain = PlainStore::open(files.plain, &data.join("plain")).map_err(failed)?;
+    let cache = cache(settings, handle)?;
     let collector = Collector::new(
         packs.clone(),
         index.clone(),
@@ -161,9 +183,17 @@ fn open(
         memory: EngineParts::memory_budget(&settings.engine),
     };
     let scrubber = scrubber(&parts, &meta, &data, settings);
+    restoring::hold_back(files.restoring.as_ref(), &collector, &scrubber);
     let engine = Engine::new(parts).map_err(failed)?;
     at(FailPoint::StoreOpened)?;
-    Ok(Store { engine, collector, scrubber, meta, lock_clock, faults, data })
+    Ok(Store { engine, collector, scrubber, meta, lock_clock, faults, restoring: files.restoring, data })
+}
+
+fn cache(settings: &Settings, handle: &tokio::runtime::Handle) -> Result<ChunkCache, AppError> {
+    // Its tasks live on the runtime.
+    let _runtime = handle.enter();
+    ChunkCache::new(&settings.cache, Arc::new(SystemSteady))
+        .map_err(|error| AppError::new(Exit::Usage, error.to_string()))
 }
 
 fn scrubber(parts: &EngineParts, meta: &Arc<SqliteStore>, data: &DataDir, settings: &Settings) -> Scrubber {

@@ -43,8 +43,14 @@ impl BackupError {
     /// that it has; or the lease is another's; or the store has given it up.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Content { .. } | Self::GivenUp | Self::Lease(LeaseError::Lost(_)))
-            || self.class() == Some(Class::Conflict)
+        matches!(
+            self,
+            Self::Content { .. }
+                | Self::Object { .. }
+                | Self::Missing(_)
+                | Self::GivenUp
+                | Self::Lease(LeaseError::Lost(_))
+        ) || self.class() == Some(Class::Conflict)
     }
 
     /// What the remote said, if it was the remote.

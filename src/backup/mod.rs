@@ -62,7 +62,8 @@ pub use probe::{ProbeError, probe};
 pub use reach::Reach;
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
 pub use restore::{
-    BytesReport, Plan, RestoreProgress, RowsReport, ShownProgress, Target, restore_bytes, restore_rows,
+    BytesReport, LazyProgress, LazyRestore, Plan, RestoreProgress, RowsReport, ShownProgress, Target,
+    restore_bytes, restore_rows,
 };
 pub use segment::{Segment, SegmentRef, Stored};
 pub use session::{Asked, Session};

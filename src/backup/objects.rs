@@ -200,7 +200,7 @@ pub async fn get_stamped(
     Ok((opened.await?.map_err(|why| of(name, why))?, stamp))
 }
 
-fn of(name: ObjectName, why: ContainerError) -> BackupError {
+pub(super) fn of(name: ObjectName, why: ContainerError) -> BackupError {
     match why {
         ContainerError::Missing(name) => BackupError::Missing(name),
         ContainerError::Remote(error) => error.into(),

@@ -1,21 +1,23 @@
 //! Whole stores in directories, for tests of shipping and restoring.
 
 use super::{
-    Asked, BackupError, Candidate, Catalogue, LeaseTimes, Plan, Repository, RestoreProgress, Session,
-    ShipProgress, ShipSettings, ShippedTo, Shipper, Source, Target, World, restore_bytes, restore_rows,
+    Asked, BackupError, Candidate, Catalogue, LazyRestore, LeaseTimes, Plan, Repository, RestoreProgress,
+    Session, ShipProgress, ShipSettings, ShippedTo, Shipper, Source, Target, World, restore_bytes,
+    restore_rows,
 };
 use crate::engine::gc::{Collector, CursorBound, GcSettings, PlainFiles};
 use crate::engine::index::{ChunkIndex, IndexSettings, Progress};
 use crate::engine::pack::{PackSet, PackSettings};
 use crate::engine::{
-    BodySpec, BodyStore, CacheSettings, ChunkCache, Engine, EngineParts, EngineSettings, Follower, PlainStore,
+    BodySpec, BodyStore, CacheSettings, ChunkCache, Engine, EngineError, EngineParts, EngineSettings,
+    Follower, PlainStore,
 };
 use crate::meta::testing::object;
 use crate::meta::{
     Commit, Consumer, ListEntry, ListQuery, MetaStore, OpenMode, SqliteSettings, SqliteStore, StoredBody,
     VersionKind, VersionTarget, WriteCondition,
 };
-use crate::storage::DiskPackStore;
+use crate::storage::{DiskPackStore, PackStore};
 use crate::sys::{
     Clock, FileSystem, ManualClock, OsRandom, Random, RealFileSystem, SeededRandom, SystemSteady,
 };
@@ -60,14 +62,23 @@ fn real() -> Arc<dyn FileSystem> {
 impl TestStore {
     /// Opens what is in a directory, or makes a store there.
     pub(crate) async fn open(dir: &Path) -> Self {
+        let files = Arc::new(DiskPackStore::open(real(), dir.join("packs")).unwrap());
+        Self::open_over(dir, files, real(), None).await.unwrap()
+    }
+
+    /// As [`Self::open`], with other packs and another file system for plain bodies: those of a store that is being restored.
+    pub(crate) async fn open_over(
+        dir: &Path,
+        files: Arc<dyn PackStore>,
+        plain: Arc<dyn FileSystem>,
+        restoring: Option<&LazyRestore>,
+    ) -> Result<Self, BackupError> {
         let clock = Arc::new(ManualClock::at(UnixMillis::new(1_700_000_000_000)));
         std::fs::create_dir_all(dir.join("meta")).unwrap();
         std::fs::create_dir_all(dir.join("tmp")).unwrap();
         let random: Arc<dyn Random> = Arc::new(OsRandom);
-        let files = Arc::new(DiskPackStore::open(real(), dir.join("packs")).unwrap());
-        let packs =
-            PackSet::open(files, clock.clone(), Arc::clone(&random), &PackSettings { target_bytes: 1 << 20 });
-        let packs = packs.unwrap().0;
+        let small = PackSettings { target_bytes: 1 << 20 };
+        let packs = PackSet::open(files, clock.clone(), Arc::clone(&random), &small)?.0;
         let path = dir.join("meta").join("sediment.db");
         let mode = if path.exists() { OpenMode::Existing } else { OpenMode::Create };
         let barrier = Arc::new(packs.clone());
@@ -84,7 +95,7 @@ impl TestStore {
             meta: meta.clone(),
             log: meta.clone(),
             fs: real(),
-            plain: PlainStore::open(real(), &dir.join("plain")).unwrap(),
+            plain: PlainStore::open(plain, &dir.join("plain"))?,
             clock: clock.clone(),
             random,
             memory: EngineParts::memory_budget(&settings_of),
@@ -94,7 +105,7 @@ impl TestStore {
         let files = PlainFiles { store: parts.plain.clone(), inspect: meta.clone() };
         let gc =
             GcSettings { rewrite_below_live_ratio: 0.9, rate_bytes_per_second: 0, ..GcSettings::default() };
-        let collector = Collector::new(packs, index, meta.clone(), Some(files), gc);
+        let collector = Collector::new(packs.clone(), index.clone(), meta.clone(), Some(files), gc);
         collector.spare(Arc::new(CursorBound {
             meta: meta.clone(),
             log: meta.clone(),
@@ -105,8 +116,15 @@ impl TestStore {
         let bucket = bucket(&meta).await;
         let (engine, plain) = (Engine::new(parts).unwrap(), Engine::new(plain).unwrap());
         let store = Self { engine, plain, meta, collector, clock, bucket, dir: dir.to_owned() };
+        if let Some(restoring) = restoring {
+            store.collector.after(restoring.end());
+            restoring.before_counting(&packs, &index).await?;
+        }
         store.follow().await;
-        store
+        if let Some(restoring) = restoring {
+            restoring.before_serving(&packs, &index).await?;
+        }
+        Ok(store)
     }
 
     pub(crate) async fn follow(&self) {
@@ -169,14 +187,28 @@ impl TestStore {
     }
 
     async fn read(&self, body: &StoredBody, size: u64) -> Vec<u8> {
+        self.try_read(body, size).await.unwrap()
+    }
+
+    async fn try_read(&self, body: &StoredBody, size: u64) -> Result<Vec<u8>, EngineError> {
         let hold = self.engine.hold();
         let whole = ResolvedRange { start: 0, end: size };
-        let mut stream = self.engine.read(hold, body, size, whole).await.unwrap();
+        let mut stream = self.engine.read(hold, body, size, whole).await?;
         let mut bytes = Vec::new();
         while let Some(frame) = stream.next().await {
-            bytes.extend_from_slice(&frame.unwrap());
+            bytes.extend_from_slice(&frame?);
         }
-        bytes
+        Ok(bytes)
+    }
+
+    /// `None`: there is none of that name.
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        let key = ObjectKey::parse(key).unwrap();
+        let row = self.meta.version(self.bucket, &key, None).await.unwrap();
+        match row.map(|row| row.kind) {
+            Some(VersionKind::Object(object)) => self.try_read(&object.body, object.size).await.map(Some),
+            _ => Ok(None),
+        }
     }
 
     pub(crate) async fn collect(&self) {
@@ -244,6 +276,28 @@ pub(crate) async fn restore(
     target: Target,
     dir: &Path,
 ) -> Result<(TestStore, Plan), BackupError> {
+    let plan = restore_the_rows(repository, target, dir).await?;
+    let (progress, stop) =
+        (Arc::new(parking_lot::Mutex::new(RestoreProgress::default())), CancellationToken::new());
+    let clock = Arc::new(ManualClock::at(UnixMillis::new(1_700_000_000_000)));
+    let files: Arc<dyn PackStore> = Arc::new(DiskPackStore::open(real(), dir.join("packs")).unwrap());
+    let plain = PlainStore::open(real(), &dir.join("plain")).unwrap();
+    restore_bytes(repository, &plan, &files, &plain, 2, &progress, &stop).await?;
+    let random = Arc::new(SeededRandom::new(2));
+    let packs = PackSet::open(files, clock, random, &PackSettings::default()).unwrap().0;
+    for pack in packs.ids() {
+        packs.revive(pack).unwrap();
+    }
+    drop(packs);
+    Ok((TestStore::open(dir).await, plan))
+}
+
+/// Restores the metadata alone.
+pub(crate) async fn restore_the_rows(
+    repository: &Arc<Repository>,
+    target: Target,
+    dir: &Path,
+) -> Result<Plan, BackupError> {
     let catalogue = Catalogue::load(repository).await?;
     let plan = Plan::make(repository, &catalogue, target).await?;
     std::fs::create_dir_all(dir.join("meta")).unwrap();
@@ -269,17 +323,7 @@ pub(crate) async fn restore(
     };
     let rows = restore_rows(repository, &plan, &real(), &path, open, &progress, &stop).await?;
     drop(rows);
-    let files: Arc<dyn crate::storage::PackStore> =
-        Arc::new(DiskPackStore::open(real(), dir.join("packs")).unwrap());
-    let plain = PlainStore::open(real(), &dir.join("plain")).unwrap();
-    restore_bytes(repository, &plan, &files, &plain, 2, &progress, &stop).await?;
-    let random = Arc::new(SeededRandom::new(2));
-    let packs = PackSet::open(files, clock, random, &PackSettings::default()).unwrap().0;
-    for pack in packs.ids() {
-        packs.revive(pack).unwrap();
-    }
     let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
     state.save(&RealFileSystem, &dir.join("backup.json"))?;
-    drop(packs);
-    Ok((TestStore::open(dir).await, plan))
+    Ok(plan)
 }

@@ -8,6 +8,7 @@ use crate::types::{
     BucketName, ByteRange, ChecksumAlgorithm, ETag, ObjectKey, PartNumber, TagError, UnixMillis, UploadId,
     VersionId,
 };
+use std::io::ErrorKind;
 
 /// Every refusal and failure of this room.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +169,7 @@ pub enum ServiceError {
 }
 
 const NO_DESCRIPTORS: &str = "too many files are open";
+const NOT_RESTORED: &str = "the object is still in the backup, which gives no answer";
 
 impl From<MetaError> for ServiceError {
     fn from(error: MetaError) -> Self {
@@ -189,6 +191,8 @@ impl From<EngineError> for ServiceError {
             EngineError::Poisoned(why) => Self::WritesRefused(why),
             EngineError::Io(ref io) if lacks_room(io) => Self::StorageFull,
             EngineError::Io(ref io) if lacks_descriptors(io) => Self::Busy(NO_DESCRIPTORS),
+            // Not here yet, and the way to it is down or slow.
+            EngineError::Io(ref io) if io.kind() == ErrorKind::ResourceBusy => Self::Busy(NOT_RESTORED),
             // It is opened anew by itself, or bodies are stored without it.
             EngineError::Index(why) => {
                 tracing::error!(%why, "the chunk index failed a request");

@@ -2,14 +2,17 @@
 
 use super::key::read_key;
 use super::remote::open;
+use crate::app::data_dir::unusable;
 use crate::app::error::{AppError, Exit};
 use crate::app::store::Store;
 use crate::backup::{
-    BackupSettings, Keeper, KeeperParts, NewRepository, PruneParts, ShipSettings, Source, StoreId, World,
+    BackupSettings, Keeper, KeeperParts, LazyRestore, NewRepository, PruneParts, Repository, ShipSettings,
+    Source, StoreId, World,
 };
 use crate::config::Settings;
 use crate::remote::Patience;
-use crate::sys::SystemSteady;
+use crate::sys::{RealFileSystem, SystemSteady};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +60,23 @@ pub(in crate::app) fn keeper(store: &Store, settings: &Settings) -> Result<Optio
             interval: PRUNE_EVERY,
         },
     })))
+}
+
+/// Where the rest of a restore is that has not ended; `None`: all is here.
+pub(in crate::app) async fn unfinished(
+    dir: &Path,
+    settings: &Settings,
+) -> Result<Option<Arc<Repository>>, AppError> {
+    let is_unfinished = LazyRestore::is_unfinished(&RealFileSystem, dir);
+    if !is_unfinished.map_err(|error| unusable(dir, &error))? {
+        return Ok(None);
+    }
+    let key = read_key(&settings.backup, &settings.storage.data_dir)?;
+    let remote = open(&settings.backup, Patience::default())?;
+    let opened = Repository::open(remote, key).await;
+    opened
+        .map(|opened| Some(Arc::new(opened)))
+        .map_err(|error| AppError::failure("the restore cannot go on", error))
 }
 
 /// How long what stays is locked, if it is.

@@ -13,7 +13,7 @@ mod run;
 
 pub(super) use check::check;
 pub(super) use health::{publish, trouble};
-pub(super) use keep::keeper;
+pub(super) use keep::{keeper, unfinished};
 pub(super) use key::make_key;
 pub(super) use list::list;
 pub(super) use moment::MomentArgs;

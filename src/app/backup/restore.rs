@@ -11,8 +11,8 @@ use crate::app::stats::bytes;
 use crate::app::store::Store;
 use crate::app::verbs::{catching_up, close, interrupted, runtime};
 use crate::backup::{
-    BackupError, Catalogue, Plan, Repository, RestoreProgress, ShippedTo, ShownProgress, Target,
-    restore_bytes, restore_rows,
+    BackupError, BytesReport, Catalogue, LazyRestore, Plan, Repository, RestoreProgress, ShippedTo,
+    ShownProgress, Target, restore_bytes, restore_rows,
 };
 use crate::config::Settings;
 use crate::engine::PlainStore;
@@ -34,6 +34,8 @@ const SHOW_EVERY: Duration = Duration::from_millis(300);
 #[derive(Debug, Serialize)]
 struct Report {
     dry_run: bool,
+    /// The rows are back; the bytes come while it is served.
+    lazy: bool,
     store: String,
     seq: u64,
     moment: String,
@@ -59,6 +61,13 @@ impl fmt::Display for Report {
         if self.dry_run {
             return write!(f, "\n{} bytes to fetch", bytes(self.fetched_bytes));
         }
+        if self.lazy {
+            return write!(
+                f,
+                "\nserve it with the settings of its backup: {} bytes are fetched while it serves",
+                bytes(self.fetched_bytes)
+            );
+        }
         write!(
             f,
             "\n{} bytes of files in {:.1} s, {} of them were there already",
@@ -73,7 +82,7 @@ impl fmt::Display for Report {
 pub(in crate::app) fn restore(
     settings: &Settings,
     moment: Moment,
-    dry_run: bool,
+    (dry_run, lazy): (bool, bool),
     json: bool,
 ) -> Result<(), AppError> {
     let key = read_key(&settings.backup, &settings.storage.data_dir)?;
@@ -85,10 +94,10 @@ pub(in crate::app) fn restore(
         let repository = Arc::new(repository);
         let catalogue = Catalogue::load(&repository).await.map_err(failed)?;
         let plan = Plan::make(&repository, &catalogue, target(moment)).await.map_err(failed)?;
-        let mut report = Report::of(&repository, &plan, dry_run);
+        let mut report = Report::of(&repository, &plan, (dry_run, lazy));
         if !dry_run {
             let began = Instant::now();
-            into(settings, &repository, &plan, &shown, &mut report).await?;
+            into(settings, &repository, &plan, lazy, &shown, &mut report).await?;
             report.seconds = began.elapsed().as_secs_f64();
         }
         shown.finish();
@@ -107,9 +116,10 @@ const fn target(moment: Moment) -> Target {
 }
 
 impl Report {
-    fn of(repository: &Repository, plan: &Plan, dry_run: bool) -> Self {
+    fn of(repository: &Repository, plan: &Plan, (dry_run, lazy): (bool, bool)) -> Self {
         Self {
             dry_run,
+            lazy,
             store: repository.description().store_id.to_string(),
             seq: plan.seq.get(),
             moment: super::moment::shown(plan.at),
@@ -128,6 +138,7 @@ async fn into(
     settings: &Settings,
     repository: &Arc<Repository>,
     plan: &Plan,
+    lazy: bool,
     shown: &Shown,
     report: &mut Report,
 ) -> Result<(), AppError> {
@@ -137,7 +148,7 @@ async fn into(
     let stop = interrupted();
     let progress: ShownProgress = Arc::new(Mutex::new(RestoreProgress::default()));
     let showing = show(shown, &progress);
-    let fetched = fetch(settings, repository, plan, &data, &progress, &stop).await;
+    let fetched = fetch(settings, repository, plan, lazy, &data, &progress, &stop).await;
     showing.cancel();
     let fetched = fetched.map_err(|error| match error {
         BackupError::Stopped => {
@@ -148,6 +159,9 @@ async fn into(
     report.restored_bytes = fetched.bytes;
     report.kept_bytes = fetched.kept_bytes;
     data.finish_restore()?;
+    if lazy {
+        return Ok(());
+    }
     // The chunk index is built from what was restored: then the store is whole.
     let store = Store::open(data, settings, catching_up(shown)).await?;
     let unreadable = store.parts().index.uncounted_nodes();
@@ -163,10 +177,11 @@ async fn fetch(
     settings: &Settings,
     repository: &Arc<Repository>,
     plan: &Plan,
+    lazy: bool,
     data: &DataDir,
     progress: &ShownProgress,
     stop: &CancellationToken,
-) -> Result<crate::backup::BytesReport, BackupError> {
+) -> Result<BytesReport, BackupError> {
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
     let path = data.join("meta").join("sediment.db");
     let meta_settings = settings.meta.clone();
@@ -181,14 +196,20 @@ async fn fetch(
     };
     let (meta, _) = restore_rows(repository, plan, &fs, &path, open, progress, stop).await?;
     tokio::task::spawn_blocking(move || drop(meta)).await?;
+    let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
+    state.save(&*fs, &data.join("backup.json"))?;
+    if lazy {
+        let (repository, plan, dir) = (Arc::clone(repository), plan.clone(), data.path().to_owned());
+        let begun = tokio::task::spawn_blocking(move || LazyRestore::begin(&repository, &plan, &*fs, &dir));
+        begun.await??;
+        return Ok(BytesReport::default());
+    }
     let (packs, plains) = (data.join("packs"), data.join("plain"));
     let files: Arc<dyn PackStore> = Arc::new(DiskPackStore::open(Arc::clone(&fs), packs)?);
     let plain = PlainStore::open(Arc::clone(&fs), &plains)?;
     let at_once = settings.backup.uploads_in_flight;
     let report = restore_bytes(repository, plan, &files, &plain, at_once, progress, stop).await?;
     revive(files, settings).await?;
-    let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
-    state.save(&*fs, &data.join("backup.json"))?;
     Ok(report)
 }
 

@@ -2,9 +2,13 @@ use super::{Keeper, KeeperParts, KeeperState, PruneParts};
 use crate::backup::retention::{Age, RetentionSettings};
 use crate::backup::testing::{STORE, open, remote};
 use crate::backup::testing_store::{TestStore, restore};
-use crate::backup::{BackupKey, BackupStatus, NewRepository, ShipSettings, Target, World};
-use crate::remote::{Class, Fault, Remote, Verb};
+use crate::backup::{
+    BackupKey, BackupStatus, Epoch, LogLevel, NewRepository, ObjectName, ShipSettings, Target, World,
+};
+use crate::remote::{Class, Fault, PutOptions, Remote, Verb};
 use crate::sys::{OsRandom, SeededRandom, SystemSteady};
+use crate::types::CommitSeq;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -101,9 +105,13 @@ async fn what_fails_is_told_and_tried_again() {
     let failing = wait(&keeper, "a failure", |status| status.last_failure.is_some()).await;
     assert!(failing.last_failure.unwrap().advice.is_some());
     wait(&keeper, "all of it", |status| status.lag_records == 0 && status.failures_in_a_row == 0).await;
-    // The lease is taken from it: it takes the next epoch.
-    let epoch = keeper.status().await.epoch.unwrap();
-    remote.script(Verb::Put, Fault::Fail(Class::Conflict));
+    // What stands in its way in its own epoch does not in the next.
+    let status = keeper.status().await;
+    let epoch = status.epoch.unwrap();
+    let next = CommitSeq::new(status.shipped_seq.unwrap()).next();
+    let name =
+        ObjectName::Log { epoch: Epoch::new(epoch).unwrap(), level: LogLevel::Live, first: next, last: next };
+    remote.put(&name.key(), Bytes::from_static(b"garbage"), &PutOptions::ABSENT).await.unwrap();
     store.put("key", b"other", false).await;
     wait(&keeper, "a new epoch", |status| status.epoch > Some(epoch) && status.lag_records == 0).await;
     stop.cancel();

@@ -5,10 +5,12 @@
 //! the bucket alone; nothing is believed before its seal; a directory that is not finished says so.
 
 mod bytes;
+mod lazy;
 mod plan;
 mod rows;
 
 pub use bytes::{BytesReport, restore_bytes};
+pub use lazy::{LazyProgress, LazyRestore};
 pub use plan::{Plan, Target};
 pub use rows::{RowsReport, restore_rows};
 

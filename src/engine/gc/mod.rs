@@ -146,6 +146,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+/// Why nobody collects or scrubs.
+pub(in crate::engine) const RESTORING: &str = "the store is being restored, and not all of it is here yet";
+
 /// Why a run collects nothing.
 pub(super) const UNCOUNTED: &str = "manifest nodes in use cannot be read: nothing is collected until they can, or the bodies they belong to are gone";
 
@@ -162,6 +165,7 @@ struct Shared {
     settings: GcSettings,
     notes: Mutex<Notes>,
     shipped: OnceLock<Arc<dyn ShippedBound>>,
+    restored: OnceLock<CancellationToken>,
     running: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -176,7 +180,13 @@ impl Collector {
         settings: GcSettings,
     ) -> Self {
         let (notes, shipped, running) = (Mutex::default(), OnceLock::new(), Arc::default());
-        Self(Arc::new(Shared { packs, index, meta, plain, settings, notes, shipped, running }))
+        let restored = OnceLock::new();
+        Self(Arc::new(Shared { packs, index, meta, plain, settings, notes, shipped, restored, running }))
+    }
+
+    /// Nothing is collected before this is cancelled: not all bytes are here. The first one given counts.
+    pub fn after(&self, restored: CancellationToken) {
+        let _ = self.0.restored.set(restored);
     }
 
     /// Whatever became unused behind this bound is spared from now on. The first one given counts.
@@ -206,6 +216,9 @@ impl Collector {
         stop: &CancellationToken,
         progress: Option<OnProgress>,
     ) -> Result<GcReport, EngineError> {
+        if self.0.restored.get().is_some_and(|restored| !restored.is_cancelled()) {
+            return Err(EngineError::Busy(RESTORING));
+        }
         let Ok(running) = Arc::clone(&self.0.running).try_lock_owned() else {
             return Err(EngineError::Busy("garbage collection is at work already"));
         };

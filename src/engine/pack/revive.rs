@@ -8,8 +8,10 @@ use super::format::{FOOTER_ENTRY_BYTES, RECORD_HEADER_BYTES, RecordHeader, STATE
 use super::read::verified;
 use super::scan::{read_footer, unknown};
 use super::set::{PackSet, from_io};
+use super::types::ScannedRecord;
 use crate::engine::EngineError;
 use crate::storage::PackId;
+use crate::types::ChunkId;
 use std::io;
 
 impl PackSet {
@@ -19,21 +21,36 @@ impl PackSet {
     /// # Errors
     /// When the pack is not known, cannot be read, or the marks cannot be taken back durably.
     pub fn revive(&self, pack: PackId) -> Result<u64, EngineError> {
+        Ok(self.revive_those(pack, &|_| true)?.len() as u64)
+    }
+
+    /// As [`Self::revive`], of records of some ids alone: for the others nothing is read. Returns those that live again; an index
+    /// that was built before is to be told of them.
+    ///
+    /// # Errors
+    /// As [`Self::revive`].
+    pub fn revive_those(
+        &self,
+        pack: PackId,
+        is_wanted: &dyn Fn(&ChunkId) -> bool,
+    ) -> Result<Vec<ScannedRecord>, EngineError> {
         let known = self.known(pack).ok_or_else(|| unknown(pack))?;
-        let Some(records) = known.sealed else { return Ok(0) };
+        let Some(records) = known.sealed else { return Ok(Vec::new()) };
         let entries = read_footer(self.store(), pack, known.end, records).map_err(from_io)?;
-        let mut revived = 0;
+        let mut revived = Vec::new();
         for (position, (offset, header)) in entries.unwrap_or_default().into_iter().enumerate() {
-            if !header.dead || !self.is_whole(pack, offset, &header)? {
+            if !header.dead || !is_wanted(&header.id) || !self.is_whole(pack, offset, &header)? {
                 continue;
             }
             let entry = u64::from(known.end) + (position * FOOTER_ENTRY_BYTES) as u64;
             for at in [u64::from(offset), entry + 4] {
                 self.overwrite(pack, at + STATE_OFFSET as u64, &[STATE_LIVE])?;
             }
-            revived += 1;
+            let RecordHeader { id, kind, codec, .. } = header;
+            let location = header.location(pack, offset);
+            revived.push(ScannedRecord { id, kind, codec, location, dead: false });
         }
-        if revived > 0 {
+        if !revived.is_empty() {
             self.sync()?;
         }
         Ok(revived)

@@ -1,13 +1,13 @@
 //! Files of plain bodies as they stand, for whoever copies them elsewhere, and back.
 
-use super::{PlainStore, TEMPORARY, allow_missing, from_io, open_file};
+use super::{PlainStore, TEMPORARY, allow_missing, from_io, open_file, parse};
 use crate::engine::EngineError;
 use crate::sys::DiskFile;
 use crate::types::PlainId;
 use bytes::Bytes;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl PlainStore {
@@ -27,16 +27,42 @@ impl PlainStore {
     /// # Errors
     /// `MissingPlain` when there is no such body.
     pub fn read_raw(&self, id: PlainId, range: Range<u64>) -> Result<Bytes, EngineError> {
-        let file = match self.0.fs.open(&self.path(id)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(EngineError::MissingPlain(id));
-            }
-            file => file?,
-        };
+        let file = self.raw_file(id)?;
         // Advice: without it the bytes are the same.
         let _ = file.expect_no_reuse();
         let len = usize::try_from(range.end.saturating_sub(range.start)).map_err(|_| EngineError::Range)?;
         Ok(file.read_at(range.start, len)?.into())
+    }
+
+    /// Puts a file of so many zeros in a body's place, durably, for whoever fills it before it is read. One that is there is
+    /// replaced.
+    ///
+    /// # Errors
+    /// When it cannot be created or made durable.
+    pub fn reserve(&self, id: PlainId, len: u64) -> Result<(), EngineError> {
+        let mut reserved = self.restore(id)?;
+        reserved.file.set_len(len).map_err(from_io)?;
+        reserved.file.sync_data().map_err(from_io)?;
+        self.place(&reserved.temporary, id).map_err(from_io)?;
+        reserved.is_placed = true;
+        Ok(())
+    }
+
+    /// A body's file as it stands. Nothing is verified.
+    ///
+    /// # Errors
+    /// `MissingPlain` when there is no such body.
+    pub fn raw_file(&self, id: PlainId) -> Result<Arc<dyn DiskFile>, EngineError> {
+        match self.0.fs.open(&self.path(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(EngineError::MissingPlain(id)),
+            file => Ok(file?),
+        }
+    }
+
+    /// Whose file a path is the place of.
+    #[must_use]
+    pub fn body_at(&self, path: &Path) -> Option<PlainId> {
+        parse(path).filter(|id| self.path(*id) == path)
     }
 
     /// Begins the file of a body that was copied from another store. One that is there already is replaced.

@@ -27,12 +27,13 @@ pub use status::{OnScrubProgress, ScrubReport, ScrubStatus};
 use super::Checker;
 use crate::engine::EngineError;
 use crate::engine::blocking::blocking;
+use crate::engine::gc::RESTORING;
 use crate::sys::{Clock, FileSystem};
 use cursor::Cursor;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,7 @@ struct Shared {
     stop: Mutex<CancellationToken>,
     /// Somebody waits for the pass under way.
     hurry: AtomicBool,
+    restored: OnceLock<CancellationToken>,
     running: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -85,11 +87,17 @@ impl Scrubber {
             status,
             stop: Mutex::default(),
             hurry: AtomicBool::new(false),
+            restored: OnceLock::new(),
             running: Arc::default(),
         };
         let scrubber = Self(Arc::new(shared));
         scrubber.publish();
         scrubber
+    }
+
+    /// Nothing is read before this is cancelled: not all bytes are here. The first one given counts.
+    pub fn after(&self, restored: CancellationToken) {
+        let _ = self.0.restored.set(restored);
     }
 
     /// Goes on with the pass that was stopped, or begins one. Stopping it is always safe. A pass whose caller goes away
@@ -121,6 +129,9 @@ impl Scrubber {
         stop: &CancellationToken,
         progress: Option<OnScrubProgress>,
     ) -> Result<tokio::task::JoinHandle<Result<ScrubReport, EngineError>>, EngineError> {
+        if self.0.restored.get().is_some_and(|restored| !restored.is_cancelled()) {
+            return Err(EngineError::Busy(RESTORING));
+        }
         let Ok(running) = Arc::clone(&self.0.running).try_lock_owned() else {
             return Err(EngineError::Busy("a scrub is at work already"));
         };
