@@ -6,6 +6,7 @@
 
 mod catalogue;
 pub mod container;
+mod drill;
 mod epoch;
 mod error;
 mod ids;
@@ -18,6 +19,7 @@ mod manifest;
 mod names;
 pub mod objects;
 mod probe;
+mod remote_records;
 mod repository;
 mod restore;
 mod segment;
@@ -30,6 +32,7 @@ mod stamp;
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testing_store;
+mod verify;
 
 /// Decoders that nobody else needs from outside, for `fuzz/`.
 #[doc(hidden)]
@@ -40,6 +43,7 @@ pub mod fuzzing {
 }
 
 pub use catalogue::{Catalogue, Chain, Found, Known, Link};
+pub use drill::{Drill, DrillOutcome, DrillParts, DrillReport, DrillSettings};
 pub use epoch::{Epoch, EpochRecord, Stretch, Timeline, TimelineError};
 pub use error::BackupError;
 pub use ids::{RepositoryId, StoreId};
@@ -49,6 +53,7 @@ pub use lease::{Attempt, Candidate, Holder, Lease, LeaseError, LeaseTimes, World
 pub use manifest::{BASE_PIECE_BYTES, Base, InventoryRef, Snapshot, SnapshotTotals};
 pub use names::{LogLevel, ObjectName, SnapshotName};
 pub use probe::{ProbeError, probe};
+pub use remote_records::RemoteRecords;
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
 pub use restore::{
     BytesReport, Plan, RestoreProgress, RowsReport, ShownProgress, Target, restore_bytes, restore_rows,
@@ -59,3 +64,7 @@ pub use ship::{Round, ShipProgress, ShipSettings, Shipper};
 pub use signed::{SignedError, Signer};
 pub use source::{MetaImage, ShippedTo, Source};
 pub use stamp::{Nonce, Stamp};
+pub use verify::{
+    Behind, ObjectFault, Round as VerifyRound, Scratch, ShownVerify, Verification, Verified, VerifiedState,
+    VerifyProgress, VerifyReport, VerifySettings,
+};
