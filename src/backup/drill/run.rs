@@ -104,10 +104,7 @@ impl Drill {
             let catalogue = Catalogue::load(repository).await?;
             Plan::make(repository, &catalogue, target).await
         };
-        let plan = match failed(planned.await, &mut report)? {
-            Some(plan) => plan,
-            None => return Ok(report),
-        };
+        let Some(plan) = failed(planned.await, &mut report)? else { return Ok(report) };
         (report.seq, report.seq_at) = (plan.seq, plan.at);
         report.snapshot = plan.snapshot.name().to_string();
         if report.is_latest {

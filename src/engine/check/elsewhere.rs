@@ -32,7 +32,7 @@ pub trait Elsewhere: Send + Sync + std::fmt::Debug {
 
 impl Pass<'_> {
     /// The record that stood at a place, if the copy's payload is the content of that id.
-    pub(super) fn from_elsewhere(
+    pub(super) fn kept_elsewhere(
         &self,
         id: ChunkId,
         at: &Location,

@@ -94,7 +94,7 @@ impl Pass<'_> {
     fn save_or_condemn(&self, id: &ChunkId, at: &Location, why: EngineError) -> Result<Verdict, EngineError> {
         let found = match self.checker.packs.salvage(*id, at) {
             Some(record) => Ok(Some(record)),
-            None => self.from_elsewhere(*id, at),
+            None => self.kept_elsewhere(*id, at),
         };
         match found {
             Ok(Some(record)) => Ok(self.saved(id, at, record)),
@@ -114,7 +114,7 @@ impl Pass<'_> {
     /// What the device cannot give.
     fn save_unreadable(&self, id: &ChunkId, at: &Location, why: EngineError) -> Verdict {
         let is_device = matches!(&why, EngineError::Io(error) if is_device_error(error));
-        match is_device.then(|| self.from_elsewhere(*id, at)) {
+        match is_device.then(|| self.kept_elsewhere(*id, at)) {
             Some(Ok(Some(record))) => self.saved(id, at, record),
             _ => Verdict::Damaged(why),
         }
@@ -169,7 +169,7 @@ impl Pass<'_> {
     /// Whether it could be brought back from there.
     fn is_elsewhere(&self, id: &ChunkId, at: &Location) -> bool {
         let _hold = self.checker.index.hold();
-        let found = self.from_elsewhere(*id, at).ok().flatten();
+        let found = self.kept_elsewhere(*id, at).ok().flatten();
         found.is_some_and(|record| matches!(self.saved(id, at, record), Verdict::Saved))
     }
 
@@ -194,7 +194,7 @@ impl Pass<'_> {
             // One that a reader gave up may be damaged in its header alone.
             let record = read.map(as_new).ok().or_else(|| packs.salvage(copy.0, &copy.1));
             // Where a reader gave it up its place is forgotten, and found again here.
-            let record = record.or_else(|| self.from_elsewhere(copy.0, &copy.1).ok().flatten());
+            let record = record.or_else(|| self.kept_elsewhere(copy.0, &copy.1).ok().flatten());
             let Some(record) = record else { continue };
             if index.homeless(&[copy.0])?[..] != [true] {
                 self.save_in_place(&copy, record)?;
