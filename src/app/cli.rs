@@ -175,6 +175,9 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Replication => replication::status(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
         Verb::Backup(BackupVerb::Run { full }) => backup::run(&settings, *full, json),
+        Verb::Backup(BackupVerb::Verify { read_data, all }) => {
+            backup::verify(&settings, read_data.unwrap_or(0), *all, json)
+        }
         Verb::Backup(BackupVerb::Prune { dry_run }) => backup::prune(&settings, *dry_run, json),
         Verb::Backup(BackupVerb::Status) => backup::status(&settings, json),
         Verb::Restore(args) => {

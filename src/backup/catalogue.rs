@@ -65,6 +65,12 @@ impl Catalogue {
     /// # Errors
     /// When the remote fails, or an epoch is not believed.
     pub async fn load(repository: &Repository) -> Result<Self, BackupError> {
+        let listed = Self::list(repository).await?;
+        Ok(listed.along(repository.timeline().await?))
+    }
+
+    /// Without the epochs.
+    pub(super) async fn list(repository: &Repository) -> Result<Self, BackupError> {
         let mut catalogue = Self::default();
         let mut listed = list_all(&**repository.remote(), "");
         while let Some(found) = listed.try_next().await? {
@@ -76,8 +82,11 @@ impl Catalogue {
                 Err(_) => catalogue.foreign += 1,
             }
         }
-        catalogue.timeline = repository.timeline().await?;
         Ok(catalogue)
+    }
+
+    pub(super) fn along(self, timeline: Timeline) -> Self {
+        Self { timeline, ..self }
     }
 
     #[must_use]

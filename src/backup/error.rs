@@ -53,6 +53,19 @@ impl BackupError {
         ) || self.class() == Some(Class::Conflict)
     }
 
+    /// An object in the bucket is damaged, forged or missing: nothing else is wrong.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Missing(_) | Self::Content { .. } => true,
+            Self::Object { why, .. } => !matches!(why, ContainerError::Remote(_)),
+            Self::Repository(why) => {
+                matches!(why, RepositoryError::Untrusted { .. } | RepositoryError::Vanished(_))
+            }
+            _ => false,
+        }
+    }
+
     /// What the remote said, if it was the remote.
     #[must_use]
     pub fn class(&self) -> Option<Class> {

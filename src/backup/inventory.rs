@@ -172,6 +172,12 @@ impl Holdings {
         self.plains.get(&id)
     }
 
+    /// The extents of a pack, in order.
+    #[must_use]
+    pub fn pack(&self, id: PackId) -> &[Extent] {
+        self.packs.get(&id).map_or(&[], Vec::as_slice)
+    }
+
     pub fn packs(&self) -> impl Iterator<Item = (PackId, &[Extent])> {
         self.packs.iter().map(|(id, extents)| (*id, extents.as_slice()))
     }

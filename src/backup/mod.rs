@@ -6,6 +6,7 @@
 
 mod catalogue;
 pub mod container;
+mod drill;
 mod epoch;
 mod error;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub mod objects;
 mod probe;
 pub mod prune;
 mod reach;
+mod remote_records;
 mod repository;
 mod restore;
 pub mod retention;
@@ -37,6 +39,7 @@ mod stamp;
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testing_store;
+mod verify;
 
 /// Decoders that nobody else needs from outside, for `fuzz/`.
 #[doc(hidden)]
@@ -47,6 +50,7 @@ pub mod fuzzing {
 }
 
 pub use catalogue::{Catalogue, Chain, Found, Known, Link};
+pub use drill::{Drill, DrillOutcome, DrillParts, DrillReport, DrillSettings};
 pub use epoch::{Epoch, EpochRecord, Stretch, Timeline, TimelineError};
 pub use error::BackupError;
 pub use ids::{RepositoryId, StoreId};
@@ -60,6 +64,7 @@ pub use manifest::{BASE_PIECE_BYTES, Base, InventoryRef, Snapshot, SnapshotTotal
 pub use names::{LogLevel, ObjectName, SnapshotName};
 pub use probe::{ProbeError, probe};
 pub use reach::Reach;
+pub use remote_records::RemoteRecords;
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
 pub use restore::{
     BytesReport, LazyProgress, LazyRestore, Plan, RestoreProgress, RowsReport, ShownProgress, Target,
@@ -72,3 +77,7 @@ pub use ship::{Round, ShipProgress, ShipSettings, Shipper};
 pub use signed::{SignedError, Signer};
 pub use source::{MetaImage, ShippedTo, Source};
 pub use stamp::{Nonce, Stamp};
+pub use verify::{
+    Behind, ObjectFault, Round as VerifyRound, Scratch, ShownVerify, Verification, Verified, VerifiedState,
+    VerifyProgress, VerifyReport, VerifySettings,
+};

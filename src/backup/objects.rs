@@ -58,10 +58,47 @@ pub async fn put(
     content: Arc<dyn Content>,
     writing: &Writing,
 ) -> Result<Stamp, BackupError> {
-    let length = content.length();
-    let own = Arc::clone(&content);
+    let (length, own) = (content.length(), Arc::clone(&content));
+    let options = PutOptions { retain_until: writing.retain_until, ..PutOptions::ABSENT };
+    match send(repository, name, kind, content, (writing, options)).await {
+        Err(BackupError::Repository(super::RepositoryError::Remote(RemoteError {
+            class: Class::Conflict,
+            ..
+        }))) => {
+            let stamp = standing(repository, name, kind, length).await?;
+            if kind != Kind::Plain {
+                compare(repository, name, kind, stamp, own).await?;
+            }
+            Ok(stamp)
+        }
+        put => put,
+    }
+}
+
+/// As [`put`], of an object whose name decides its content, over what stands there damaged.
+///
+/// # Errors
+/// Of the content, or of the remote.
+pub async fn put_over(
+    repository: &Arc<Repository>,
+    name: ObjectName,
+    kind: Kind,
+    content: Arc<dyn Content>,
+    writing: &Writing,
+) -> Result<Stamp, BackupError> {
+    let options = PutOptions { retain_until: writing.retain_until, ..PutOptions::ALWAYS };
+    send(repository, name, kind, content, (writing, options)).await
+}
+
+async fn send(
+    repository: &Arc<Repository>,
+    name: ObjectName,
+    kind: Kind,
+    content: Arc<dyn Content>,
+    (writing, options): (&Writing, PutOptions),
+) -> Result<Stamp, BackupError> {
+    let plan = Plan::new(kind, content.length(), repository.description().encrypted, writing.level);
     let sealed = Arc::new(OnceLock::new());
-    let plan = Plan::new(kind, length, repository.description().encrypted, writing.level);
     let filling = Filling {
         repository: Arc::clone(repository),
         name,
@@ -73,26 +110,10 @@ pub async fn put(
         out: BytesMut::new(),
         sealed: Arc::clone(&sealed),
     };
-    let options = PutOptions { retain_until: writing.retain_until, ..PutOptions::ABSENT };
-    let put =
-        upload(repository.remote(), &name.key(), &options, parts(filling), writing.parts_in_flight).await;
-    match put {
-        Ok(_) => {
-            let sealed = sealed.get().ok_or(BackupError::Worker)?;
-            Ok(Stamp { bytes: sealed.bytes, nonce: Nonce(sealed.nonce) })
-        }
-        Err(BackupError::Repository(super::RepositoryError::Remote(RemoteError {
-            class: Class::Conflict,
-            ..
-        }))) => {
-            let stamp = standing(repository, name, kind, length).await?;
-            if kind != Kind::Plain {
-                compare(repository, name, kind, stamp, own).await?;
-            }
-            Ok(stamp)
-        }
-        Err(error) => Err(error),
-    }
+    let parts = parts(filling);
+    upload(repository.remote(), &name.key(), &options, parts, writing.parts_in_flight).await?;
+    let sealed = sealed.get().ok_or(BackupError::Worker)?;
+    Ok(Stamp { bytes: sealed.bytes, nonce: Nonce(sealed.nonce) })
 }
 
 /// An object that is there holds what was to be written.

@@ -7,23 +7,24 @@ use super::{
 };
 use crate::engine::gc::{Collector, CursorBound, GcSettings, PlainFiles};
 use crate::engine::index::{ChunkIndex, IndexSettings, Progress};
-use crate::engine::pack::{PackSet, PackSettings};
+use crate::engine::pack::{Location, PackSet, PackSettings, RECORD_HEADER_BYTES};
 use crate::engine::{
     BodySpec, BodyStore, CacheSettings, ChunkCache, Engine, EngineError, EngineParts, EngineSettings,
     Follower, PlainStore,
 };
 use crate::meta::testing::object;
 use crate::meta::{
-    Commit, Consumer, ListEntry, ListQuery, MetaStore, OpenMode, SqliteSettings, SqliteStore, StoredBody,
-    VersionKind, VersionTarget, WriteCondition,
+    Commit, Consumer, ListEntry, ListQuery, MetaStore, NewObject, OpenMode, SqliteSettings, SqliteStore,
+    StoredBody, VersionKind, VersionTarget, WriteCondition,
 };
 use crate::storage::{DiskPackStore, PackStore};
 use crate::sys::{
     Clock, FileSystem, ManualClock, OsRandom, Random, RealFileSystem, SeededRandom, SystemSteady,
 };
-use crate::types::{BucketId, ObjectKey, ResolvedRange, UnixMillis};
+use crate::types::{BucketId, ETag, ObjectKey, ResolvedRange, UnixMillis};
 use bytes::Bytes;
 use futures::StreamExt;
+use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -146,7 +147,8 @@ impl TestStore {
         }
         let staged = writer.finish().await.unwrap();
         let (bucket, condition) = (self.bucket, WriteCondition::None);
-        let object = object(staged.body, staged.size);
+        let etag = ETag::of_body(Md5::digest(bytes).into());
+        let object = NewObject { etag, ..object(staged.body, staged.size) };
         let key = ObjectKey::parse(key).unwrap();
         self.meta.commit(Commit::PutVersion { bucket, key, object, condition }).await.unwrap();
         drop(staged.hold);
@@ -219,6 +221,18 @@ impl TestStore {
         following.await.unwrap().unwrap();
     }
 
+    /// Turns a bit of a record's payload, on the disk.
+    pub(crate) fn harm(&self, at: &Location) {
+        let path = self.dir.join("packs").join(format!("{}.pack", at.pack));
+        flip(&path, at.offset as usize + RECORD_HEADER_BYTES);
+    }
+
+    /// Turns a bit of a body stored whole.
+    pub(crate) fn harm_plain(&self) {
+        let id = self.engine.parts().plain.list().unwrap()[0].to_string();
+        flip(&self.dir.join("plain").join(&id[..2]).join(&id), 1000);
+    }
+
     pub(crate) fn source(&self) -> Source {
         let parts = self.engine.parts();
         Source {
@@ -247,6 +261,12 @@ impl TestStore {
             (Arc::new(parking_lot::Mutex::new(ShipProgress::default())), CancellationToken::new());
         Shipper::begin(session, self.source(), settings, Arc::new(OsRandom), progress, stop).await
     }
+}
+
+fn flip(path: &Path, at: usize) {
+    let file = RealFileSystem.open(path).unwrap();
+    let byte = file.read_at(at as u64, 1).unwrap()[0];
+    file.write_all_at(&[byte ^ 4], at as u64).unwrap();
 }
 
 async fn bucket(meta: &SqliteStore) -> BucketId {

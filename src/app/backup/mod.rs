@@ -10,6 +10,7 @@ mod prune;
 mod remote;
 mod restore;
 mod run;
+mod verify;
 
 pub(super) use check::check;
 pub(super) use health::{publish, trouble};
@@ -20,6 +21,7 @@ pub(super) use moment::MomentArgs;
 pub(super) use prune::prune;
 pub(super) use restore::restore;
 pub(super) use run::{run, status};
+pub(super) use verify::verify;
 
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -39,6 +41,16 @@ pub(super) enum BackupVerb {
         /// With a new image of the metadata.
         #[arg(long)]
         full: bool,
+    },
+    /// Look whether everything that snapshots need is in the bucket, and read some or all of it back.
+    Verify {
+        /// How much of the bytes is read back, in percent; shares add up over several runs. Without a number all.
+        #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
+            value_parser = clap::value_parser!(u8).range(0..=100))]
+        read_data: Option<u8>,
+        /// All snapshots, and not the newest alone.
+        #[arg(long)]
+        all: bool,
     },
     /// Delete the snapshots that no rule of [backup_retention] keeps, and what nothing needs any more.
     Prune {

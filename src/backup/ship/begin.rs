@@ -48,6 +48,7 @@ impl Shipper {
             progress,
             stop,
             held: known.holdings,
+            spoiled: HashSet::new(),
             present: HashSet::new(),
             fresh: loose.clone(),
             unnoted: Contents::default(),
@@ -90,9 +91,7 @@ impl Before {
         let known = match Known::load(repository, catalogue, &path, from).await {
             Ok(known) => known,
             // Something that was there is gone, or damaged: whatever is whole is found again by comparing.
-            Err(
-                error @ (BackupError::Missing(_) | BackupError::Content { .. } | BackupError::Object { .. }),
-            ) => {
+            Err(error) if error.is_damage() => {
                 tracing::warn!(%error, "the backup begins anew");
                 return Ok(None);
             }
@@ -144,7 +143,7 @@ async fn others(session: &Session, catalogue: &Catalogue) -> Result<Known, Backu
             loose.plains.extend(known.loose.plains);
             Ok(Known { loose, ..nothing })
         }
-        Err(error @ (BackupError::Missing(_) | BackupError::Content { .. } | BackupError::Object { .. })) => {
+        Err(error) if error.is_damage() => {
             tracing::warn!(%error, "what the bucket has already is not known: all of the store is sent");
             Ok(nothing)
         }

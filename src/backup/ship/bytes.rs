@@ -68,6 +68,8 @@ impl Shipper {
             (Arc::clone(&self.session), self.source.packs.clone(), self.stop.clone());
         let writing = self.writing();
         let in_flight = self.settings.uploads_in_flight;
+        let wanted: Vec<_> =
+            wanted.into_iter().flat_map(|(pack, range)| self.around_spoiled(pack, range)).collect();
         let puts = stream::iter(wanted).map(|(pack, range)| {
             let (repository, session, packs) = (Arc::clone(&repository), Arc::clone(&session), packs.clone());
             let (writing, stop) = (writing.clone(), stop.clone());
@@ -114,12 +116,18 @@ impl Shipper {
             let name = ObjectName::Plain { id, piece };
             let content = PlainContent { plain: self.source.plain.clone(), id, range: range.clone() };
             let repository = Arc::clone(self.session.repository());
-            let put = objects::put(&repository, name, Kind::Plain, Arc::new(content), &self.writing()).await;
+            let (content, writing) = (Arc::new(content), self.writing());
+            let put = if self.spoiled.contains(&name) {
+                objects::put_over(&repository, name, Kind::Plain, content, &writing).await
+            } else {
+                objects::put(&repository, name, Kind::Plain, content, &writing).await
+            };
             let stamp = match put {
                 Err(BackupError::Engine(EngineError::MissingPlain(_))) => return Ok(()),
                 put => put?,
             };
             self.sent(range.end - range.start, stamp.bytes);
+            self.spoiled.remove(&name);
             pieces.push(stamp);
             at = range.end;
             if at >= length {

@@ -10,13 +10,14 @@ mod base;
 mod begin;
 mod bytes;
 mod merge;
+mod repair;
 mod round;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
 use super::objects::Writing;
-use super::{Base, Contents, Holdings, SegmentRef, Session, Snapshot, Source};
+use super::{Base, Contents, Holdings, ObjectName, SegmentRef, Session, Snapshot, Source};
 use crate::storage::PackId;
 use crate::sys::Random;
 use crate::types::{CommitSeq, UnixMillis};
@@ -86,6 +87,8 @@ pub struct Shipper {
     stop: CancellationToken,
     /// What is in the bucket.
     held: Holdings,
+    /// Names that stand damaged in the bucket, or are missing there: nothing is put under them any more.
+    spoiled: HashSet<ObjectName>,
     /// The packs that there were when they were last looked at.
     present: HashSet<PackId>,
     /// What was put there and no segment of the log names.

@@ -10,6 +10,7 @@
 //! [`scrub`] does the same in small steps while requests are served.
 
 mod deep;
+mod elsewhere;
 mod index_walk;
 mod lost;
 mod plain;
@@ -22,6 +23,7 @@ pub mod scrub;
 #[cfg(test)]
 mod tests;
 
+pub use elsewhere::Elsewhere;
 pub use report::{CheckPhase, CheckProgress, CheckReport, Finding, Named, OnCheckProgress, OnFinding};
 
 use super::EngineError;
@@ -51,6 +53,7 @@ pub struct Checker {
     log: Arc<dyn ChangeLog>,
     rows: Option<Arc<dyn Audit>>,
     plain: Option<PlainFiles>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
     on_finding: Option<Told>,
     ids_per_pass: u64,
 }
@@ -67,7 +70,8 @@ impl std::fmt::Debug for Told {
 impl Checker {
     #[must_use]
     pub fn new(packs: PackSet, index: ChunkIndex, log: Arc<dyn ChangeLog>) -> Self {
-        Self { packs, index, log, rows: None, plain: None, on_finding: None, ids_per_pass: IDS_PER_PASS }
+        let (rows, plain, elsewhere, on_finding) = (None, None, None, None);
+        Self { packs, index, log, rows, plain, elsewhere, on_finding, ids_per_pass: IDS_PER_PASS }
     }
 
     /// A deep check reads every row that leads to a body, too, and names what is lost; a manifest's row that cannot be
@@ -81,6 +85,12 @@ impl Checker {
     #[must_use]
     pub fn with_plain(self, plain: PlainFiles) -> Self {
         Self { plain: Some(plain), ..self }
+    }
+
+    /// What is damaged beyond saving is looked for there.
+    #[must_use]
+    pub fn with_elsewhere(self, elsewhere: Arc<dyn Elsewhere>) -> Self {
+        Self { elsewhere: Some(elsewhere), ..self }
     }
 
     /// Tells each finding at once, however many there are.

@@ -89,12 +89,26 @@ impl Pass<'_> {
             return Err(EngineError::Busy("too many files are open"));
         }
         // Deleted meanwhile, it is nobody's loss.
-        let before = u128::from_be_bytes(*id.as_bytes()).checked_sub(1);
-        let before = before.map(|number| PlainId::new(number.to_be_bytes()));
-        if handle.block_on(plain.inspect.plain_bodies(before, 1))?.first() == Some(&id) {
-            self.lost.plain(id, error.to_string());
-            self.found(Finding::DamagedPlain { id: id.to_string(), why: error.to_string() });
+        if !is_named(id, plain, handle)? {
+            return Ok(());
         }
+        match self.plain_from_elsewhere(id, plain) {
+            Ok(true) => {
+                self.report.healed += 1;
+                // Ids are never used again: what was deleted while it came back is nobody's.
+                return if is_named(id, plain, handle)? { Ok(()) } else { plain.store.remove(id) };
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%id, %error, "a damaged body could not be brought back"),
+        }
+        self.lost.plain(id, error.to_string());
+        self.found(Finding::DamagedPlain { id: id.to_string(), why: error.to_string() });
         Ok(())
     }
+}
+
+fn is_named(id: PlainId, plain: &PlainFiles, handle: &Handle) -> Result<bool, EngineError> {
+    let before = u128::from_be_bytes(*id.as_bytes()).checked_sub(1);
+    let before = before.map(|number| PlainId::new(number.to_be_bytes()));
+    Ok(handle.block_on(plain.inspect.plain_bodies(before, 1))?.first() == Some(&id))
 }

@@ -10,6 +10,7 @@ use crate::engine::EngineError;
 use crate::engine::codec::decode_record;
 use crate::engine::pack::{Location, NewRecord, Record, RecordKind};
 use crate::storage::PackId;
+use crate::sys::is_device_error;
 use crate::types::{ChunkId, Node};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -73,7 +74,7 @@ impl Pass<'_> {
             return Ok(Verdict::Sound);
         }
         if !matches!(first, EngineError::Corrupt { .. }) {
-            return Ok(Verdict::Damaged(first));
+            return Ok(self.save_unreadable(id, at, first));
         }
         if let Err(error) = self.checker.packs.reload(at.pack) {
             return Ok(Verdict::Damaged(error));
@@ -92,16 +93,41 @@ impl Pass<'_> {
     }
 
     fn save_or_condemn(&self, id: &ChunkId, at: &Location, why: EngineError) -> Result<Verdict, EngineError> {
-        let Some(record) = self.checker.packs.salvage(*id, at) else {
-            self.checker.index.condemn(id, *at)?;
-            return Ok(Verdict::Damaged(why));
+        let found = match self.checker.packs.salvage(*id, at) {
+            Some(record) => Ok(Some(record)),
+            None => self.kept_elsewhere(*id, at),
         };
+        match found {
+            Ok(Some(record)) => Ok(self.saved(id, at, record)),
+            Ok(None) => {
+                self.checker.index.condemn(id, *at)?;
+                Ok(Verdict::Damaged(why))
+            }
+            // It may be had later: so its place is not forgotten, but nobody who has the same bytes relies on it.
+            Err(error) => {
+                tracing::warn!(%id, %error, "whether another copy of a damaged record is elsewhere is not known now");
+                self.checker.packs.note_unreadable(at);
+                Ok(Verdict::Damaged(error))
+            }
+        }
+    }
+
+    /// What the device cannot give.
+    fn save_unreadable(&self, id: &ChunkId, at: &Location, why: EngineError) -> Verdict {
+        let is_device = matches!(&why, EngineError::Io(error) if is_device_error(error));
+        match is_device.then(|| self.kept_elsewhere(*id, at)) {
+            Some(Ok(Some(record))) => self.saved(id, at, record),
+            _ => Verdict::Damaged(why),
+        }
+    }
+
+    fn saved(&self, id: &ChunkId, at: &Location, record: NewRecord) -> Verdict {
         match self.move_to(*id, *at, record) {
-            Ok(()) => Ok(Verdict::Saved),
+            Ok(()) => Verdict::Saved,
             Err(error) => {
                 tracing::warn!(%id, %error, "the content of a damaged record could not be stored once more");
                 // Not given up, so not gone: it is looked at again at the end of the pass.
-                Ok(Verdict::Damaged(error))
+                Verdict::Damaged(error)
             }
         }
     }
@@ -132,12 +158,20 @@ impl Pass<'_> {
         for (id, place) in ids.iter().zip(self.checker.index.get(&ids)?) {
             let Some(place) = place else { continue };
             let read = self.checker.packs.read(&[(*id, place)]).pop();
-            if read.and_then(Result::ok).is_some_and(|record| proven(&record).is_ok()) {
+            let is_whole = read.and_then(Result::ok).is_some_and(|record| proven(&record).is_ok());
+            if is_whole || self.is_elsewhere(id, &place) {
                 self.lost.saved(id);
                 self.report.saved(id);
             }
         }
         Ok(())
+    }
+
+    /// Whether it could be brought back from there.
+    fn is_elsewhere(&self, id: &ChunkId, at: &Location) -> bool {
+        let _hold = self.checker.index.hold();
+        let found = self.kept_elsewhere(*id, at).ok().flatten();
+        found.is_some_and(|record| matches!(self.saved(id, at, record), Verdict::Saved))
     }
 
     /// Looks in one pack for whole records of what is lost, those marked dead included, and stores them once more.
@@ -160,8 +194,11 @@ impl Pass<'_> {
             let read = read.and_then(|record| proven(&record).map(|_| record));
             // One that a reader gave up may be damaged in its header alone.
             let record = read.map(as_new).ok().or_else(|| packs.salvage(copy.0, &copy.1));
+            // Where a reader gave it up its place is forgotten, and found again here.
+            let record = record.or_else(|| self.kept_elsewhere(copy.0, &copy.1).ok().flatten());
             let Some(record) = record else { continue };
             if index.homeless(&[copy.0])?[..] != [true] {
+                self.save_in_place(&copy, record)?;
                 continue;
             }
             let kind = record.kind;
@@ -184,6 +221,24 @@ impl Pass<'_> {
                     self.report.saved(id);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What has a place still, because it may come back from there or from elsewhere.
+    fn save_in_place(
+        &mut self,
+        (id, at): &(ChunkId, Location),
+        record: NewRecord,
+    ) -> Result<(), EngineError> {
+        let is_saved = match self.checker.index.get(&[*id])?.pop().flatten() {
+            Some(place) if place == *at => true,
+            Some(place) => matches!(self.saved(id, &place, record), Verdict::Saved),
+            None => false,
+        };
+        if is_saved {
+            self.lost.saved(id);
+            self.report.saved(id);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 mod aside;
 mod content;
+mod copied;
 mod flush;
 mod format;
 mod raw;
@@ -34,6 +35,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use copied::{CopiedRecords, copied_records};
 pub use format::{
     FOOTER_ENTRY_BYTES, FOOTER_GAP_BYTES, FormatError, PACK_HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader,
     TRAILER_BYTES, Trailer, decode_footer_entry, decode_gaps, decode_pack_header, encode_footer_entry,

@@ -74,7 +74,7 @@ impl PackSet {
         }
     }
 
-    fn note_unreadable(&self, at: &Location) {
+    pub(in crate::engine) fn note_unreadable(&self, at: &Location) {
         let mut unreadable = self.unreadable().write();
         if unreadable.len() < MOST_UNREADABLE {
             unreadable.insert((at.pack, at.offset));

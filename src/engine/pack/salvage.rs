@@ -12,6 +12,7 @@ use crate::engine::EngineError;
 use crate::storage::PackId;
 use crate::sys::is_device_error;
 use crate::types::ChunkId;
+use bytes::Bytes;
 use std::io;
 
 const HEADER: &str = "its header";
@@ -22,17 +23,7 @@ impl PackSet {
     pub fn salvage(&self, id: ChunkId, location: &Location) -> Option<NewRecord> {
         let (at, len) = (u64::from(location.offset) + RECORD_HEADER_BYTES as u64, location.stored_len);
         let payload = self.store().read_at(location.pack, at, usize::try_from(len).ok()?).ok()?;
-        let raw_len = location.raw_len;
-        let forms = [
-            (RecordKind::Chunk, Codec::Raw),
-            (RecordKind::Chunk, Codec::Zstd),
-            (RecordKind::Node, Codec::Raw),
-            (RecordKind::Node, Codec::Zstd),
-        ];
-        let mut forms = forms.into_iter();
-        let (kind, codec) =
-            forms.find(|(kind, codec)| content::proves(id, *kind, *codec, raw_len, &payload))?;
-        Some(NewRecord { id, kind, codec, raw_len, payload })
+        NewRecord::proven(id, location, payload)
     }
 
     /// What is damaged of a pack beside its records: the header, and of a sealed pack footer and trailer. Nothing is
@@ -92,6 +83,23 @@ impl PackSet {
             Unsealed::found(pack, &walked).seal(self.store()).map_err(from_io)?;
         }
         Ok(self.damaged_frames(pack)?.is_empty())
+    }
+}
+
+impl NewRecord {
+    /// Of a payload that stood at a place, if it is the content of that id.
+    pub(in crate::engine) fn proven(id: ChunkId, location: &Location, payload: Bytes) -> Option<Self> {
+        let raw_len = location.raw_len;
+        let forms = [
+            (RecordKind::Chunk, Codec::Raw),
+            (RecordKind::Chunk, Codec::Zstd),
+            (RecordKind::Node, Codec::Raw),
+            (RecordKind::Node, Codec::Zstd),
+        ];
+        let mut forms = forms.into_iter();
+        let (kind, codec) =
+            forms.find(|(kind, codec)| content::proves(id, *kind, *codec, raw_len, &payload))?;
+        Some(Self { id, kind, codec, raw_len, payload })
     }
 }
 

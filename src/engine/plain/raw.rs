@@ -97,6 +97,22 @@ impl RawPlainWriter {
         Ok(())
     }
 
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// `CorruptPlain` when something of it is not what its checksums say.
+    pub fn prove(&self) -> Result<(), EngineError> {
+        const PIECE_BYTES: u64 = 1 << 20;
+        let reader = open_file(self.id, Arc::clone(&self.file))?;
+        let mut at = 0;
+        while at < reader.size() {
+            let end = reader.size().min(at + PIECE_BYTES);
+            reader.read_at(at..end)?;
+            at = end;
+        }
+        Ok(())
+    }
+
     /// The body is durable and in its place when this returns. Its blocks are verified when they are read.
     ///
     /// # Errors

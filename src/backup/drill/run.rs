@@ -1,0 +1,252 @@
+//! One drill at work.
+
+use super::compare::with_store;
+use super::prove::{Place, Restored};
+use super::scratch::ScratchDir;
+use super::{DrillOutcome, DrillReport};
+use crate::backup::{
+    BackupError, Catalogue, Plan, Repository, RestoreProgress, ShownProgress, Target, Verified,
+    restore_bytes, restore_rows,
+};
+use crate::engine::EngineError;
+use crate::meta::{ChangeLog, MetaError, OpenMode, SqliteSettings, SqliteStore};
+use crate::storage::PackId;
+use crate::sys::{Clock, FileSystem, NoBarrier, Random, Steady};
+use crate::types::CommitSeq;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrillSettings {
+    /// Where stores are restored to, one after the other.
+    pub scratch: PathBuf,
+    /// The most that may stand there. Of a larger store the metadata and some packs are restored.
+    pub scratch_bytes: u64,
+    /// The most that is read of bodies as clients would. All records are proven in any case.
+    pub read_bytes: u64,
+    pub files_at_once: usize,
+}
+
+/// What a drill works with.
+#[derive(Debug, Clone)]
+pub struct DrillParts {
+    pub repository: Arc<Repository>,
+    /// The log of the store that is backed up, if it is there.
+    pub store: Option<Arc<dyn ChangeLog>>,
+    pub fs: Arc<dyn FileSystem>,
+    pub clock: Arc<dyn Clock>,
+    pub steady: Arc<dyn Steady>,
+    pub random: Arc<dyn Random>,
+}
+
+/// A restore to see whether it works.
+#[derive(Debug)]
+pub struct Drill {
+    parts: DrillParts,
+    settings: DrillSettings,
+    progress: ShownProgress,
+    stop: CancellationToken,
+}
+
+impl Drill {
+    #[must_use]
+    pub const fn new(
+        parts: DrillParts,
+        settings: DrillSettings,
+        progress: ShownProgress,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { parts, settings, progress, stop }
+    }
+
+    /// Restores the latest moment, and an earlier one if there is any; writes down beside their snapshots what came of it.
+    ///
+    /// # Errors
+    /// When it could not be done: the bucket or the scratch directory cannot be used, or it was stopped. A store that cannot be restored, because
+    /// something is damaged or missing, is no error: the drill has failed.
+    pub async fn run(&self) -> Result<DrillOutcome, BackupError> {
+        let mut outcome = DrillOutcome::default();
+        let latest = self.moment(Target::Latest).await?;
+        let (seq, is_there) = (latest.seq, !latest.snapshot.is_empty());
+        outcome.moments.push(latest);
+        let earlier = if is_there { self.earlier(seq).await? } else { None };
+        if let Some(seq) = earlier {
+            outcome.moments.push(self.moment(Target::Seq(seq)).await?);
+        }
+        *self.progress.lock() = RestoreProgress::default();
+        Ok(outcome)
+    }
+
+    /// Between the oldest snapshot on the path and the last record.
+    async fn earlier(&self, last: CommitSeq) -> Result<Option<CommitSeq>, BackupError> {
+        let catalogue = Catalogue::load(&self.parts.repository).await?;
+        let Some(newest) = catalogue.timeline().newest() else { return Ok(None) };
+        let path = catalogue.timeline().path_to(newest)?;
+        let oldest = catalogue.snapshots_on(&path).first().map(|name| name.seq.get());
+        let Some(oldest) = oldest.filter(|oldest| *oldest < last.get()) else { return Ok(None) };
+        let drawn = oldest + self.parts.random.u64() % (last.get() - oldest);
+        Ok(Some(CommitSeq::new(drawn)))
+    }
+
+    /// Restores a moment, proves it, and removes it again.
+    async fn moment(&self, target: Target) -> Result<DrillReport, BackupError> {
+        let repository = &self.parts.repository;
+        let began = self.parts.clock.now();
+        let mut report =
+            DrillReport { at: began, is_latest: target == Target::Latest, ..DrillReport::default() };
+        let before = match &self.parts.store {
+            Some(store) => Some(store.last_seq().await?),
+            None => None,
+        };
+        let planned = async {
+            let catalogue = Catalogue::load(repository).await?;
+            Plan::make(repository, &catalogue, target).await
+        };
+        let Some(plan) = failed(planned.await, &mut report)? else { return Ok(report) };
+        (report.seq, report.seq_at) = (plan.seq, plan.at);
+        report.snapshot = plan.snapshot.name().to_string();
+        if report.is_latest {
+            let is_all = before.map(|last| last <= plan.seq);
+            let lost = began.get().saturating_sub(plan.at.get()).max(0) as f64 / 1000.0;
+            report.lost_seconds = is_all.map(|is_all| if is_all { 0.0 } else { lost });
+        }
+        let scratch = self.settings.scratch.clone();
+        let dir = tokio::task::spawn_blocking(move || ScratchDir::new(&scratch)).await??;
+        let restored = self.restore(&plan, &dir, &mut report).await;
+        tokio::task::spawn_blocking(move || drop(dir)).await?;
+        failed(restored, &mut report)?;
+        report.passed = report.problem_count == 0;
+        self.write_down(&plan, &report).await?;
+        Ok(report)
+    }
+
+    async fn restore(
+        &self,
+        plan: &Plan,
+        dir: &ScratchDir,
+        report: &mut DrillReport,
+    ) -> Result<(), BackupError> {
+        let (parts, stop) = (&self.parts, &self.stop);
+        let place = Place {
+            dir: dir.path().to_owned(),
+            fs: Arc::clone(&parts.fs),
+            clock: Arc::clone(&parts.clock),
+            random: Arc::clone(&parts.random),
+        };
+        let began = parts.steady.millis();
+        let seconds = || parts.steady.millis().saturating_sub(began).max(0) as f64 / 1000.0;
+        let (database, open) = (place.database(), opener(&place));
+        let rows =
+            restore_rows(&parts.repository, plan, &parts.fs, &database, open, &self.progress, stop).await?;
+        let (meta, rows) = rows;
+        report.seconds_to_rows = seconds();
+        report.replayed = rows.records;
+        let plan = self.fitting(plan, rows.base_bytes, report);
+        let opened = place.clone();
+        let (files, plain) = tokio::task::spawn_blocking(move || opened.files()).await??;
+        let at_once = self.settings.files_at_once.max(1);
+        let bytes =
+            restore_bytes(&parts.repository, &plan, &files, &plain, at_once, &self.progress, stop).await?;
+        report.seconds_to_bytes = seconds();
+        report.bytes = bytes.bytes;
+        let took = (report.seconds_to_bytes - report.seconds_to_rows).max(0.001);
+        report.bytes_per_second = bytes.bytes as f64 / took;
+        let restored =
+            tokio::task::spawn_blocking(move || Restored::open(&place, meta, files, plain)).await??;
+        if report.packs == report.packs_in_all {
+            restored.prove_all(report, stop).await?;
+            restored.read_bodies(&*parts.random, self.settings.read_bytes, report, stop).await?;
+        } else {
+            restored.prove_part(&plan, report, stop).await?;
+        }
+        if let Some(store) = &parts.store {
+            with_store(&*restored.meta, &**store, report).await?;
+        }
+        tokio::task::spawn_blocking(move || drop(restored)).await?;
+        if stop.is_cancelled() { Err(BackupError::Stopped) } else { Ok(()) }
+    }
+
+    /// The plan, or as many of its packs, in an order that chance decides, as the scratch directory may hold.
+    fn fitting(&self, plan: &Plan, base_bytes: u64, report: &mut DrillReport) -> Plan {
+        let mut plan = plan.clone();
+        let packs: Vec<_> = plan.holdings.packs().map(|(id, _)| (id, plan.holdings.end(id))).collect();
+        let plains: u64 = plan.holdings.plains().map(|plain| plain.length).sum();
+        let total: u64 = packs.iter().map(|(_, end)| u64::from(*end)).sum::<u64>() + plains;
+        report.packs_in_all = packs.len() as u64;
+        report.packs = report.packs_in_all;
+        // Twice the image: replaying the log and checks write beside it.
+        let room = self.settings.scratch_bytes.saturating_sub(base_bytes.saturating_mul(2));
+        if total > room {
+            let mut drawn: Vec<_> = packs.into_iter().map(|pack| (self.parts.random.u64(), pack)).collect();
+            drawn.sort_unstable_by_key(|(place, _)| *place);
+            let mut left = room;
+            let mut kept: HashSet<PackId> = HashSet::new();
+            for (_, (id, end)) in drawn {
+                if u64::from(end) <= left {
+                    left -= u64::from(end);
+                    kept.insert(id);
+                }
+            }
+            plan.holdings.retain_packs(|id| kept.contains(&id));
+            plan.holdings.retain_plains(|_| false);
+            report.packs = kept.len() as u64;
+        }
+        plan
+    }
+
+    /// Beside what verification has found of the snapshot.
+    async fn write_down(&self, plan: &Plan, report: &DrillReport) -> Result<(), BackupError> {
+        let (repository, name) = (&self.parts.repository, plan.snapshot.name());
+        let known = match Verified::get(repository, name).await {
+            Ok(known) => known.unwrap_or_default(),
+            // One that is not believed is written anew.
+            Err(BackupError::Repository(crate::backup::RepositoryError::Untrusted { .. })) => {
+                Verified::default()
+            }
+            Err(error) => return Err(error),
+        };
+        let mut known = Verified {
+            drill: Some(report.clone()),
+            at: report.at,
+            program: env!("CARGO_PKG_VERSION").into(),
+            ..known
+        };
+        known.judge();
+        known.put(repository, name).await
+    }
+}
+
+fn opener(place: &Place) -> impl AsyncFnOnce() -> Result<Arc<SqliteStore>, BackupError> + use<> {
+    let (path, clock, random) = (place.database(), Arc::clone(&place.clock), Arc::clone(&place.random));
+    async move || {
+        let opened = tokio::task::spawn_blocking(move || {
+            let (barrier, settings) = (Arc::new(NoBarrier), SqliteSettings::default());
+            SqliteStore::open(&path, OpenMode::Existing, barrier, clock, random, &settings)
+        });
+        Ok(Arc::new(opened.await??))
+    }
+}
+
+/// What keeps a store from being restored is what a drill is there to find; what keeps a drill from being done is an error.
+fn failed<T>(done: Result<T, BackupError>, report: &mut DrillReport) -> Result<Option<T>, BackupError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(
+            error @ (BackupError::Stopped
+            | BackupError::Io(_)
+            | BackupError::Lease(_)
+            | BackupError::Worker
+            | BackupError::Meta(MetaError::Io(_))
+            | BackupError::Engine(
+                EngineError::Io(_) | EngineError::Full | EngineError::Busy(_) | EngineError::Poisoned(_),
+            )
+            | BackupError::Repository(crate::backup::RepositoryError::Remote(_))),
+        ) => Err(error),
+        Err(error) => {
+            report.problem(error.to_string());
+            Ok(None)
+        }
+    }
+}
