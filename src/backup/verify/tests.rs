@@ -188,7 +188,10 @@ async fn i4_every_harm_to_every_kind_of_object_is_found_and_named() {
                 if harm != "gone" {
                     world.set(name, bytes.into()).await;
                 }
-                let found = world.verify(Verification::All, 100).await;
+                // The structure tells of lengths, and of what is read for it; the seals tell of the rest.
+                let is_sealed = ["packs", "plain", "base", "log"].contains(&&*of);
+                let is_inside = is_sealed && (harm.ends_with("byte") || harm == "another");
+                let found = world.verify(Verification::All, if is_inside { 100 } else { 0 }).await;
                 assert!(!found.is_clean(), "{harm} of {name}");
                 // Of what only the log itself names it is known alone that something is missing.
                 let is_log = harm == "gone" && matches!(name, ObjectName::Log { .. });
@@ -251,8 +254,10 @@ async fn i1_what_is_damaged_in_the_bucket_is_sent_again_and_the_next_snapshot_is
             let clean = world.verify(Verification::Newest, 100).await;
             assert!(clean.is_clean(), "{name}: {clean:?}");
             assert_eq!(clean.snapshots[0].0, repaired.name().to_string());
-            assert!(world.restored("to").await == world.bodies, "{name}");
-            let before = world.verify(Verification::One(newest.name()), 100).await;
+            if harm == 1 {
+                assert!(world.restored("to").await == world.bodies, "{name}");
+            }
+            let before = world.verify(Verification::One(newest.name()), 0).await;
             assert_eq!(
                 before.snapshots[0].1.state,
                 VerifiedState::Corrupt,
