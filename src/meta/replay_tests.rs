@@ -210,7 +210,7 @@ async fn lives_with_damaged_manifests(path: &Path) -> Vec<LogRecord> {
     let key = |name: &str| ObjectKey::opaque(name.as_bytes().to_vec());
     let put = |name: &str, seed: u8| {
         let object = object(chunked(seed), 9);
-        Commit::PutVersion { bucket, key: key(name), object, condition: condition }
+        Commit::PutVersion { bucket, key: key(name), object, condition }
     };
     let upload = UploadId::new([1; 16]);
     {
