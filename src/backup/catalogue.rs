@@ -5,7 +5,7 @@ use super::{
     Snapshot, SnapshotName, Stamp, Stretch, Timeline,
 };
 use crate::remote::list_all;
-use crate::types::{CommitSeq, UnixMillis};
+use crate::types::{CommitSeq, PlainId, UnixMillis};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -199,6 +199,8 @@ pub struct Known {
     pub snapshot: Option<Snapshot>,
     /// What the snapshot and the log behind it name and the bucket has.
     pub holdings: Holdings,
+    /// Plain bodies that they name and the bucket does not have: the log tells of them no more.
+    pub gone_plains: Vec<PlainId>,
     /// What was put there and no log names yet: whoever uses it compares it with what he has.
     pub loose: Contents,
     /// The log behind the snapshot.
@@ -222,6 +224,7 @@ impl Known {
         let mut known = Self {
             snapshot: None,
             holdings: Holdings::default(),
+            gone_plains: Vec::new(),
             loose: Contents::default(),
             log: Vec::new(),
             reaches_at: None,
@@ -239,7 +242,9 @@ impl Known {
         }
         known.add_log(repository, catalogue, path, up_to).await?;
         known.add_loose(repository, catalogue, path).await?;
+        let named: Vec<PlainId> = known.holdings.plains().map(|plain| plain.id).collect();
         known.holdings.retain(|name, stamp| catalogue.has(name, stamp));
+        known.gone_plains = named.into_iter().filter(|id| !known.holdings.has_plain(*id)).collect();
         Ok(known)
     }
 

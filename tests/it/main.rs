@@ -6,6 +6,7 @@ mod app_redis;
 mod app_serve;
 mod app_start;
 mod architecture;
+mod backup;
 mod backup_check;
 mod bench;
 mod cache_redis;

@@ -50,6 +50,7 @@ impl Shipper {
             held: known.holdings,
             spoiled: HashSet::new(),
             present: HashSet::new(),
+            owed_plains: known.gone_plains,
             fresh: loose.clone(),
             unnoted: Contents::default(),
             shipped: (from, known.reaches_at.unwrap_or(UnixMillis::new(0))),
@@ -129,6 +130,7 @@ async fn others(session: &Session, catalogue: &Catalogue) -> Result<Known, Backu
     let nothing = Known {
         snapshot: None,
         holdings: Holdings::default(),
+        gone_plains: Vec::new(),
         loose: Contents::default(),
         log: Vec::new(),
         reaches: CommitSeq::ZERO,

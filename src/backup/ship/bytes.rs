@@ -22,6 +22,10 @@ impl Shipper {
     /// Ships what packs have that the bucket lacks. When it returns, everything that was durable when it began is there: collection may
     /// have moved some of it meanwhile, so it looks again until nothing was given back.
     pub(super) async fn ship_packs(&mut self) -> Result<(), BackupError> {
+        while let Some(id) = self.owed_plains.last().copied() {
+            self.ship_plain(id).await?;
+            self.owed_plains.pop();
+        }
         loop {
             let given_back = self.source.packs.given_back();
             let (present, wanted) = self.lacking().await?;

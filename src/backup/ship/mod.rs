@@ -20,7 +20,7 @@ use super::objects::Writing;
 use super::{Base, Contents, Holdings, ObjectName, SegmentRef, Session, Snapshot, Source};
 use crate::storage::PackId;
 use crate::sys::Random;
-use crate::types::{CommitSeq, UnixMillis};
+use crate::types::{CommitSeq, PlainId, UnixMillis};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -91,6 +91,8 @@ pub struct Shipper {
     spoiled: HashSet<ObjectName>,
     /// The packs that there were when they were last looked at.
     present: HashSet<PackId>,
+    /// Plain bodies that are to be sent again: the log tells of them no more.
+    owed_plains: Vec<PlainId>,
     /// What was put there and no segment of the log names.
     fresh: Contents,
     /// Of those, what no inventory names either.

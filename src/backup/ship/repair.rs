@@ -31,7 +31,7 @@ impl Shipper {
     fn forget(&mut self, damaged: &[ObjectName]) -> BTreeSet<PlainId> {
         let gone: HashSet<_> = damaged.iter().copied().collect();
         let plains = damaged.iter().filter_map(|name| match name {
-            ObjectName::Plain { id, .. } if self.held.has_plain(*id) => Some(*id),
+            ObjectName::Plain { id, .. } => Some(*id),
             _ => None,
         });
         let plains = plains.collect();

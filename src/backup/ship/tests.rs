@@ -1,7 +1,7 @@
 use crate::backup::testing::{open, repository};
 use crate::backup::testing_store::{Bodies, TestStore, restore};
 use crate::backup::{BackupError, Catalogue, ObjectName, Repository, Shipper, Target};
-use crate::remote::{Class, Fault, Verb};
+use crate::remote::{Class, Fault, Remote, Verb};
 use crate::sys::{Random, SeededRandom};
 use std::sync::Arc;
 
@@ -213,4 +213,23 @@ async fn i1_a_failure_at_any_call_loses_nothing() {
     let (restored, _) = restore(&repository, Target::Latest, &dir.path().join("to")).await.unwrap();
     assert!(restored.bodies().await == bodies);
     assert!(remote.calls() > 100);
+}
+
+/// A body that was stored whole and is gone from the bucket is sent again by the next process, though the log is past it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_what_is_gone_from_the_bucket_is_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (repository, remote) = repository(true).await;
+    let store = TestStore::open(&dir.path().join("store")).await;
+    let mut bodies = Bodies::new();
+    some(&store, &mut bodies, 1).await;
+    store.shipper(&repository).await.unwrap().snapshot(false).await.unwrap();
+    let catalogue = Catalogue::load(&repository).await.unwrap();
+    let gone = |name: &&ObjectName| matches!(name, ObjectName::Plain { .. } | ObjectName::Extent { .. });
+    let gone: Vec<_> = catalogue.objects().keys().filter(gone).map(ObjectName::key).collect();
+    assert!(gone.len() > 2);
+    remote.delete(&gone).await.unwrap();
+    store.shipper(&repository).await.unwrap().snapshot(true).await.unwrap();
+    let (restored, _) = restore(&repository, Target::Latest, &dir.path().join("to")).await.unwrap();
+    assert!(restored.bodies().await == bodies);
 }
