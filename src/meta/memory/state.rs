@@ -90,11 +90,7 @@ impl State {
                 self.complete_upload(upload, &parts, object, condition, draft)
             }
             Commit::AbortUpload { upload, rules_as_of } => self.abort_upload(upload, rules_as_of, draft),
-            Commit::Mark => {
-                let seq = draft.seq;
-                self.record(draft, Change::Mark);
-                Ok(Outcome::Marked { seq })
-            }
+            Commit::Mark => Ok(self.mark(draft)),
             Commit::Replay(record) => self.replay(&record, times),
             Commit::Follow { consumer } => {
                 let from = *self.cursors.entry(consumer).or_insert(self.last_seq);
@@ -123,6 +119,12 @@ impl State {
                 Ok(self.trim_log(through.min(slowest)))
             }
         }
+    }
+
+    fn mark(&mut self, draft: Draft) -> Outcome {
+        let seq = draft.seq;
+        self.record(draft, Change::Mark);
+        Outcome::Marked { seq }
     }
 
     fn trim_log(&mut self, through: CommitSeq) -> Outcome {
