@@ -93,7 +93,10 @@ fn usable(dir: &Path, settings: &IndexSettings) -> Result<(Store, Option<Totals>
         }
         // Bytes that make no sense show up as all kinds of I/O errors; those of the system keep their number.
         fjall::Error::Io(error) if error.raw_os_error().is_none() => EngineError::Index(error.to_string()),
-        fjall::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+        // A directory that was begun, and the process died before it was finished.
+        fjall::Error::Io(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) =>
+        {
             EngineError::Index(error.to_string())
         }
         other => fjall_error(other),

@@ -256,6 +256,23 @@ fn a_damaged_index_is_put_aside() {
     assert!(index.get(&[a]).unwrap()[0].is_some());
 }
 
+/// Its process died between the first file and the one that says that the directory is whole.
+#[test]
+fn i5_an_index_whose_making_was_cut_off_is_begun_anew() {
+    let world = World::new();
+    let a = world.chunk(b"a").id;
+    world.packs.sync().unwrap();
+    let World { dir, store, packs, index } = world;
+    drop((index, packs));
+    let path = dir.path().join("index");
+    std::fs::remove_dir_all(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("0.jnl"), b"").unwrap();
+    let index = ChunkIndex::open(&path, packs_of(&store), &IndexSettings::default()).unwrap();
+    assert!(index.is_new());
+    assert!(index.get(&[a]).unwrap()[0].is_some());
+}
+
 #[test]
 fn records_out_of_order_are_refused_and_old_ones_skipped() {
     let world = World::new();
