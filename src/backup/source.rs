@@ -4,7 +4,7 @@ use super::{BackupError, Epoch, RepositoryId};
 use crate::engine::PlainStore;
 use crate::engine::pack::PackSet;
 use crate::meta::{ChangeLog, MetaError, MetaStore, SqliteStore};
-use crate::sys::{Clock, FileSystem, parent};
+use crate::sys::{Clock, FileSystem, replace_file};
 use crate::types::CommitSeq;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -81,16 +81,7 @@ impl ShippedTo {
     /// When it cannot be written.
     pub fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<(), BackupError> {
         let text = serde_json::to_string(self).map_err(io::Error::other)? + "\n";
-        let temporary = path.with_extension("json.tmp");
-        match fs.remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let file = fs.create_new(&temporary)?;
-        file.write_all_at(text.as_bytes(), 0)?;
-        file.sync_data()?;
-        fs.rename(&temporary, path)?;
-        Ok(fs.sync_dir(parent(path))?)
+        Ok(replace_file(fs, path, text.as_bytes())?)
     }
 }
 

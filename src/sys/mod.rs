@@ -20,7 +20,7 @@ pub use fail_point::{FailPoint, arm as arm_fail_points};
 pub use fs::{CallKind, Damage, Fault, FaultCounts, FaultPlan, SimulatedFileSystem};
 pub use fs::{
     DeviceFaults, DirectoryEntry, DiskFile, FileStat, FileSystem, RealFileSystem, WatchedFileSystem,
-    create_durable_dir, is_device_error, joined, lacks_descriptors, lacks_room, parent,
+    create_durable_dir, is_device_error, joined, lacks_descriptors, lacks_room, parent, replace_file,
 };
 #[cfg(test)]
 pub(crate) use guarded::ManualSteady;

@@ -23,7 +23,7 @@ pub(in crate::app) fn run(settings: &Settings, full: bool, json: bool) -> Result
         Ok(data) => runtime()?.block_on(async {
             let store = Store::open(data, settings, catching_up(&shown)).await?;
             let done = match keeper(&store, settings)? {
-                Some(keeper) => here(&keeper, &store, full, &shown).await,
+                Some(keeper) => here(&keeper, full, &shown).await,
                 None => Err(AppError::new(
                     Exit::Usage,
                     "backup.bucket is not set: there is nowhere to back up to",
@@ -44,10 +44,8 @@ pub(in crate::app) fn run(settings: &Settings, full: bool, json: bool) -> Result
 }
 
 /// By this process.
-async fn here(keeper: &Keeper, store: &Store, full: bool, shown: &Shown) -> Result<RunOutcome, AppError> {
+async fn here(keeper: &Keeper, full: bool, shown: &Shown) -> Result<RunOutcome, AppError> {
     let (stop, interrupt) = (CancellationToken::new(), interrupted());
-    // Garbage moves meanwhile in no other process; the index has caught up.
-    let _follows = store.follower();
     let number = keeper.ask(full);
     let working = tokio::spawn(keeper.clone().run(stop.clone()));
     let outcome = loop {

@@ -30,6 +30,7 @@ mod store_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+#[path = "world_tests.rs"]
 mod world;
 
 use super::retention::RetentionSettings;

@@ -33,6 +33,25 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Replaces a file, or makes it, atomically and durably. What was left of an attempt that was cut off is removed.
+///
+/// # Errors
+/// When it cannot be written; the one that was there stays then.
+pub fn replace_file(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = Path::new(&temporary);
+    match fs.remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = fs.create_new(temporary)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_data()?;
+    fs.rename(temporary, path)?;
+    fs.sync_dir(parent(path))
+}
+
 fn is_missing(fs: &dyn FileSystem, path: &Path) -> io::Result<bool> {
     match fs.read_dir(path) {
         Ok(_) => Ok(false),

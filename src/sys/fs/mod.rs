@@ -12,7 +12,7 @@ mod simulated;
 mod trouble;
 mod watched;
 
-pub use directories::{create_durable_dir, parent};
+pub use directories::{create_durable_dir, parent, replace_file};
 pub use real::RealFileSystem;
 #[cfg(test)]
 pub use simulated::{CallKind, Damage, Fault, FaultCounts, FaultPlan, SimulatedFileSystem};

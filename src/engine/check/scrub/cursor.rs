@@ -2,7 +2,7 @@
 
 use crate::engine::EngineError;
 use crate::engine::check::CheckReport;
-use crate::sys::{FileSystem, parent};
+use crate::sys::{FileSystem, replace_file};
 use crate::types::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -83,16 +83,7 @@ impl Cursor {
     pub(super) fn save(&self, fs: &dyn FileSystem, path: &Path) -> Result<(), EngineError> {
         let text = serde_json::to_string(self).map_err(io::Error::other)?;
         let text = format!("{text}\n{}\n", checksum(&text));
-        let temporary = path.with_extension("json.tmp");
-        match fs.remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let file = fs.create_new(&temporary)?;
-        file.write_all_at(text.as_bytes(), 0)?;
-        file.sync_data()?;
-        fs.rename(&temporary, path)?;
-        Ok(fs.sync_dir(parent(path))?)
+        Ok(replace_file(fs, path, text.as_bytes())?)
     }
 }
 
