@@ -12,9 +12,10 @@ use crate::engine::check::scrub::{ScrubSchedule, Scrubber};
 use crate::engine::gc::{Collector, Schedule};
 use crate::meta::{Commit, MetaStore};
 use crate::service::LifecycleWorker;
-use crate::sys::{Clock, OsRandom};
+use crate::sys::{Aside, Clock, OsRandom};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +38,8 @@ pub(super) struct Background {
     collector: Collector,
     scrubber: Scrubber,
     restoring: Option<LazyRestore>,
+    /// Encrypting and sending takes cores that requests want.
+    aside: Option<Aside>,
 }
 
 impl Background {
@@ -55,6 +58,7 @@ impl Background {
             collector: store.collector.clone(),
             scrubber: store.scrubber.clone(),
             restoring: store.restoring.clone(),
+            aside: keeper.and_then(|_| aside()),
         };
         this.follow(store, health);
         this.live_by_rules(store, settings);
@@ -153,14 +157,19 @@ impl Background {
 
     /// Begins work that needs every byte.
     fn once_restored(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.once_restored_on(&Handle::current(), work);
+    }
+
+    fn once_restored_on(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
         let (end, stop) = (self.restoring.as_ref().map(LazyRestore::end), self.writers.clone());
-        self.working.spawn(async move {
+        let work = async move {
             if let Some(end) = end {
                 let _ = stop.run_until_cancelled(end.cancelled()).await;
             }
             // When it is stopped before, it returns at once.
             work.await;
-        });
+        };
+        self.working.spawn_on(work, runtime);
     }
 
     fn scrub(&self, health: &Health) {
@@ -221,7 +230,8 @@ impl Background {
     /// Its state is looked at every few seconds: whoever asks for health does not wait for it.
     fn back_up(&self, keeper: &Keeper, settings: &Settings, health: &Health) {
         // What is to be pruned may be what the restore still needs.
-        self.once_restored(keeper.clone().run(self.writers.clone()));
+        let runtime = self.aside.as_ref().map_or_else(Handle::current, Aside::handle);
+        self.once_restored_on(&runtime, keeper.clone().run(self.writers.clone()));
         let rpo_seconds = settings.backup.rpo_seconds;
         let trouble = Arc::new(parking_lot::Mutex::new(None));
         let shown = Arc::clone(&trouble);
@@ -298,6 +308,12 @@ impl Background {
             restoring.stop().await;
         }
     }
+}
+
+fn aside() -> Option<Aside> {
+    Aside::new()
+        .inspect_err(|error| tracing::warn!(%error, "the backup takes the threads of requests: it gets none of its own"))
+        .ok()
 }
 
 /// Publishes the lag; and keeps how far the clock has got: in its file, and for a store to which nobody writes once a day

@@ -1,6 +1,7 @@
 //! The world outside: time, randomness, files. Everything that a simulation must be able to replace comes
 //! through here, and nothing else of the crate asks the operating system for it.
 
+mod aside;
 mod clock;
 mod durability;
 mod fail_point;
@@ -13,6 +14,7 @@ mod random;
 mod rate;
 mod yield_point;
 
+pub use aside::Aside;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
 pub use fail_point::{FailPoint, arm as arm_fail_points};

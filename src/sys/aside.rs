@@ -1,0 +1,64 @@
+//! A runtime whose threads give way to all others: for work that nobody waits for.
+
+use std::io;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How much lower than the process its threads' priority is: a tenth of the weight, where all cores are busy. Never none of it: they
+/// hold locks that others want.
+const NICER: i32 = 10;
+const WORKERS: usize = 2;
+
+/// Dropped, it stops without waiting for what it runs.
+#[derive(Debug)]
+pub struct Aside(Option<Runtime>);
+
+impl Aside {
+    /// # Errors
+    /// When its threads cannot be made.
+    pub fn new() -> io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder.enable_all().worker_threads(WORKERS).thread_name("sediment-aside").on_thread_start(give_way);
+        builder.build().map(Some).map(Self)
+    }
+
+    /// That of the caller, once it is dropped.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Its own drop would block, which async threads must not.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// On Linux a priority is the thread's.
+fn give_way() {
+    let lowered = rustix::process::getpriority_process(None)
+        .and_then(|now| rustix::process::setpriority_process(None, now.saturating_add(NICER)));
+    if let Err(error) = lowered {
+        tracing::debug!(%error, "background work goes on at the priority of requests");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Aside, NICER};
+    use rustix::process::getpriority_process;
+
+    #[tokio::test]
+    async fn its_threads_give_way_and_nobody_elses_do() {
+        let before = getpriority_process(None).unwrap();
+        let aside = Aside::new().unwrap();
+        let worker = aside.handle().spawn(async { getpriority_process(None).unwrap() });
+        let blocking = aside.handle().spawn_blocking(|| getpriority_process(None).unwrap());
+        let expected = (before + NICER).min(19);
+        assert_eq!((worker.await.unwrap(), blocking.await.unwrap()), (expected, expected));
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
+}
