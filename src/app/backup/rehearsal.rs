@@ -65,3 +65,47 @@ impl Rehearsal for Loopback {
         Ok(report)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Loopback;
+    use crate::backup::testing_store::TestStore;
+    use crate::backup::{Rehearsal, RestoredStore};
+    use crate::config::Settings;
+    use crate::remote::SmokeReport;
+    use crate::sys::{Random, SeededRandom};
+    use tokio_util::sync::CancellationToken;
+
+    async fn rehearse(store: &TestStore, is_whole: bool) -> SmokeReport {
+        let restored = RestoredStore { meta: store.meta.clone(), engine: store.engine.clone(), is_whole };
+        let loopback = Loopback::new(&Settings::default());
+        loopback.rehearse(restored, &CancellationToken::new()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn i4_a_client_reads_what_is_whole_and_tells_what_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = TestStore::open(dir.path()).await;
+        for (n, len) in [0, 10, 3_000, 250_000].into_iter().enumerate() {
+            let mut body = vec![0; len];
+            SeededRandom::new(n as u64).fill(&mut body);
+            // Also a name that XML cannot hold.
+            store.put(&format!("key +%{n}\u{1}"), &body, n == 2).await;
+        }
+        store.follow().await;
+        let found = rehearse(&store, true).await;
+        assert_eq!(found.problems, [""; 0]);
+        assert_eq!((found.buckets, found.listed, found.heads, found.whole), (1, 4, 4, 4));
+        assert!(found.ranges == 3 && found.written == 1 && found.bytes >= 353_010, "{found:?}");
+        let heads = rehearse(&store, false).await;
+        assert!(
+            (heads.heads, heads.whole, heads.written) == (4, 0, 1) && heads.problems.is_empty(),
+            "{heads:?}"
+        );
+
+        store.harm_plain();
+        let found = rehearse(&store, true).await;
+        assert!(!found.problems.is_empty() && found.written == 1, "{found:?}");
+        assert!(found.problems.iter().all(|problem| problem.starts_with("bucket/key +%2")), "{found:?}");
+    }
+}
