@@ -95,7 +95,12 @@ impl Rig {
     }
 
     fn serve(&self, verify_seconds: u64) -> Sediment {
+        self.serve_with(verify_seconds, &[])
+    }
+
+    fn serve_with(&self, verify_seconds: u64, more: &[(&str, &str)]) -> Sediment {
         let mut command = self.command(&["serve"]);
+        command.envs(more.iter().copied());
         command.env("SEDIMENT_ROOT_USER", USER).env("SEDIMENT_ROOT_PASSWORD", PASSWORD);
         command.env("SEDIMENT_BACKUP__VERIFY_INTERVAL_SECONDS", verify_seconds.to_string());
         command.env("SEDIMENT_BACKUP__VERIFY_READ_PERCENT", "100");
@@ -222,6 +227,22 @@ async fn a_drill_of_a_broken_backup_fails_and_somebody_is_told() {
     // With the bucket and the key alone.
     fs::rename(&rig.near, rig.dir.path().join("away")).unwrap();
     assert_eq!(rig.json(&["backup", "drill"], 0)["moments"][0]["bodies"], 1);
+    rig.far.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_falls_behind_is_told_once_and_so_is_that_it_has_caught_up() {
+    let rig = Rig::new().await;
+    let soon = [("SEDIMENT_BACKUP__RPO_SECONDS", "2"), ("SEDIMENT_BACKUP__REQUEST_TIMEOUT_SECONDS", "1")];
+    let server = rig.serve_with(0, &soon);
+    server.client().create_bucket().bucket("data").send().await.unwrap();
+    rig.json(&["backup", "run"], 0);
+    rig.far.signal(rustix::process::Signal::STOP);
+    put(&server.client(), "data", "key", noise(1, 100_000)).await;
+    until("it is told", || rig.hook.got() == ["rpo raised"]).await;
+    rig.far.signal(rustix::process::Signal::CONT);
+    until("it is over", || rig.hook.got() == ["rpo raised", "rpo over"]).await;
+    server.stop();
     rig.far.stop();
 }
 

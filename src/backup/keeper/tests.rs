@@ -177,6 +177,40 @@ async fn i1_what_is_damaged_in_the_bucket_is_noticed_on_schedule_and_sent_again(
     drop(newest);
 }
 
+/// The first repair meets what it did not write, and so its session ends; the next one does it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_a_repair_that_ends_its_session_is_done_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    for n in 0..20 {
+        store.put(&format!("key-{n}"), &vec![n; 5000], false).await;
+    }
+    let keeper = Keeper::new(parts(&store, remote.clone()));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    let first = wait(&keeper, "the first snapshot", |status| {
+        status.last_snapshot.is_some() && status.state == KeeperState::Idle
+    })
+    .await;
+    damage(&remote, "packs").await;
+    // What was found is written down; then what is damaged is sent.
+    remote.script(Verb::Put, Fault::Delay(Duration::ZERO));
+    remote.script(Verb::Put, Fault::Fail(Class::Conflict));
+    let number = keeper.ask_verify(100, true);
+    let status = wait(&keeper, "a verification", |status| {
+        status.care.verify.as_ref().is_some_and(|last| last.number >= number)
+    })
+    .await;
+    let verify = status.care.verify.unwrap();
+    assert!(verify.is_newest_whole && verify.repaired_by.is_some(), "{verify:?}");
+    assert!(status.epoch > first.epoch, "{verify:?}");
+    stop.cancel();
+    running.await.unwrap();
+    let repository = open(&remote, true).await;
+    let (restored, _) = restore(&repository, Target::Latest, &dir.path().join("to")).await.unwrap();
+    assert!(restored.bodies().await == store.bodies().await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i1_drills_come_on_schedule_and_their_failure_is_an_alert_until_one_passes() {
     let dir = tempfile::tempdir().unwrap();
