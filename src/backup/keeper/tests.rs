@@ -1,10 +1,10 @@
-use super::{CareParts, Keeper, KeeperParts, KeeperState, PruneParts};
+use super::{CareParts, Keeper, KeeperParts, KeeperState, PruneParts, room};
 use crate::backup::retention::{Age, RetentionSettings};
 use crate::backup::testing::{STORE, TestRemote, open, remote};
 use crate::backup::testing_store::{TestStore, restore};
 use crate::backup::{
-    Alerts, BackupKey, BackupStatus, Catalogue, Condition, Epoch, LogLevel, NewRepository, ObjectName,
-    RemoteRecords, ShipSettings, Target, VerifiedState, World,
+    Alerts, BackupError, BackupKey, BackupStatus, Catalogue, Condition, Epoch, LogLevel, NewRepository,
+    ObjectName, RemoteRecords, ShipSettings, Target, VerifiedState, World,
 };
 use crate::remote::{Class, Fault, PutOptions, Remote, Verb};
 use crate::sys::{OsRandom, SeededRandom, SystemSteady};
@@ -272,4 +272,22 @@ async fn i1_drills_come_on_schedule_and_their_failure_is_an_alert_until_one_pass
     let (known, _) = crate::backup::Verified::all(&repository, &catalogue).await.unwrap();
     let states: Vec<_> = known.values().map(|known| known.state).collect();
     assert_eq!(states, [VerifiedState::Corrupt, VerifiedState::Verified]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_a_look_ends_when_others_leave_it_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    let mut parts = parts(&store, remote);
+    let until_told = |own: CancellationToken| async move {
+        own.cancelled().await;
+        Err::<(), _>(BackupError::Stopped)
+    };
+    let stop = CancellationToken::new();
+    parts.care.min_free_bytes = u64::MAX;
+    let ended = room::within(&parts, &stop, until_told).await;
+    assert!(matches!(ended, Err(BackupError::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull));
+    parts.care.min_free_bytes = 0;
+    stop.cancel();
+    assert!(matches!(room::within(&parts, &stop, until_told).await, Err(BackupError::Stopped)));
 }
