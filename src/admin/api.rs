@@ -43,6 +43,8 @@ pub fn router(api: Arc<AdminApi>) -> Router {
         .route("/admin/v1/gc", post(gc))
         .route("/admin/v1/backup", get(backup_status).post(backup_start))
         .route("/admin/v1/backup/prune", post(backup_prune))
+        .route("/admin/v1/backup/verify", post(backup_verify))
+        .route("/admin/v1/backup/drill", post(backup_drill))
         .route("/admin/v1/replication", get(replication))
         .route("/admin/v1/scrub", get(scrub_status).post(scrub_start).delete(scrub_stop))
         .layer(from_fn_with_state(Arc::clone(&api), guard_host))
@@ -138,6 +140,29 @@ async fn backup_start(State(api): Api, headers: HeaderMap, RawQuery(query): RawQ
 
 async fn backup_prune(State(api): Api, headers: HeaderMap) -> Response {
     backup(&api, &headers, BackupRequest::Prune).await
+}
+
+async fn backup_verify(State(api): Api, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    match verify_request(query.as_deref().unwrap_or_default()) {
+        Some(request) => backup(&api, &headers, request).await,
+        None => refuse(StatusCode::BAD_REQUEST, "the parameters are percent=0…100 and all=true|false"),
+    }
+}
+
+fn verify_request(query: &str) -> Option<BackupRequest> {
+    let (mut percent, mut all) = (0, false);
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=')? {
+            ("percent", value) => percent = value.parse::<u8>().ok().filter(|percent| *percent <= 100)?,
+            ("all", value) => all = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(BackupRequest::Verify { percent, all })
+}
+
+async fn backup_drill(State(api): Api, headers: HeaderMap) -> Response {
+    backup(&api, &headers, BackupRequest::Drill).await
 }
 
 async fn backup(api: &AdminApi, headers: &HeaderMap, request: BackupRequest) -> Response {

@@ -132,13 +132,19 @@ async fn i6_backups_are_the_owners_and_each_method_asks_for_one_thing() {
         ("POST", "", "Start { full: false }"),
         ("POST", "?full=true", "Start { full: true }"),
         ("POST", "/prune", "Prune"),
+        ("POST", "/verify", "Verify { percent: 0, all: false }"),
+        ("POST", "/verify?percent=5&all=true", "Verify { percent: 5, all: true }"),
+        ("POST", "/drill", "Drill"),
     ] {
         let path = format!("{path}{query}");
         assert_eq!(ask(&api, method, &path, &[HERE]).await.0, StatusCode::UNAUTHORIZED);
         let (status, body) = ask(&api, method, &path, &[HERE, OWNER]).await;
         assert!(status == StatusCode::OK && body.contains(asked), "{body}");
     }
-    assert_eq!(ask(&api, "POST", "/admin/v1/backup?all=1", &[HERE, OWNER]).await.0, StatusCode::BAD_REQUEST);
+    for wrong in ["?all=1", "/verify?percent=101", "/verify?all=1", "/verify?percent"] {
+        let path = format!("{path}{wrong}");
+        assert_eq!(ask(&api, "POST", &path, &[HERE, OWNER]).await.0, StatusCode::BAD_REQUEST, "{wrong}");
+    }
 }
 
 #[tokio::test]

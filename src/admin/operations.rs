@@ -30,6 +30,13 @@ pub enum BackupRequest {
     },
     /// As `Start`.
     Prune,
+    /// As `Start`. `percent` of the bytes is read back; `all` snapshots, not the newest alone.
+    Verify {
+        percent: u8,
+        all: bool,
+    },
+    /// As `Start`.
+    Drill,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! What runs beside the requests: the index follows the log, garbage is collected, gauges are kept fresh.
 
+use super::backup::Kept;
 use super::disk::Disk;
 use super::lock_clock::LifecycleClock;
 use super::replication::Replicating;
 use super::store::Store;
 use super::{lock_clock, metrics, stamps, stats, warm};
 use crate::admin::Health;
-use crate::backup::{Keeper, LazyProgress, LazyRestore};
+use crate::backup::{Condition, LazyProgress, LazyRestore};
 use crate::config::Settings;
 use crate::engine::check::scrub::{ScrubSchedule, Scrubber};
 use crate::engine::gc::{Collector, Schedule};
@@ -47,7 +48,7 @@ impl Background {
         store: &Arc<Store>,
         disk: &Arc<Disk>,
         settings: &Settings,
-        (replicating, keeper): (&Replicating, Option<&Keeper>),
+        (replicating, kept): (&Replicating, Option<&Kept>),
         health: &Health,
     ) -> Self {
         let this = Self {
@@ -58,7 +59,7 @@ impl Background {
             collector: store.collector.clone(),
             scrubber: store.scrubber.clone(),
             restoring: store.restoring.clone(),
-            aside: keeper.and_then(|_| aside()),
+            aside: kept.and_then(|_| aside()),
         };
         this.follow(store, health);
         this.live_by_rules(store, settings);
@@ -67,8 +68,8 @@ impl Background {
         let schedule = Schedule::new(store.collector.clone(), Arc::new(OsRandom));
         this.once_restored(schedule.run(this.writers.clone()));
         this.scrub(health);
-        if let Some(keeper) = keeper {
-            this.back_up(keeper, settings, health);
+        if let Some(kept) = kept {
+            this.back_up(kept, settings, health);
         }
         this.rechunk(store, disk);
         this.repeat(DISK_INTERVAL, {
@@ -228,10 +229,14 @@ impl Background {
     }
 
     /// Its state is looked at every few seconds: whoever asks for health does not wait for it.
-    fn back_up(&self, keeper: &Keeper, settings: &Settings, health: &Health) {
+    fn back_up(&self, Kept { keeper, hook }: &Kept, settings: &Settings, health: &Health) {
         // What is to be pruned may be what the restore still needs.
         let runtime = self.aside.as_ref().map_or_else(Handle::current, Aside::handle);
         self.once_restored_on(&runtime, keeper.clone().run(self.writers.clone()));
+        if let Some(hook) = hook.clone() {
+            let posting = keeper.alerts().clone().post_all(hook, Arc::new(OsRandom), self.writers.clone());
+            self.working.spawn(posting);
+        }
         let rpo_seconds = settings.backup.rpo_seconds;
         let trouble = Arc::new(parking_lot::Mutex::new(None));
         let shown = Arc::clone(&trouble);
@@ -242,7 +247,9 @@ impl Background {
             async move {
                 let status = keeper.status().await;
                 super::backup::publish(&status);
-                *trouble.lock() = super::backup::trouble(&status, rpo_seconds);
+                let now = super::backup::trouble(&status, rpo_seconds);
+                keeper.alerts().set(Condition::Rpo, now.clone());
+                *trouble.lock() = now;
             }
         });
     }

@@ -175,9 +175,8 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Replication => replication::status(&settings, json),
         Verb::Stats => verbs::stats(&settings, json),
         Verb::Backup(BackupVerb::Run { full }) => backup::run(&settings, *full, json),
-        Verb::Backup(BackupVerb::Verify { read_data, all }) => {
-            backup::verify(&settings, read_data.unwrap_or(0), *all, json)
-        }
+        Verb::Backup(BackupVerb::Verify(args)) => backup::verify(&settings, *args, json),
+        Verb::Backup(BackupVerb::Drill) => backup::drill(&settings, json),
         Verb::Backup(BackupVerb::Prune { dry_run }) => backup::prune(&settings, *dry_run, json),
         Verb::Backup(BackupVerb::Status) => backup::status(&settings, json),
         Verb::Restore(args) => {

@@ -1,11 +1,11 @@
 //! `sediment fsck`: a store against itself, with nobody else at work.
 
 use super::error::{AppError, Exit};
-use super::presence;
 use super::print::print_report;
 use super::progress::Shown;
 use super::store::{self, Store};
 use super::verbs::{catching_up, close, interrupted, open_dir, runtime};
+use super::{backup, presence};
 use crate::config::Settings;
 use crate::engine::EngineError;
 use crate::engine::check::{CheckProgress, CheckReport, Finding};
@@ -39,6 +39,9 @@ pub(super) fn fsck(settings: &Settings, asked: Asked, json: bool) -> Result<(), 
                 return Err(unopened(&database, asked, json, error).await);
             }
         };
+        if asked.deep {
+            backup::introduce(&store, &settings).await;
+        }
         let checked = match check(&store, asked, &shown, json).await {
             Err(EngineError::Meta(MetaError::Damaged(why))) => Ok(unreadable([why])),
             checked => checked.map_err(|error| AppError::failure("the check", error)),

@@ -76,6 +76,10 @@ impl Operations for StoreOperations {
         Ok(match request {
             BackupRequest::Status => serde_json::json!(keeper.status().await),
             BackupRequest::Prune => serde_json::json!({ "number": keeper.ask_prune() }),
+            BackupRequest::Verify { percent, all } => {
+                serde_json::json!({ "number": keeper.ask_verify(percent, all) })
+            }
+            BackupRequest::Drill => serde_json::json!({ "number": keeper.ask_drill() }),
             BackupRequest::Start { full } => serde_json::json!({ "number": keeper.ask(full) }),
         })
     }

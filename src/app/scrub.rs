@@ -1,12 +1,12 @@
 //! `sediment scrub`: by the server that runs, or here.
 
 use super::error::{AppError, Exit};
-use super::presence;
 use super::print::{print, print_report};
 use super::progress::Shown;
 use super::running::Running;
 use super::store::Store;
 use super::verbs::{catching_up, close, interrupted, open_dir, runtime};
+use super::{backup, presence};
 use crate::config::Settings;
 use crate::engine::check::scrub::{Pace, ScrubReport, ScrubStatus, Scrubber};
 use crate::sys::{RealFileSystem, SystemClock};
@@ -22,6 +22,7 @@ pub(super) fn scrub(settings: &Settings, json: bool) -> Result<(), AppError> {
         Ok(data) => runtime()?.block_on(async {
             let settings = presence::without_packs(settings);
             let store = Store::open(data, &settings, catching_up(&shown)).await?;
+            backup::introduce(&store, &settings).await;
             let bar = shown.clone();
             let progress = move |status: &ScrubStatus| show(&bar, status);
             let ran = store.scrubber.run(Pace::Unlimited, &interrupted(), Some(Arc::new(progress))).await;

@@ -279,6 +279,12 @@ const SERIES: &[Series] = &[
         "damaged chunks and nodes that scrubs made whole again",
     ),
     series(
+        Counter,
+        "sediment_scrub_from_backup_total",
+        PLAIN,
+        "copies of damaged chunks, nodes and bodies that scrubs brought from the backup",
+    ),
+    series(
         Histogram,
         "sediment_scrub_seconds",
         PLAIN,
@@ -321,6 +327,43 @@ const SERIES: &[Series] = &[
         "since the newest snapshot of the backup was made; -1: there is none",
     ),
     series(Gauge, "sediment_backup_sent_bytes", PLAIN, "sent to the backup since the start"),
+    series(
+        Gauge,
+        "sediment_backup_verify_age_seconds",
+        PLAIN,
+        "since a verification found the backup's newest snapshot whole; -1: none has",
+    ),
+    series(
+        Gauge,
+        "sediment_backup_verify_ok",
+        PLAIN,
+        "whether the last verification found the newest snapshot whole, after what could be sent again; -1: none since the start",
+    ),
+    series(
+        Gauge,
+        "sediment_backup_corrupt_snapshots",
+        PLAIN,
+        "snapshots of the backup that cannot be restored",
+    ),
+    series(
+        Gauge,
+        "sediment_backup_drill_age_seconds",
+        PLAIN,
+        "since the last restore drill; -1: there was none",
+    ),
+    series(
+        Gauge,
+        "sediment_backup_drill_ok",
+        PLAIN,
+        "whether the last restore drill passed; -1: there was none",
+    ),
+    series(
+        Counter,
+        "sediment_backup_repaired_objects_total",
+        PLAIN,
+        "objects of the newest snapshot that were damaged or missing in the bucket, and were sent again",
+    ),
+    series(Counter, "sediment_backup_alerts_total", RESULTS, "alerts that were posted, or could not be"),
     series(
         Counter,
         "sediment_lifecycle_actions_total",

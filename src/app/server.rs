@@ -89,15 +89,15 @@ impl Server {
             }
         };
         stats::refresh(store.parts(), store.collector.last_plain_census()).await;
-        let keeper = match backup::keeper(&store, &settings) {
-            Ok(keeper) => keeper,
+        let kept = match backup::kept(&store, &settings) {
+            Ok(kept) => kept,
             Err(error) => {
                 admin.shutdown(ADMIN_DRAIN).await;
                 return Err(error);
             }
         };
-        let background =
-            Background::start(&store, &disk, &settings, (&replicating, keeper.as_ref()), &health);
+        let background = Background::start(&store, &disk, &settings, (&replicating, kept.as_ref()), &health);
+        let keeper = kept.map(|kept| kept.keeper);
         let operations =
             StoreOperations::new(Arc::clone(&store), keeper, background.token(), replicating.reports);
         let _ = api.operations.set(Arc::new(operations));
@@ -295,7 +295,8 @@ async fn open(
     Ok((store, disk, service))
 }
 
-fn s3_service(
+/// Buckets and objects, served to whoever signs with the keys.
+pub(super) fn s3_service(
     service: ObjectService,
     keys: Credentials,
     settings: &Settings,

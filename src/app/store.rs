@@ -4,7 +4,7 @@ use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
 use super::lock_clock::{self, LifecycleClock};
 use super::{presence, restoring, warm};
-use crate::backup::{LazyRestore, Repository};
+use crate::backup::{LazyRestore, RemoteRecords, Repository};
 use crate::config::Settings;
 use crate::engine::Follower;
 use crate::engine::check::Checker;
@@ -35,6 +35,8 @@ pub(super) struct Store {
     pub(super) faults: DeviceFaults,
     /// As long as some of it is in the backup that it is restored from.
     pub(super) restoring: Option<LazyRestore>,
+    /// What the backup holds, once somebody has looked: checks heal from it.
+    pub(super) records: Arc<RemoteRecords>,
     /// Last, so that it is dropped last: the lock goes when everything is closed.
     pub(super) data: DataDir,
 }
@@ -97,7 +99,7 @@ impl Store {
 
     /// Reads everything that bodies are made of.
     pub(super) fn checker(&self) -> Checker {
-        checker(self.parts(), &self.meta)
+        checker(self.parts(), &self.meta, &self.records)
     }
 
     pub(super) fn follower(&self) -> Follower {
@@ -182,11 +184,13 @@ fn open(
         settings: Arc::new(settings.engine.clone()),
         memory: EngineParts::memory_budget(&settings.engine),
     };
-    let scrubber = scrubber(&parts, &meta, &data, settings);
+    let records = Arc::new(RemoteRecords::new(handle.clone()));
+    let scrubber = scrubber(checker(&parts, &meta, &records), &parts, &data, settings);
     restoring::hold_back(files.restoring.as_ref(), &collector, &scrubber);
     let engine = Engine::new(parts).map_err(failed)?;
     at(FailPoint::StoreOpened)?;
-    Ok(Store { engine, collector, scrubber, meta, lock_clock, faults, restoring: files.restoring, data })
+    let restoring = files.restoring;
+    Ok(Store { engine, collector, scrubber, meta, lock_clock, faults, restoring, records, data })
 }
 
 fn cache(settings: &Settings, handle: &tokio::runtime::Handle) -> Result<ChunkCache, AppError> {
@@ -196,9 +200,9 @@ fn cache(settings: &Settings, handle: &tokio::runtime::Handle) -> Result<ChunkCa
         .map_err(|error| AppError::new(Exit::Usage, error.to_string()))
 }
 
-fn scrubber(parts: &EngineParts, meta: &Arc<SqliteStore>, data: &DataDir, settings: &Settings) -> Scrubber {
+fn scrubber(checker: Checker, parts: &EngineParts, data: &DataDir, settings: &Settings) -> Scrubber {
     Scrubber::new(ScrubParts {
-        checker: checker(parts, meta),
+        checker,
         fs: Arc::clone(&parts.fs),
         clock: Arc::clone(&parts.clock),
         file: data.join("scrub.json"),
@@ -206,11 +210,12 @@ fn scrubber(parts: &EngineParts, meta: &Arc<SqliteStore>, data: &DataDir, settin
     })
 }
 
-fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>) -> Checker {
+fn checker(parts: &EngineParts, meta: &Arc<SqliteStore>, records: &Arc<RemoteRecords>) -> Checker {
     let plain = PlainFiles { store: parts.plain.clone(), inspect: Arc::clone(meta) as _ };
     Checker::new(parts.packs.clone(), parts.index.clone(), Arc::clone(&parts.log))
         .with_rows(Arc::clone(meta) as _)
         .with_plain(plain)
+        .with_elsewhere(Arc::clone(records) as _)
 }
 
 pub(super) fn database(data: &DataDir) -> PathBuf {

@@ -1,21 +1,33 @@
 //! What keeps a store backed up: it has the lease, ships the log every few seconds, and makes snapshots now and then.
 //!
 //! One at a time: whatever is asked for while something else is done waits for it. What fails is tried again, more and more slowly;
-//! [`Keeper::status`] says since when and why.
+//! [`Keeper::status`] says since when and why. Beside that, what is in the bucket is looked at now and then ([`care`]): verified, mended,
+//! restored for practice. That takes long, and nothing of it holds up shipping.
 
+mod care;
+mod drilling;
+mod outcomes;
 mod pruning;
+mod room;
 mod status;
 #[cfg(test)]
 mod tests;
+mod verifying;
 mod work;
 
+pub use care::CareParts;
+pub use outcomes::{DrillDone, SnapshotFound, VerifyAsk, VerifyOutcome};
 pub use pruning::PruneOutcome;
-pub use status::{BackupStatus, Failure, KeeperState, RunOutcome};
+pub use status::{BackupStatus, CareStatus, Failure, KeeperState, RunOutcome};
 
 use super::retention::RetentionSettings;
-use super::{BackupKey, NewRepository, Repository, ShipProgress, ShipSettings, SnapshotName, Source, World};
+use super::{
+    Alerts, BackupKey, NewRepository, RemoteRecords, Repository, RestoreProgress, ShipProgress, ShipSettings,
+    ShownProgress, ShownVerify, SnapshotName, Source, VerifyProgress, World,
+};
 use crate::remote::Remote;
 use crate::types::UnixMillis;
+use care::Care;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +49,11 @@ pub struct KeeperParts {
     pub interval: Duration,
     pub snapshot_interval: Duration,
     pub prune: PruneParts,
+    pub care: CareParts,
+    /// Told what somebody should know.
+    pub alerts: Alerts,
+    /// Told what is in the bucket, after each snapshot.
+    pub records: Arc<RemoteRecords>,
 }
 
 /// What is deleted, and when.
@@ -60,6 +77,12 @@ struct Shared {
     progress: Arc<Mutex<ShipProgress>>,
     /// Somebody wants something now.
     poked: Notify,
+    verifying: ShownVerify,
+    drilling: ShownProgress,
+    /// Something to look at.
+    care_poked: Notify,
+    /// Held by who looks at what is there, or deletes some of it: one at a time, or what goes would pass for lost.
+    looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +103,9 @@ struct State {
     began: Option<UnixMillis>,
     prunes_wanted: u64,
     pruned: Option<PruneOutcome>,
+    /// The store has let go of the backup, and there has been no snapshot since.
+    given_up: bool,
+    care: Care,
 }
 
 /// A snapshot that somebody asked for.
@@ -92,8 +118,16 @@ struct Wanted {
 impl Keeper {
     #[must_use]
     pub fn new(parts: KeeperParts) -> Self {
-        let (state, progress) = (Mutex::default(), Arc::new(Mutex::new(ShipProgress::default())));
-        Self(Arc::new(Shared { parts, state, progress, poked: Notify::new() }))
+        Self(Arc::new(Shared {
+            parts,
+            state: Mutex::default(),
+            progress: Arc::new(Mutex::new(ShipProgress::default())),
+            poked: Notify::new(),
+            verifying: Arc::new(Mutex::new(VerifyProgress::default())),
+            drilling: Arc::new(Mutex::new(RestoreProgress::default())),
+            care_poked: Notify::new(),
+            looking: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// Asks for a snapshot as soon as possible. Several that wait are one. Its number is in [`RunOutcome`] once it is done.
@@ -120,6 +154,38 @@ impl Keeper {
         number
     }
 
+    /// Asks that snapshots are verified as soon as possible, and what is damaged sent again. Several that wait are one, of the widest scope. Its
+    /// number is in [`VerifyOutcome`] once it is done.
+    #[must_use]
+    pub fn ask_verify(&self, percent: u8, all: bool) -> u64 {
+        let mut state = self.0.state.lock();
+        let wanted = &mut state.care.verify_wanted;
+        wanted.number += 1;
+        wanted.percent = wanted.percent.max(percent);
+        wanted.all |= all;
+        let number = wanted.number;
+        drop(state);
+        self.0.care_poked.notify_one();
+        number
+    }
+
+    /// Asks for a drill as soon as possible. Its number is in [`DrillDone`] once it is done.
+    #[must_use]
+    pub fn ask_drill(&self) -> u64 {
+        let mut state = self.0.state.lock();
+        state.care.drill_wanted += 1;
+        let number = state.care.drill_wanted;
+        drop(state);
+        self.0.care_poked.notify_one();
+        number
+    }
+
+    /// Where alerts are raised.
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.0.parts.alerts
+    }
+
     /// The repository, once it was opened.
     #[must_use]
     pub fn repository(&self) -> Option<Arc<Repository>> {
@@ -128,7 +194,7 @@ impl Keeper {
 
     /// Until it is stopped; then the lease is given back.
     pub async fn run(self, stop: CancellationToken) {
-        work::run(&self.0, &stop).await;
+        tokio::join!(work::run(&self.0, &stop), care::run(&self.0, &stop));
         self.0.state.lock().shown = KeeperState::Stopped;
     }
 }

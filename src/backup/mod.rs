@@ -4,6 +4,7 @@
 //! Rules of the room: whatever comes from the bucket is believed only after its seal or signature; a write whose answer was lost counts as
 //! neither done nor undone; what must not be done by two is decided by the bucket's conditional writes, never by clocks.
 
+mod alerts;
 mod catalogue;
 pub mod container;
 mod drill;
@@ -49,14 +50,16 @@ pub mod fuzzing {
     pub use super::signed::fuzzing::signed;
 }
 
+pub use alerts::{Alert, Alerts, Condition, Turn};
 pub use catalogue::{Catalogue, Chain, Found, Known, Link};
-pub use drill::{Drill, DrillOutcome, DrillParts, DrillReport, DrillSettings};
+pub use drill::{Drill, DrillOutcome, DrillParts, DrillReport, DrillSettings, Rehearsal, RestoredStore};
 pub use epoch::{Epoch, EpochRecord, Stretch, Timeline, TimelineError};
 pub use error::BackupError;
 pub use ids::{RepositoryId, StoreId};
 pub use inventory::{Contents, Extent, Holdings, Inventory, PLAIN_PIECE_BYTES, PlainFile};
 pub use keeper::{
-    BackupStatus, Failure, Keeper, KeeperParts, KeeperState, PruneOutcome, PruneParts, RunOutcome,
+    BackupStatus, CareParts, CareStatus, DrillDone, Failure, Keeper, KeeperParts, KeeperState, PruneOutcome,
+    PruneParts, RunOutcome, SnapshotFound, VerifyAsk, VerifyOutcome,
 };
 pub use key::{BackupKey, KeyError, KeyId};
 pub use lease::{Attempt, Candidate, Holder, Lease, LeaseError, LeaseTimes, World};

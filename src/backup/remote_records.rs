@@ -1,11 +1,11 @@
 //! The backup as another home of what the store holds: a scrub heals from it.
 
 use super::container::{Kind, RangedReader};
-use super::{BackupError, Extent, Holdings, Repository, objects};
+use super::{BackupError, Catalogue, Extent, Holdings, Known, Repository, objects};
 use crate::engine::EngineError;
 use crate::engine::check::Elsewhere;
 use crate::storage::PackId;
-use crate::types::PlainId;
+use crate::types::{CommitSeq, PlainId};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::io;
@@ -32,6 +32,19 @@ impl RemoteRecords {
     /// What is in the bucket now.
     pub fn publish(&self, repository: Arc<Repository>, held: Arc<Holdings>) {
         *self.held.lock() = Some((repository, held));
+    }
+
+    /// Publishes what the newest snapshot and the log behind it name: for whoever does not write the repository.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub async fn look(&self, repository: &Arc<Repository>) -> Result<(), BackupError> {
+        let catalogue = Catalogue::load(repository).await?;
+        let Some(newest) = catalogue.timeline().newest() else { return Ok(()) };
+        let path = catalogue.timeline().path_to(newest)?;
+        let known = Known::load(repository, &catalogue, &path, CommitSeq::MAX).await?;
+        self.publish(Arc::clone(repository), Arc::new(known.holdings));
+        Ok(())
     }
 
     fn held(&self) -> Option<(Arc<Repository>, Arc<Holdings>)> {
@@ -157,7 +170,7 @@ mod tests {
         let mut shipper = store.shipper(&repository).await.unwrap();
         shipper.snapshot(false).await.unwrap();
         let elsewhere = Arc::new(RemoteRecords::new(Handle::current()));
-        elsewhere.publish(Arc::clone(&repository), Arc::new(shipper.held().clone()));
+        elsewhere.look(&repository).await.unwrap();
 
         let entries = store.engine.parts().index.entries(None, 1000).unwrap();
         let harmed: Vec<_> = entries.iter().step_by(7).collect();
@@ -171,7 +184,7 @@ mod tests {
         let cut_off = check(&store, &elsewhere).await;
         assert!(cut_off.damaged > 0 && cut_off.missing == 0, "nothing is given up: {cut_off:?}");
         let healed = check(&store, &elsewhere).await;
-        assert!(healed.is_clean(), "{healed:?}");
+        assert!(healed.is_clean() && healed.from_backup == harmed.len() as u64, "{healed:?}");
         assert!(store.bodies().await == bodies);
 
         // Given up by a reader, and a body stored whole.
@@ -180,7 +193,7 @@ mod tests {
         assert!(store.engine.parts().index.condemn(&given_up.0, given_up.1.location).unwrap());
         store.harm_plain();
         let healed = check(&store, &elsewhere).await;
-        assert!(healed.is_clean() && healed.healed == 2, "{healed:?}");
+        assert!(healed.is_clean() && healed.healed == 2 && healed.from_backup == 2, "{healed:?}");
         assert!(store.bodies().await == bodies);
     }
 

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 /// Below this, a piece of 8 MiB would hold up everything behind it for minutes.
 const LEAST_BANDWIDTH: u64 = 64 << 10;
+/// Less holds no store's metadata.
+const LEAST_SCRATCH: u64 = 1 << 20;
 const YEAR_SECONDS: u64 = 366 * 86_400;
 
 /// The `backup` section. Without a bucket nothing is backed up.
@@ -71,6 +73,8 @@ pub struct BackupSettings {
     pub verify_read_percent: u8,
     /// From one restore drill to the next, in seconds; 0: only when asked to.
     pub drill_interval_seconds: u64,
+    /// The most that a drill writes below the data directory, in bytes, and never what `storage.min_free_bytes` keeps.
+    pub drill_scratch_bytes: u64,
     /// For how many days objects are locked; 0: they are not. The bucket must have object lock.
     pub lock_days: u32,
     /// How long an answer of the remote may take, in seconds, beside the time for its bytes.
@@ -109,6 +113,7 @@ impl Default for BackupSettings {
             verify_interval_seconds: 86_400,
             verify_read_percent: 1,
             drill_interval_seconds: 30 * 86_400,
+            drill_scratch_bytes: 20 << 30,
             lock_days: 0,
             request_timeout_seconds: 30,
             exclusive: false,
@@ -224,6 +229,7 @@ impl BackupSettings {
             ),
             (!(1..=64).contains(&self.uploads_in_flight), "uploads_in_flight must be 1 to 64"),
             (self.verify_read_percent > 100, "verify_read_percent must be 0 to 100"),
+            (self.drill_scratch_bytes < LEAST_SCRATCH, "drill_scratch_bytes must be at least 1 MiB"),
             (self.lock_days > 36_500, "lock_days must be 36,500 at most"),
             (
                 !(1..=3600).contains(&self.request_timeout_seconds),

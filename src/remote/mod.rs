@@ -12,9 +12,11 @@ mod key;
 mod memory;
 mod paced;
 mod patient;
+mod percent;
 mod s3;
 mod traits;
 mod upload;
+mod webhook;
 
 pub use error::{Class, Remedy, RemoteError, Verb};
 pub use exclusive::Exclusive;
@@ -25,10 +27,11 @@ pub use paced::{Paced, Pacing};
 pub use patient::{Patience, Patient};
 pub use s3::{
     BodySource, BucketFacts, BucketLock, BucketRules, FoundReplica, ReplicaBody, ReplicaHead, S3Credentials,
-    S3Remote, S3Replicas, S3Settings, SentPart,
+    S3Remote, S3Replicas, S3Settings, SentPart, SmokeReport, SmokeScript, smoke,
 };
 pub use traits::{
     Condition, Listed, MAX_DELETED, MAX_PAGE, MAX_PIECE_BYTES, Page, Part, Piece, PutOptions, Remote, Span,
     Stat, Tag, UploadName,
 };
 pub use upload::{PART_BYTES, Uploaded, list_all, upload};
+pub use webhook::Webhook;

@@ -11,6 +11,14 @@ pub(in crate::app) fn publish(status: &BackupStatus) {
     gauge!("sediment_backup_sent_bytes").set(sent);
     gauge!("sediment_backup_failures_in_a_row").set(f64::from(status.failures_in_a_row));
     gauge!("sediment_backup_snapshot_age_seconds").set(status.snapshot_age_seconds.unwrap_or(-1.0));
+    let care = &status.care;
+    let told = |so: Option<bool>| so.map_or(-1.0, f64::from);
+    gauge!("sediment_backup_verify_age_seconds").set(care.verified_seconds_ago.unwrap_or(-1.0));
+    gauge!("sediment_backup_verify_ok").set(told(care.verify.as_ref().map(|last| last.is_newest_whole)));
+    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+    gauge!("sediment_backup_corrupt_snapshots").set(care.corrupt_snapshots as f64);
+    gauge!("sediment_backup_drill_age_seconds").set(care.drilled_seconds_ago.unwrap_or(-1.0));
+    gauge!("sediment_backup_drill_ok").set(told(care.drill_passed));
 }
 
 /// What turns no request away, and somebody should know.

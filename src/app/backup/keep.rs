@@ -1,16 +1,17 @@
 //! The keeper of an open store's backup, as the settings say.
 
 use super::key::read_key;
+use super::rehearsal::Loopback;
 use super::remote::open;
 use crate::app::data_dir::unusable;
 use crate::app::error::{AppError, Exit};
 use crate::app::store::Store;
 use crate::backup::{
-    BackupSettings, Keeper, KeeperParts, LazyRestore, NewRepository, PruneParts, Repository, ShipSettings,
-    Source, StoreId, World,
+    Alerts, BackupSettings, CareParts, Keeper, KeeperParts, LazyRestore, NewRepository, PruneParts,
+    Repository, ShipSettings, Source, StoreId, World,
 };
 use crate::config::Settings;
-use crate::remote::Patience;
+use crate::remote::{Patience, Webhook};
 use crate::sys::{RealFileSystem, SystemSteady};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +20,32 @@ use std::time::Duration;
 /// How often a running server deletes what no rule keeps.
 const PRUNE_EVERY: Duration = Duration::from_secs(86_400);
 
+/// What keeps a running server backed up.
+#[derive(Debug)]
+pub(in crate::app) struct Kept {
+    pub(in crate::app) keeper: Keeper,
+    /// Where alerts go.
+    pub(in crate::app) hook: Option<Webhook>,
+}
+
+/// Whether looks at the backup are due by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looks {
+    OnSchedule,
+    /// In a process that ends soon.
+    WhenAsked,
+}
+
 /// `None`: nothing is backed up.
-pub(in crate::app) fn keeper(store: &Store, settings: &Settings) -> Result<Option<Keeper>, AppError> {
+pub(in crate::app) fn kept(store: &Store, settings: &Settings) -> Result<Option<Kept>, AppError> {
+    let Some(keeper) = keeper(store, settings, Looks::OnSchedule)? else { return Ok(None) };
+    let hook = settings.backup.webhook_url.as_ref().map(Webhook::new).transpose();
+    let hook = hook.map_err(|why| AppError::new(Exit::Usage, format!("backup.webhook_url: {why}")))?;
+    Ok(Some(Kept { keeper, hook }))
+}
+
+/// `None`: nothing is backed up.
+pub(super) fn keeper(store: &Store, settings: &Settings, looks: Looks) -> Result<Option<Keeper>, AppError> {
     let backup = &settings.backup;
     if !backup.is_active() {
         return Ok(None);
@@ -59,7 +84,26 @@ pub(in crate::app) fn keeper(store: &Store, settings: &Settings) -> Result<Optio
             lock: lock(backup),
             interval: PRUNE_EVERY,
         },
+        care: care(settings, looks),
+        alerts: Alerts::new(store.data.store_id().to_owned(), Arc::clone(&parts.clock)),
+        records: Arc::clone(&store.records),
     })))
+}
+
+fn care(settings: &Settings, looks: Looks) -> CareParts {
+    let backup = &settings.backup;
+    let interval = |seconds| match looks {
+        Looks::OnSchedule => Duration::from_secs(seconds),
+        Looks::WhenAsked => Duration::ZERO,
+    };
+    CareParts {
+        verify_interval: interval(backup.verify_interval_seconds),
+        verify_percent: backup.verify_read_percent,
+        drill_interval: interval(backup.drill_interval_seconds),
+        drill_bytes: backup.drill_scratch_bytes,
+        min_free_bytes: settings.storage.min_free_bytes,
+        rehearsal: Some(Arc::new(Loopback::new(settings))),
+    }
 }
 
 /// Where the rest of a restore is that has not ended; `None`: all is here.

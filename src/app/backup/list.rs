@@ -7,14 +7,23 @@ use crate::app::error::{AppError, Exit};
 use crate::app::print::print_report;
 use crate::app::stats::bytes;
 use crate::app::verbs::runtime;
-use crate::backup::{BackupError, Catalogue, Reach, Repository, Snapshot, SnapshotName, SnapshotTotals};
+use crate::backup::{
+    BackupError, BackupSettings, Catalogue, DrillReport, Reach, Repository, Snapshot, SnapshotName,
+    SnapshotTotals, Verified, VerifiedState,
+};
 use crate::config::Settings;
 use crate::remote::Patience;
+use crate::sys::{Clock, SystemClock};
 use crate::types::UnixMillis;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A look at a snapshot is outdated after so many intervals of verification, or after so long where there are none.
+const LOOKS: u32 = 2;
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// Manifests that are read at the same time.
 const READ_AT_ONCE: usize = 8;
@@ -48,6 +57,31 @@ struct Row {
     seq: u64,
     #[serde(flatten)]
     found: Found,
+    #[serde(flatten)]
+    look: Look,
+}
+
+/// What was last found of it.
+#[derive(Debug, Default, Serialize)]
+struct Look {
+    state: VerifiedState,
+    verified: Option<String>,
+    /// It was restored for practice, and how that went.
+    drilled: Option<String>,
+    drill_passed: Option<bool>,
+    drill: Option<DrillReport>,
+}
+
+impl Look {
+    fn of(known: &Verified, now: UnixMillis, longest: Duration) -> Self {
+        Self {
+            state: known.state_at(now, longest),
+            verified: (known.objects > 0).then(|| moment(known.at)),
+            drilled: known.drill.as_ref().map(|drill| moment(drill.at)),
+            drill_passed: known.drill.as_ref().map(|drill| drill.passed),
+            drill: known.drill.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -64,7 +98,7 @@ pub(in crate::app) fn list(settings: &Settings, json: bool) -> Result<(), AppErr
         let remote = open(backup, Patience::default())?;
         let failed = |error: BackupError| AppError::failure("the backups cannot be listed", error);
         let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
-        gather(&Arc::new(repository)).await.map_err(failed)
+        gather(&Arc::new(repository), outdated_after(backup)).await.map_err(failed)
     })?;
     print_report(&listing, json)?;
     match listing.snapshots.iter().filter(|row| matches!(row.found, Found::Unreadable(_))).count() {
@@ -73,10 +107,23 @@ pub(in crate::app) fn list(settings: &Settings, json: bool) -> Result<(), AppErr
     }
 }
 
-async fn gather(repository: &Arc<Repository>) -> Result<Listing, BackupError> {
+fn outdated_after(settings: &BackupSettings) -> Duration {
+    match settings.verify_interval_seconds {
+        0 => LONGEST,
+        seconds => Duration::from_secs(seconds) * LOOKS,
+    }
+}
+
+async fn gather(repository: &Arc<Repository>, outdated_after: Duration) -> Result<Listing, BackupError> {
     let catalogue = Catalogue::load(repository).await?;
     let reach = Reach::find(repository, &catalogue).await?;
-    let rows = stream::iter(catalogue.snapshots()).map(|name| row(repository, name));
+    // One that is not believed tells nothing.
+    let (known, _) = Verified::all(repository, &catalogue).await?;
+    let (known, now) = (&known, SystemClock.now());
+    let rows = stream::iter(catalogue.snapshots()).map(|name| async move {
+        let look = known.get(&name).map(|known| Look::of(known, now, outdated_after));
+        row(repository, name, look.unwrap_or_default()).await
+    });
     let description = repository.description();
     Ok(Listing {
         repository: description.id.to_string(),
@@ -95,14 +142,14 @@ async fn gather(repository: &Arc<Repository>) -> Result<Listing, BackupError> {
 }
 
 /// A manifest that is damaged is told of; a remote that fails ends it.
-async fn row(repository: &Repository, name: SnapshotName) -> Result<Row, BackupError> {
+async fn row(repository: &Repository, name: SnapshotName, look: Look) -> Result<Row, BackupError> {
     let found = match Snapshot::get(repository, name).await {
         Ok(snapshot) => Found::Manifest { full: snapshot.is_full, totals: snapshot.totals },
         Err(error) if error.class().is_some() => return Err(error),
         Err(error) => Found::Unreadable(error.to_string()),
     };
     let at = i64::try_from(name.at.saturating_mul(1000)).unwrap_or(i64::MAX);
-    Ok(Row { name: name.to_string(), made: moment(UnixMillis::new(at)), seq: name.seq.get(), found })
+    Ok(Row { name: name.to_string(), made: moment(UnixMillis::new(at)), seq: name.seq.get(), found, look })
 }
 
 impl fmt::Display for Listing {
@@ -126,22 +173,29 @@ impl fmt::Display for Listing {
         if !self.snapshots.is_empty() {
             write!(
                 f,
-                "\n\n{:<20}  {:>12}  {:>10}  {:>24}  {:>24}  snapshot",
-                "made", "record", "versions", "logical bytes", "sent bytes"
+                "\n\n{:<20}  {:<9}  {:>12}  {:>10}  {:>24}  {:>24}  snapshot",
+                "made", "state", "record", "versions", "logical bytes", "sent bytes"
             )?;
         }
-        for Row { name, made, seq, found } in &self.snapshots {
+        for Row { name, made, seq, found, look } in &self.snapshots {
+            let state = look.state.to_string();
             match found {
                 Found::Manifest { full, totals } => {
                     let full = if *full { " full" } else { "" };
                     let (logical, sent) = (bytes(totals.logical_bytes), bytes(totals.sent_bytes));
                     write!(
                         f,
-                        "\n{made:<20}  {seq:>12}  {:>10}  {logical:>24}  {sent:>24}  {name}{full}",
+                        "\n{made:<20}  {state:<9}  {seq:>12}  {:>10}  {logical:>24}  {sent:>24}  {name}{full}",
                         totals.versions
                     )?;
                 }
-                Found::Unreadable(why) => write!(f, "\n{made:<20}  {seq:>12}  cannot be read: {why}")?,
+                Found::Unreadable(why) => {
+                    write!(f, "\n{made:<20}  {state:<9}  {seq:>12}  cannot be read: {why}")?;
+                }
+            }
+            if let (Some(at), Some(drill)) = (&look.drilled, &look.drill) {
+                let how = if drill.passed { "passed" } else { "FAILED" };
+                write!(f, "\n{:<20}  restored for practice {at}: {how}, {}", "", drill.in_short())?;
             }
         }
         Ok(())
@@ -150,13 +204,14 @@ impl fmt::Display for Listing {
 
 #[cfg(test)]
 mod tests {
-    use super::gather;
+    use super::{DrillReport, LONGEST, Verified, VerifiedState, gather};
     use crate::backup::testing::{STORE, repository};
     use crate::backup::{
         Base, Epoch, EpochRecord, InventoryRef, Nonce, ObjectName, Repository, Snapshot, SnapshotTotals,
         Stamp,
     };
     use crate::remote::PutOptions;
+    use crate::sys::{Clock, SystemClock};
     use crate::types::{CommitSeq, UnixMillis};
 
     async fn begin(repository: &Repository) {
@@ -196,15 +251,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_found_of_each_snapshot_is_told_if_it_is_believed() {
+        let (repository, remote) = repository(true).await;
+        begin(&repository).await;
+        let now = SystemClock.now();
+        let old = UnixMillis::new(now.get() - 40 * 86_400_000);
+        let drill = Some(DrillReport { at: old, passed: true, ..DrillReport::default() });
+        let found = [
+            Verified { state: VerifiedState::Verified, at: now, objects: 3, drill, ..Verified::default() },
+            Verified { state: VerifiedState::Checked, at: old, objects: 3, ..Verified::default() },
+            Verified { state: VerifiedState::Corrupt, at: old, objects: 3, ..Verified::default() },
+            Verified { state: VerifiedState::Checked, at: now, objects: 3, ..Verified::default() },
+        ];
+        for (seq, found) in (1..).zip(found) {
+            let snapshot = snapshot(seq, 1_790_000_000);
+            snapshot.put(&repository, &PutOptions::ABSENT).await.unwrap();
+            found.put(&repository, snapshot.name()).await.unwrap();
+        }
+        snapshot(5, 1_790_000_000).put(&repository, &PutOptions::ABSENT).await.unwrap();
+        let forged = ObjectName::Verified(snapshot(4, 1_790_000_000).name());
+        assert!(remote.inner().damage(&forged.key(), |bytes| bytes[7] ^= 1));
+        let listing = gather(&repository, LONGEST).await.unwrap();
+        let states: Vec<_> = listing.snapshots.iter().map(|row| row.look.state.to_string()).collect();
+        assert_eq!(states, ["verified", "outdated", "corrupt", "unknown", "unknown"]);
+        let json = serde_json::json!(listing);
+        assert!(json["snapshots"][0]["drill_passed"] == true && json["snapshots"][1]["drilled"].is_null());
+        let said = listing.to_string();
+        assert!(said.contains("restored for practice") && said.contains("  outdated  "), "{said}");
+    }
+
+    #[tokio::test]
     async fn snapshots_are_listed_oldest_first_and_one_that_is_damaged_hides_no_other() {
         let (repository, remote) = repository(true).await;
-        let empty = gather(&repository).await.unwrap().to_string();
+        let empty = gather(&repository, LONGEST).await.unwrap().to_string();
         assert!(empty.contains("nothing can be restored yet"), "{empty}");
         begin(&repository).await;
         for (seq, seconds) in [(9, 1_790_000_060), (4, 1_790_000_000)] {
             snapshot(seq, seconds).put(&repository, &PutOptions::ABSENT).await.unwrap();
         }
-        let listing = gather(&repository).await.unwrap();
+        let listing = gather(&repository, LONGEST).await.unwrap();
         let said = listing.to_string();
         let lines: Vec<_> = said.lines().skip_while(|line| !line.starts_with("made")).skip(1).collect();
         assert!(
@@ -218,7 +303,7 @@ mod tests {
 
         let name = ObjectName::Snapshot(snapshot(4, 1_790_000_000).name());
         assert!(remote.inner().damage(&name.key(), |bytes| bytes[7] ^= 1));
-        let said = gather(&repository).await.unwrap().to_string();
+        let said = gather(&repository, LONGEST).await.unwrap().to_string();
         assert!(said.contains("cannot be read") && said.contains("record 9"), "{said}");
         assert!(said.lines().any(|line| line.ends_with("full")), "{said}");
     }

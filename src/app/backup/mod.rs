@@ -1,27 +1,33 @@
 //! `sediment backup …`: from arguments and settings to the bucket.
 
+mod asking;
 mod check;
+mod drill;
 mod health;
 mod keep;
 mod key;
 mod list;
 mod moment;
 mod prune;
+mod records;
+mod rehearsal;
 mod remote;
 mod restore;
 mod run;
 mod verify;
 
 pub(super) use check::check;
+pub(super) use drill::drill;
 pub(super) use health::{publish, trouble};
-pub(super) use keep::{keeper, unfinished};
+pub(super) use keep::{Kept, kept, unfinished};
 pub(super) use key::make_key;
 pub(super) use list::list;
 pub(super) use moment::MomentArgs;
 pub(super) use prune::prune;
+pub(super) use records::introduce;
 pub(super) use restore::restore;
 pub(super) use run::{run, status};
-pub(super) use verify::verify;
+pub(super) use verify::{VerifyArgs, verify};
 
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -42,16 +48,12 @@ pub(super) enum BackupVerb {
         #[arg(long)]
         full: bool,
     },
-    /// Look whether everything that snapshots need is in the bucket, and read some or all of it back.
-    Verify {
-        /// How much of the bytes is read back, in percent; shares add up over several runs. Without a number all.
-        #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
-            value_parser = clap::value_parser!(u8).range(0..=100))]
-        read_data: Option<u8>,
-        /// All snapshots, and not the newest alone.
-        #[arg(long)]
-        all: bool,
-    },
+    /// Look whether everything that snapshots need is in the bucket, and read some or all of it back. The running server, or
+    /// `--repair`, sends again what of the newest is damaged.
+    Verify(VerifyArgs),
+    /// Restore the latest moment and an earlier one for practice, prove them, let a client at them, and say how long it took; through the
+    /// server when one is running.
+    Drill,
     /// Delete the snapshots that no rule of [backup_retention] keeps, and what nothing needs any more.
     Prune {
         /// Only print what would stay, by which rules, and what would go.

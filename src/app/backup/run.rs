@@ -1,6 +1,6 @@
 //! `sediment backup run` and `sediment backup status`: by the server that runs, or here.
 
-use super::keep::keeper;
+use super::keep::{Looks, keeper};
 use crate::app::error::{AppError, Exit};
 use crate::app::print::{print, print_report};
 use crate::app::progress::Shown;
@@ -22,7 +22,7 @@ pub(in crate::app) fn run(settings: &Settings, full: bool, json: bool) -> Result
     match open_dir(&settings.storage.data_dir) {
         Ok(data) => runtime()?.block_on(async {
             let store = Store::open(data, settings, catching_up(&shown)).await?;
-            let done = match keeper(&store, settings)? {
+            let done = match keeper(&store, settings, Looks::WhenAsked)? {
                 Some(keeper) => here(&keeper, full, &shown).await,
                 None => Err(AppError::new(
                     Exit::Usage,
@@ -111,6 +111,6 @@ pub(in crate::app) fn status(settings: &Settings, json: bool) -> Result<(), AppE
     }
 }
 
-fn parsed(answer: Value) -> Result<BackupStatus, AppError> {
+pub(super) fn parsed(answer: Value) -> Result<BackupStatus, AppError> {
     serde_json::from_value(answer).map_err(|error| AppError::failure("an answer of another version", error))
 }

@@ -1,14 +1,20 @@
-//! `sediment backup verify`: whether what is in the bucket is what it should be. Needs the bucket and the key alone.
+//! `sediment backup verify`: whether what is in the bucket is what it should be. The server that runs, or `--repair`, also sends again what is
+//! damaged; else the bucket and the key are all that is needed.
 
+use super::asking;
+use super::keep::{Looks, keeper};
 use super::key::read_key;
 use super::remote::open;
 use crate::app::error::{AppError, Exit};
 use crate::app::print::print_report;
 use crate::app::progress::Shown;
+use crate::app::running::Running;
 use crate::app::stats::bytes;
-use crate::app::verbs::{interrupted, runtime};
+use crate::app::store::Store;
+use crate::app::verbs::{catching_up, close, interrupted, open_dir, runtime};
 use crate::backup::{
-    BackupError, Repository, Scratch, ShownVerify, Verification, VerifyProgress, VerifyReport, VerifySettings,
+    BackupError, BackupStatus, Repository, Scratch, ShownVerify, Verification, VerifyOutcome, VerifyProgress,
+    VerifyReport, VerifySettings,
 };
 use crate::config::Settings;
 use crate::remote::Patience;
@@ -24,6 +30,20 @@ const SHOW_EVERY: Duration = Duration::from_millis(300);
 /// Faults that are printed one by one; JSON has all that are kept.
 const SHOWN_FAULTS: usize = 20;
 
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(in crate::app) struct VerifyArgs {
+    /// How much of the bytes is read back, in percent; shares add up over several runs. Without a number all.
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
+        value_parser = clap::value_parser!(u8).range(0..=100))]
+    read_data: Option<u8>,
+    /// All snapshots, and not the newest alone.
+    #[arg(long)]
+    all: bool,
+    /// Send again what of the newest snapshot is damaged, also where no server runs: that takes the repository's lease.
+    #[arg(long)]
+    repair: bool,
+}
+
 #[derive(Debug, Serialize)]
 struct Found(VerifyReport);
 
@@ -31,8 +51,7 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &self.0;
         for (name, found) in &report.snapshots {
-            let state = format!("{:?}", found.state).to_lowercase();
-            writeln!(f, "{state:<9} {name}")?;
+            writeln!(f, "{:<9} {name}", found.state.to_string())?;
             let behind = found.behind.iter().flat_map(|behind| &behind.faults);
             for fault in found.faults.iter().chain(behind).take(SHOWN_FAULTS) {
                 writeln!(f, "          {fault}")?;
@@ -49,13 +68,72 @@ impl fmt::Display for Found {
     }
 }
 
-/// `percent`: how much of the bytes is read back.
-pub(in crate::app) fn verify(
-    settings: &Settings,
-    percent: u8,
-    all: bool,
-    json: bool,
-) -> Result<(), AppError> {
+pub(in crate::app) fn verify(settings: &Settings, args: VerifyArgs, json: bool) -> Result<(), AppError> {
+    match open_dir(&settings.storage.data_dir) {
+        Err(error) if error.exit == Exit::InUse => {
+            let server = Running::find(&settings.storage.data_dir, &error)?;
+            let path = format!("/verify?percent={}&all={}", args.percent(), args.all);
+            let shown = Shown::new(json);
+            let asked = asking::there(&server, (WHAT, &path), &shown, picked);
+            let outcome = runtime()?.block_on(asked);
+            shown.finish();
+            end(&outcome?, json)
+        }
+        Ok(data) if args.repair => {
+            let shown = Shown::new(json);
+            let outcome = runtime()?.block_on(async {
+                let store = Store::open(data, settings, catching_up(&shown)).await?;
+                let none = || AppError::new(Exit::Usage, "backup.bucket is not set: there is no backup");
+                let outcome = match keeper(&store, settings, Looks::WhenAsked)?.ok_or_else(none) {
+                    Ok(keeper) => {
+                        let number = keeper.ask_verify(args.percent(), args.all);
+                        asking::here(&keeper, WHAT, number, &shown, picked).await
+                    }
+                    Err(error) => Err(error),
+                };
+                let closed = close(store).await;
+                closed.and(outcome)
+            });
+            shown.finish();
+            end(&outcome?, json)
+        }
+        Err(error) if args.repair => Err(error),
+        _ => look(settings, args.percent(), args.all, json),
+    }
+}
+
+const WHAT: &str = "backup verify";
+
+impl VerifyArgs {
+    fn percent(self) -> u8 {
+        self.read_data.unwrap_or(0)
+    }
+}
+
+fn picked(status: BackupStatus, number: u64) -> Option<VerifyOutcome> {
+    status.care.verify.filter(|verify| verify.number >= number)
+}
+
+fn end(outcome: &VerifyOutcome, json: bool) -> Result<(), AppError> {
+    if let Some(why) = &outcome.error {
+        return Err(AppError::failure("the backup cannot be verified", why));
+    }
+    print_report(outcome, json)?;
+    if outcome.is_clean() {
+        return Ok(());
+    }
+    let message = if outcome.is_newest_whole {
+        "something in the backup was damaged or missing, as named above: the newest snapshot is whole now; those that are corrupt cannot be restored"
+    } else {
+        DAMAGED
+    };
+    Err(AppError::new(Exit::Damage, message))
+}
+
+const DAMAGED: &str = "something in the backup is damaged or missing, as named above: make a new snapshot, which sends again what is not in the bucket, and keep the store";
+
+/// By this process, which changes nothing but what is written down beside the snapshots.
+fn look(settings: &Settings, percent: u8, all: bool, json: bool) -> Result<(), AppError> {
     let key = read_key(&settings.backup, &settings.storage.data_dir)?;
     let shown = Shown::new(json);
     let scratch = scratch_dir()?;
@@ -86,10 +164,7 @@ pub(in crate::app) fn verify(
         (false, true) => {
             Err(AppError::failure("backup verify", "it was stopped; the next one goes on there"))
         }
-        (false, false) => {
-            let message = "something in the backup is damaged or missing, as named above: make a new snapshot, which sends again what is not in the bucket, and keep the store";
-            Err(AppError::new(Exit::Damage, message))
-        }
+        (false, false) => Err(AppError::new(Exit::Damage, DAMAGED)),
     }
 }
 

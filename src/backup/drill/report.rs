@@ -1,7 +1,9 @@
 //! What a drill showed.
 
+use crate::remote::SmokeReport;
 use crate::types::{CommitSeq, UnixMillis};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Problems that are told one by one.
 const MOST_PROBLEMS: usize = 100;
@@ -40,12 +42,28 @@ pub struct DrillReport {
     pub bodies: u64,
     /// Records of the log, and manifests, that were compared with the store's.
     pub compared: u64,
+    /// What a client did with it; its problems stand below, too.
+    pub smoke: Option<SmokeReport>,
     pub problem_count: u64,
     /// The first hundred.
     pub problems: Vec<String>,
 }
 
 impl DrillReport {
+    /// How fast it was, and what would have been lost.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        let rate = self.bytes_per_second / 1e6;
+        let took = format!(
+            "rows after {:.1} s, everything after {:.1} s",
+            self.seconds_to_rows, self.seconds_to_bytes
+        );
+        match self.lost_seconds {
+            Some(lost) => format!("{took}, {rate:.1} MB/s, {lost:.1} s lost"),
+            None => format!("{took}, {rate:.1} MB/s"),
+        }
+    }
+
     pub(super) fn problem(&mut self, problem: impl Into<String>) {
         self.problem_count += 1;
         if self.problems.len() < MOST_PROBLEMS {
@@ -64,5 +82,32 @@ impl DrillOutcome {
     #[must_use]
     pub fn passed(&self) -> bool {
         !self.moments.is_empty() && self.moments.iter().all(|moment| moment.passed)
+    }
+}
+
+impl fmt::Display for DrillReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (which, verdict) = (
+            if self.is_latest { "the latest moment" } else { "an earlier moment" },
+            if self.passed { "passed" } else { "FAILED" },
+        );
+        write!(f, "{which}, record {} from snapshot {}: {verdict}", self.seq, self.snapshot)?;
+        write!(f, "\n  {}; {} bytes", self.in_short(), self.bytes)?;
+        write!(
+            f,
+            "\n  {} of {} packs, {} records proven, {} bodies read, {} records and manifests compared with the store",
+            self.packs, self.packs_in_all, self.records, self.bodies, self.compared
+        )?;
+        if let Some(smoke) = &self.smoke {
+            write!(
+                f,
+                "\n  served: {} buckets, {} objects listed, {} heads, {} whole, {} ranges, {} written",
+                smoke.buckets, smoke.listed, smoke.heads, smoke.whole, smoke.ranges, smoke.written
+            )?;
+        }
+        for problem in &self.problems {
+            write!(f, "\n  PROBLEM {problem}")?;
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::compare::with_store;
 use super::prove::{Place, Restored};
 use super::scratch::ScratchDir;
-use super::{DrillOutcome, DrillReport};
+use super::{DrillOutcome, DrillReport, Rehearsal, RestoredStore};
 use crate::backup::{
     BackupError, Catalogue, Plan, Repository, RestoreProgress, ShownProgress, Target, Verified,
     restore_bytes, restore_rows,
@@ -14,9 +14,13 @@ use crate::storage::PackId;
 use crate::sys::{Clock, FileSystem, NoBarrier, Random, Steady};
 use crate::types::CommitSeq;
 use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// Moments that are drawn before none is found that is not lost.
+const DRAWS: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrillSettings {
@@ -39,6 +43,8 @@ pub struct DrillParts {
     pub clock: Arc<dyn Clock>,
     pub steady: Arc<dyn Steady>,
     pub random: Arc<dyn Random>,
+    /// Lets a client at what was restored; `None`: that is not tried.
+    pub rehearsal: Option<Arc<dyn Rehearsal>>,
 }
 
 /// A restore to see whether it works.
@@ -79,15 +85,21 @@ impl Drill {
         Ok(outcome)
     }
 
-    /// Between the oldest snapshot on the path and the last record.
+    /// Between the oldest snapshot on the path and the last record. What verification has found to be lost is known, and is not tried.
     async fn earlier(&self, last: CommitSeq) -> Result<Option<CommitSeq>, BackupError> {
         let catalogue = Catalogue::load(&self.parts.repository).await?;
         let Some(newest) = catalogue.timeline().newest() else { return Ok(None) };
         let path = catalogue.timeline().path_to(newest)?;
-        let oldest = catalogue.snapshots_on(&path).first().map(|name| name.seq.get());
+        let snapshots = catalogue.snapshots_on(&path);
+        let oldest = snapshots.first().map(|name| name.seq.get());
         let Some(oldest) = oldest.filter(|oldest| *oldest < last.get()) else { return Ok(None) };
-        let drawn = oldest + self.parts.random.u64() % (last.get() - oldest);
-        Ok(Some(CommitSeq::new(drawn)))
+        let (known, _) = Verified::all(&self.parts.repository, &catalogue).await?;
+        let is_lost = |seq: &CommitSeq| {
+            let from = snapshots.iter().rfind(|name| name.seq <= *seq);
+            from.and_then(|name| known.get(name)).is_some_and(|known| known.fault_count > 0)
+        };
+        let draw = || CommitSeq::new(oldest + self.parts.random.u64() % (last.get() - oldest));
+        Ok(std::iter::repeat_with(draw).take(DRAWS).find(|seq| !is_lost(seq)))
     }
 
     /// Restores a moment, proves it, and removes it again.
@@ -112,6 +124,7 @@ impl Drill {
             let lost = began.get().saturating_sub(plan.at.get()).max(0) as f64 / 1000.0;
             report.lost_seconds = is_all.map(|is_all| if is_all { 0.0 } else { lost });
         }
+        self.check_room(&plan)?;
         let scratch = self.settings.scratch.clone();
         let dir = tokio::task::spawn_blocking(move || ScratchDir::new(&scratch)).await??;
         let restored = self.restore(&plan, &dir, &mut report).await;
@@ -137,7 +150,8 @@ impl Drill {
         };
         let began = parts.steady.millis();
         let seconds = || parts.steady.millis().saturating_sub(began).max(0) as f64 / 1000.0;
-        let (database, open) = (place.database(), opener(&place));
+        let (database, opened) = (place.database(), place.clone());
+        let open = async move || open(opened).await;
         let rows =
             restore_rows(&parts.repository, plan, &parts.fs, &database, open, &self.progress, stop).await?;
         let (meta, rows) = rows;
@@ -164,8 +178,35 @@ impl Drill {
         if let Some(store) = &parts.store {
             with_store(&*restored.meta, &**store, report).await?;
         }
+        self.rehearse(&restored, report).await?;
         tokio::task::spawn_blocking(move || drop(restored)).await?;
         if stop.is_cancelled() { Err(BackupError::Stopped) } else { Ok(()) }
+    }
+
+    /// Of the rows nothing can be left out.
+    fn check_room(&self, plan: &Plan) -> Result<(), BackupError> {
+        let (needed, most) = (plan.snapshot.base.length.saturating_mul(2), self.settings.scratch_bytes);
+        if needed <= most {
+            return Ok(());
+        }
+        let why = format!("a drill needs {needed} bytes for the metadata alone, and may write {most}");
+        Err(io::Error::new(io::ErrorKind::StorageFull, why).into())
+    }
+
+    /// Last: a client writes, too.
+    async fn rehearse(&self, restored: &Restored, report: &mut DrillReport) -> Result<(), BackupError> {
+        let Some(rehearsal) = &self.parts.rehearsal else { return Ok(()) };
+        let (meta, engine) = (Arc::clone(&restored.meta), restored.engine.clone());
+        let is_whole = report.packs == report.packs_in_all;
+        let done = rehearsal.rehearse(RestoredStore { meta, engine, is_whole }, &self.stop).await?;
+        if self.stop.is_cancelled() {
+            return Err(BackupError::Stopped);
+        }
+        for problem in &done.problems {
+            report.problem(format!("served: {problem}"));
+        }
+        report.smoke = Some(done);
+        Ok(())
     }
 
     /// The plan, or as many of its packs, in an order that chance decides, as the scratch directory may hold.
@@ -218,15 +259,13 @@ impl Drill {
     }
 }
 
-fn opener(place: &Place) -> impl AsyncFnOnce() -> Result<Arc<SqliteStore>, BackupError> + use<> {
-    let (path, clock, random) = (place.database(), Arc::clone(&place.clock), Arc::clone(&place.random));
-    async move || {
-        let opened = tokio::task::spawn_blocking(move || {
-            let (barrier, settings) = (Arc::new(NoBarrier), SqliteSettings::default());
-            SqliteStore::open(&path, OpenMode::Existing, barrier, clock, random, &settings)
-        });
-        Ok(Arc::new(opened.await??))
-    }
+async fn open(place: Place) -> Result<Arc<SqliteStore>, BackupError> {
+    let opened = tokio::task::spawn_blocking(move || {
+        let (barrier, settings) = (Arc::new(NoBarrier), SqliteSettings::default());
+        let path = place.database();
+        SqliteStore::open(&path, OpenMode::Existing, barrier, place.clock, place.random, &settings)
+    });
+    Ok(Arc::new(opened.await??))
 }
 
 /// What keeps a store from being restored is what a drill is there to find; what keeps a drill from being done is an error.

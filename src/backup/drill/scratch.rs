@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Its name.
+pub(in crate::backup) const NAME: &str = "backup-drill";
+
 /// Goes when it is dropped, with everything in it.
 #[derive(Debug)]
 pub(super) struct ScratchDir(PathBuf);
@@ -10,7 +13,7 @@ pub(super) struct ScratchDir(PathBuf);
 impl ScratchDir {
     /// A new directory. What an earlier drill has left beside it, when its process was killed, goes first.
     pub(super) fn new(parent: &Path) -> io::Result<Self> {
-        let dir = parent.join("backup-drill");
+        let dir = parent.join(NAME);
         remove(&dir)?;
         std::fs::create_dir_all(dir.join("meta"))?;
         Ok(Self(dir))

@@ -37,6 +37,7 @@ async fn drill(
         clock: store.clock.clone(),
         steady: Arc::new(SystemSteady),
         random: Arc::new(OsRandom),
+        rehearsal: None,
     };
     let settings =
         DrillSettings { scratch: scratch.to_owned(), scratch_bytes, read_bytes: 1 << 30, files_at_once: 2 };

@@ -76,6 +76,8 @@ pub(super) async fn prune_if_due(
 ) -> Result<(), BackupError> {
     let now = this.parts.world.clock.now();
     let Some(number) = this.wanted_prune(now) else { return Ok(()) };
+    // What is being looked at stays until that is done.
+    let Ok(_alone) = this.looking.try_lock() else { return Ok(()) };
     // A task of its own: it ends between two requests, whatever becomes of this one.
     let pruning = tokio::spawn(prune(this.parts.clone(), Arc::clone(session), number, stop.clone()));
     let outcome = match pruning.await? {

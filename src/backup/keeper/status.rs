@@ -1,7 +1,8 @@
 //! What a keeper says of itself.
 
-use super::{Keeper, PruneOutcome, State};
-use crate::backup::{BackupError, ShipProgress};
+use super::{DrillDone, Keeper, PruneOutcome, Shared, State, VerifyOutcome};
+use crate::backup::alerts::shown;
+use crate::backup::{BackupError, RestoreProgress, ShipProgress, VerifyProgress};
 use crate::types::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -79,6 +80,35 @@ pub struct BackupStatus {
     pub run: Option<RunOutcome>,
     /// The last time that old backups were deleted.
     pub prune: Option<PruneOutcome>,
+    /// The store has let go of the backup, and there has been no snapshot since.
+    pub given_up: bool,
+    pub care: CareStatus,
+}
+
+/// How what is in the bucket was looked at, and when that is next.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CareStatus {
+    /// What is under way; empty: nothing.
+    pub phase: String,
+    pub done: u64,
+    pub total: u64,
+    /// The last verification by this process.
+    pub verify: Option<VerifyOutcome>,
+    /// The last by any process, that found the newest snapshot whole.
+    pub verified_at: Option<UnixMillis>,
+    pub verified_seconds_ago: Option<f64>,
+    pub next_verify_at: Option<UnixMillis>,
+    /// Snapshots that cannot be restored.
+    pub corrupt_snapshots: u64,
+    /// The last drill by this process.
+    pub drill: Option<DrillDone>,
+    /// The last by any process.
+    pub drilled_at: Option<UnixMillis>,
+    pub drilled_seconds_ago: Option<f64>,
+    pub drill_passed: Option<bool>,
+    pub next_drill_at: Option<UnixMillis>,
+    /// What is raised, by its name.
+    pub alerts: Vec<(String, String)>,
 }
 
 impl Keeper {
@@ -115,7 +145,47 @@ impl Keeper {
             sent_objects: progress.sent_objects,
             run: state.done.clone(),
             prune: state.pruned.clone(),
+            given_up: state.given_up,
+            care: self.0.care_status(&state, now),
         }
+    }
+}
+
+impl Shared {
+    fn care_status(&self, state: &State, now: UnixMillis) -> CareStatus {
+        let (care, parts) = (&state.care, &self.parts.care);
+        let created = state.repository.as_ref().map(|repository| repository.description().created);
+        let since = |at: UnixMillis| now.get().saturating_sub(at.get()).max(0) as f64 / 1000.0;
+        let (phase, done, total) = self.look_under_way();
+        let raised = self.parts.alerts.raised().into_iter();
+        CareStatus {
+            phase,
+            done,
+            total,
+            verify: care.verified.clone(),
+            verified_at: care.verify.last,
+            verified_seconds_ago: care.verify.last.map(since),
+            next_verify_at: created.and_then(|created| care.verify.next(parts.verify_interval, created)),
+            corrupt_snapshots: care.corrupt,
+            drill: care.drilled.clone(),
+            drilled_at: care.drill.last,
+            drilled_seconds_ago: care.drill.last.map(since),
+            drill_passed: care.drill_passed,
+            next_drill_at: created.and_then(|created| care.drill.next(parts.drill_interval, created)),
+            alerts: raised.map(|(condition, why)| (condition.to_string(), why)).collect(),
+        }
+    }
+
+    fn look_under_way(&self) -> (String, u64, u64) {
+        let (verify, drill): (VerifyProgress, RestoreProgress) =
+            (*self.verifying.lock(), *self.drilling.lock());
+        if !verify.phase.is_empty() {
+            return (format!("verify: {}", verify.phase), verify.done, verify.total);
+        }
+        if !drill.phase.is_empty() {
+            return (format!("drill: {}", drill.phase), drill.done, drill.total);
+        }
+        (String::new(), 0, 0)
     }
 }
 
@@ -171,6 +241,46 @@ impl fmt::Display for BackupStatus {
             if let Some(advice) = advice {
                 write!(f, " ({advice})")?;
             }
+        }
+        write!(f, "{}", self.care)
+    }
+}
+
+/// Lines behind those of the backup itself.
+impl fmt::Display for CareStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.phase.is_empty() {
+            write!(f, "\nlooking at it    {}: {} of {} bytes", self.phase, self.done, self.total)?;
+        }
+        match self.verified_at {
+            Some(at) => write!(f, "\nverified         {}", shown(at))?,
+            None => write!(f, "\nverified         never")?,
+        }
+        if let Some(why) = self.verify.as_ref().and_then(VerifyOutcome::trouble) {
+            write!(f, "; since then {why}")?;
+        }
+        if self.corrupt_snapshots > 0 {
+            write!(f, "; {} snapshots are corrupt", self.corrupt_snapshots)?;
+        }
+        if let Some(next) = self.next_verify_at {
+            write!(f, "; next {}", shown(next))?;
+        }
+        match (self.drilled_at, self.drill_passed) {
+            (Some(at), Some(true)) => write!(f, "\nrestored         for practice {}: passed", shown(at))?,
+            (Some(at), _) => write!(f, "\nrestored         for practice {}: FAILED", shown(at))?,
+            (None, _) => write!(f, "\nrestored         never for practice")?,
+        }
+        if let Some(latest) = self.drill.as_ref().and_then(|drill| drill.moments.first()) {
+            write!(f, ", {}", latest.in_short())?;
+        }
+        if let Some(why) = self.drill.as_ref().and_then(|drill| drill.error.as_ref()) {
+            write!(f, "; the last drill could not be done: {why}")?;
+        }
+        if let Some(next) = self.next_drill_at {
+            write!(f, "; next {}", shown(next))?;
+        }
+        for (name, why) in &self.alerts {
+            write!(f, "\nALERT            {name}: {why}")?;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
-use super::{Keeper, KeeperParts, KeeperState, PruneParts};
+use super::{CareParts, Keeper, KeeperParts, KeeperState, PruneParts, room};
 use crate::backup::retention::{Age, RetentionSettings};
-use crate::backup::testing::{STORE, open, remote};
+use crate::backup::testing::{STORE, TestRemote, open, remote};
 use crate::backup::testing_store::{TestStore, restore};
 use crate::backup::{
-    BackupKey, BackupStatus, Epoch, LogLevel, NewRepository, ObjectName, ShipSettings, Target, World,
+    Alerts, BackupError, BackupKey, BackupStatus, Catalogue, Condition, Epoch, LogLevel, NewRepository,
+    ObjectName, RemoteRecords, ShipSettings, Target, VerifiedState, World,
 };
 use crate::remote::{Class, Fault, PutOptions, Remote, Verb};
 use crate::sys::{OsRandom, SeededRandom, SystemSteady};
@@ -39,6 +40,16 @@ fn parts(store: &TestStore, remote: Arc<dyn Remote>) -> KeeperParts {
             lock: None,
             interval: Duration::ZERO,
         },
+        care: CareParts {
+            verify_interval: Duration::ZERO,
+            verify_percent: 100,
+            drill_interval: Duration::ZERO,
+            drill_bytes: 1 << 30,
+            min_free_bytes: 0,
+            rehearsal: None,
+        },
+        alerts: Alerts::new(STORE.to_string(), store.clock.clone()),
+        records: Arc::new(RemoteRecords::new(tokio::runtime::Handle::current())),
     }
 }
 
@@ -116,4 +127,167 @@ async fn what_fails_is_told_and_tried_again() {
     wait(&keeper, "a new epoch", |status| status.epoch > Some(epoch) && status.lag_records == 0).await;
     stop.cancel();
     running.await.unwrap();
+}
+
+/// The last object of the kind, damaged.
+async fn damage(remote: &TestRemote, of: &str) -> ObjectName {
+    let catalogue = Catalogue::load(&*open(remote, true).await).await.unwrap();
+    let name = *catalogue.objects().keys().rfind(|name| name.to_string().starts_with(of)).unwrap();
+    assert!(remote.inner().damage(&name.key(), |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    }));
+    name
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_what_is_damaged_in_the_bucket_is_noticed_on_schedule_and_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    for n in 0..20 {
+        store.put(&format!("key-{n}"), &vec![n; 5000], n % 3 == 0).await;
+    }
+    let mut parts = parts(&store, remote.clone());
+    parts.snapshot_interval = Duration::from_secs(86_400 * 365);
+    parts.care.verify_interval = Duration::from_secs(86_400);
+    let keeper = Keeper::new(parts);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    let mut newest = wait(&keeper, "the first snapshot", |status| status.last_snapshot.is_some()).await;
+    assert!(newest.care.next_verify_at.is_some() && newest.care.verify.is_none(), "none is due");
+    for of in ["packs", "base", "plain", "inventory", "log"] {
+        store.put("log", of.as_bytes(), false).await;
+        newest = wait(&keeper, "all of it", |status| status.lag_records == 0).await;
+        let before = newest.care.verified_at;
+        let name = damage(&remote, of).await;
+        store.pass(86_400_000);
+        let status = wait(&keeper, of, |status| status.care.verified_at > before).await;
+        let verify = status.care.verify.unwrap();
+        assert!(verify.faults.iter().any(|fault| fault.object == name.to_string()), "{verify:?}");
+        assert!(verify.is_newest_whole && verify.repaired_by == status.last_snapshot, "{of}: {verify:?}");
+        assert!(status.last_snapshot != newest.last_snapshot && status.care.corrupt_snapshots > 0);
+        assert_eq!(status.care.alerts, [], "it is over");
+    }
+    stop.cancel();
+    running.await.unwrap();
+    let wanted = store.bodies().await;
+    let repository = open(&remote, true).await;
+    let (restored, _) = restore(&repository, Target::Latest, &dir.path().join("to")).await.unwrap();
+    assert!(restored.bodies().await == wanted);
+    drop(newest);
+}
+
+/// The first repair meets what it did not write, and so its session ends; the next one does it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_a_repair_that_ends_its_session_is_done_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    for n in 0..20 {
+        store.put(&format!("key-{n}"), &vec![n; 5000], false).await;
+    }
+    let keeper = Keeper::new(parts(&store, remote.clone()));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    let first = wait(&keeper, "the first snapshot", |status| {
+        status.last_snapshot.is_some() && status.state == KeeperState::Idle
+    })
+    .await;
+    damage(&remote, "packs").await;
+    // What was found is written down; then what is damaged is sent.
+    remote.script(Verb::Put, Fault::Delay(Duration::ZERO));
+    remote.script(Verb::Put, Fault::Fail(Class::Conflict));
+    let number = keeper.ask_verify(100, true);
+    let status = wait(&keeper, "a verification", |status| {
+        status.care.verify.as_ref().is_some_and(|last| last.number >= number)
+    })
+    .await;
+    let verify = status.care.verify.unwrap();
+    assert!(verify.is_newest_whole && verify.repaired_by.is_some(), "{verify:?}");
+    assert!(status.epoch > first.epoch, "{verify:?}");
+    stop.cancel();
+    running.await.unwrap();
+    let repository = open(&remote, true).await;
+    let (restored, _) = restore(&repository, Target::Latest, &dir.path().join("to")).await.unwrap();
+    assert!(restored.bodies().await == store.bodies().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_drills_come_on_schedule_and_their_failure_is_an_alert_until_one_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    store.put("key", &[7; 50_000], false).await;
+    store.follow().await;
+    let mut parts = parts(&store, remote.clone());
+    parts.snapshot_interval = Duration::from_secs(86_400 * 365);
+    parts.care.drill_interval = Duration::from_secs(86_400);
+    let keeper = Keeper::new(parts.clone());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    wait(&keeper, "the first snapshot", |status| status.last_snapshot.is_some()).await;
+    store.pass(86_400_000);
+    let status = wait(&keeper, "a drill", |status| status.care.drill_passed.is_some()).await;
+    let drill = status.care.drill.unwrap();
+    assert!(
+        drill.passed && drill.moments[0].bodies == 1 && drill.moments[0].lost_seconds == Some(0.0),
+        "{drill:?}"
+    );
+
+    damage(&remote, "packs").await;
+    let number = keeper.ask_drill();
+    let asked =
+        |status: &BackupStatus, number| status.care.drill.as_ref().is_some_and(|last| last.number >= number);
+    let status = wait(&keeper, "a failed drill", |status| asked(status, number)).await;
+    assert_eq!(status.care.drill_passed, Some(false), "{status:?}");
+    assert!(keeper.alerts().raised()[&Condition::Drill].contains("packs/"));
+
+    let number = keeper.ask_verify(100, false);
+    let status = wait(&keeper, "a verification", |status| {
+        status.care.verify.as_ref().is_some_and(|last| last.number >= number)
+    });
+    assert!(status.await.care.verify.unwrap().is_newest_whole);
+    store.pass(60_000);
+    let number = keeper.ask_drill();
+    let status = wait(&keeper, "a drill that passes", |status| asked(status, number)).await;
+    assert!(status.care.drill_passed == Some(true) && status.care.alerts.is_empty(), "{status:?}");
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("store/tmp")).unwrap().count(), 0, "nothing is left");
+
+    // The next process knows of it, and removes what one that was killed has left.
+    std::fs::create_dir_all(dir.path().join("store/tmp/backup-drill/packs")).unwrap();
+    std::fs::write(dir.path().join("store/tmp/backup-verify-image-1"), "left").unwrap();
+    parts.care.drill_bytes = 1;
+    let keeper = Keeper::new(parts);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    let number = keeper.ask_drill();
+    let status = wait(&keeper, "a drill without room", |status| asked(status, number)).await;
+    assert!(status.care.drilled_at.is_some() && status.care.drill_passed == Some(true), "{status:?}");
+    assert!(status.care.drill.unwrap().error.unwrap().contains("may write 1"));
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("store/tmp")).unwrap().count(), 0, "nothing is left");
+    let repository = open(&remote, true).await;
+    let catalogue = Catalogue::load(&repository).await.unwrap();
+    let (known, _) = crate::backup::Verified::all(&repository, &catalogue).await.unwrap();
+    let states: Vec<_> = known.values().map(|known| known.state).collect();
+    assert_eq!(states, [VerifiedState::Corrupt, VerifiedState::Verified]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_a_look_ends_when_others_leave_it_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    let mut parts = parts(&store, remote);
+    let until_told = |own: CancellationToken| async move {
+        own.cancelled().await;
+        Err::<(), _>(BackupError::Stopped)
+    };
+    let stop = CancellationToken::new();
+    parts.care.min_free_bytes = u64::MAX;
+    let ended = room::within(&parts, &stop, until_told).await;
+    assert!(matches!(ended, Err(BackupError::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull));
+    parts.care.min_free_bytes = 0;
+    stop.cancel();
+    assert!(matches!(room::within(&parts, &stop, until_told).await, Err(BackupError::Stopped)));
 }

@@ -1,8 +1,9 @@
 //! A keeper's work: sessions, one after the other.
 
+use super::care::Repair;
 use super::{KeeperState, RunOutcome, Shared, Wanted, pruning};
 use crate::backup::{
-    Asked, BackupError, Candidate, LeaseError, LeaseTimes, Repository, Session, Shipper, Snapshot,
+    Asked, BackupError, Candidate, Condition, LeaseError, LeaseTimes, Repository, Session, Shipper, Snapshot,
 };
 use crate::sys::Random;
 use crate::types::UnixMillis;
@@ -81,8 +82,13 @@ async fn work(this: &Shared, session: &Arc<Session>, stop: &CancellationToken) -
     )
     .await?;
     this.note_snapshot(shipper.last_snapshot());
+    this.publish(&shipper);
     loop {
-        let stepped = match step(this, &mut shipper).await {
+        let stepped = match repair(this, &mut shipper).await {
+            Ok(()) => step(this, &mut shipper).await,
+            failed => failed,
+        };
+        let stepped = match stepped {
             Ok(()) => pruning::prune_if_due(this, session, stop).await,
             failed => failed,
         };
@@ -104,6 +110,20 @@ async fn work(this: &Shared, session: &Arc<Session>, stop: &CancellationToken) -
 
 const fn is_lease(error: &BackupError) -> bool {
     matches!(error, BackupError::Lease(LeaseError::Lost(_) | LeaseError::Exhausted))
+}
+
+/// What was found damaged, if anything was.
+async fn repair(this: &Shared, shipper: &mut Shipper) -> Result<(), BackupError> {
+    let wanted = this.state.lock().care.repair.take();
+    let Some(Repair { damaged, tell }) = wanted else { return Ok(()) };
+    this.show(KeeperState::Snapshot);
+    let made = shipper.repair(&damaged).await;
+    // Who has asked may be gone.
+    let _ = tell.send(made.as_ref().map(Clone::clone).map_err(ToString::to_string));
+    let made = made?;
+    tracing::info!(snapshot = %made.name(), objects = damaged.len(), "what was damaged in the backup was sent again");
+    this.made(shipper, &made);
+    Ok(())
 }
 
 /// A snapshot if one is due or wanted, else a round.
@@ -133,7 +153,7 @@ async fn snapshot(this: &Shared, shipper: &mut Shipper, wanted: Wanted) -> Resul
     }
     let made = made?;
     tracing::info!(snapshot = %made.name(), seq = %made.seq, sent_bytes = made.totals.sent_bytes, "snapshot made");
-    this.note_snapshot(Some(&made));
+    this.made(shipper, &made);
     Ok(())
 }
 
@@ -164,6 +184,13 @@ impl Shared {
     }
 
     fn failed(&self, error: &BackupError) {
+        if self.state.lock().repository.is_none() {
+            self.cannot_look(&error.to_string());
+        }
+        if matches!(error, BackupError::GivenUp) {
+            self.state.lock().given_up = true;
+            self.parts.alerts.set(Condition::GivenUp, Some(error.to_string()));
+        }
         let now = self.parts.world.clock.now();
         let mut state = self.state.lock();
         state.failed(now, error);
@@ -184,6 +211,21 @@ impl Shared {
         }
         state.wanted.full = false;
         Some(wanted)
+    }
+
+    fn made(&self, shipper: &Shipper, snapshot: &Snapshot) {
+        self.note_snapshot(Some(snapshot));
+        self.publish(shipper);
+        self.state.lock().given_up = false;
+        self.parts.alerts.set(Condition::GivenUp, None);
+    }
+
+    /// What can be healed from the bucket.
+    fn publish(&self, shipper: &Shipper) {
+        let repository = self.state.lock().repository.clone();
+        if let Some(repository) = repository {
+            self.parts.records.publish(repository, Arc::new(shipper.held().clone()));
+        }
     }
 
     fn note_snapshot(&self, snapshot: Option<&Snapshot>) {

@@ -3,7 +3,7 @@
 use super::super::retention::{Reason, State, Subject, Verdict};
 use super::super::{
     BackupError, Catalogue, Contents, Epoch, Inventory, InventoryRef, LogLevel, ObjectName, Repository,
-    Segment, Snapshot, SnapshotName, Stamp, Stretch,
+    RepositoryError, Segment, Snapshot, SnapshotName, Stamp, Stretch,
 };
 use super::lines::Run;
 use crate::types::CommitSeq;
@@ -57,7 +57,11 @@ pub(super) async fn heads(
 }
 
 async fn state(repository: &Repository, name: SnapshotName) -> Result<State, BackupError> {
-    let found = repository.read::<Finding>(ObjectName::Verified(name)).await?;
+    let found = match repository.read::<Finding>(ObjectName::Verified(name)).await {
+        // Nothing is known then. It is written anew when its snapshot is looked at.
+        Err(RepositoryError::Untrusted { .. }) => None,
+        found => found?,
+    };
     Ok(match found.map(|(finding, _)| finding.state) {
         Some(FoundState::Verified) => State::Verified,
         Some(FoundState::Outdated) => State::Outdated,

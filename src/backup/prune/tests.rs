@@ -262,6 +262,17 @@ async fn a_snapshot_that_cannot_be_read_stops_it() {
     assert!(failed.unwrap_err().to_string().contains(&name.to_string()));
 }
 
+/// What verification has written tells what to keep, and keeps nobody from pruning.
+#[tokio::test]
+async fn what_is_written_of_a_snapshot_and_is_not_believed_counts_for_nothing() {
+    let (world, names) = history(7).await;
+    let name = ObjectName::Verified(names[2]);
+    assert!(world.remote.inner().damage(&name.key(), |bytes| bytes[3] ^= 1));
+    let (plan, _) = prune(&world, keep(1, 0)).await;
+    assert!(plan.snapshots.iter().all(|one| !one.reasons.contains(&Reason::LastVerified)), "{plan:?}");
+    assert_whole(&world, "without it").await;
+}
+
 /// Each delete in turn fails, before or after it was done; then a new run finds the rest.
 #[tokio::test]
 async fn i1_a_crash_at_any_delete_leaves_only_garbage() {

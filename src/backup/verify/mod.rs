@@ -16,6 +16,7 @@ mod tests;
 
 pub use record::{Behind, ObjectFault, Verified, VerifiedState};
 pub use round::Round;
+pub(super) use run::SCRATCH_PREFIX;
 pub use run::{Scratch, Verification, VerifyReport, VerifySettings};
 
 use parking_lot::Mutex;

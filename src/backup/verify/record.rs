@@ -65,6 +65,18 @@ pub enum VerifiedState {
     Unknown,
 }
 
+impl std::fmt::Display for VerifiedState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Checked => "checked",
+            Self::Verified => "verified",
+            Self::Outdated => "outdated",
+            Self::Corrupt => "corrupt",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
 /// What there is behind the newest snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Behind {
@@ -114,6 +126,12 @@ impl Verified {
         faults.truncate(MOST_FAULTS);
         self.faults = faults;
         self.judge();
+    }
+
+    /// Nothing of it is damaged or missing, nor of the log behind it, as far as was looked.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.fault_count == 0 && self.behind.as_ref().is_none_or(|behind| behind.faults.is_empty())
     }
 
     /// What all that together says.

@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 /// How far the round is is kept after so many bytes.
 const KEEP_EVERY_BYTES: u64 = 1 << 30;
 
+/// What the names of its files begin with.
+pub(in crate::backup) const SCRATCH_PREFIX: &str = "backup-verify-";
+
 /// Which snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verification {
@@ -56,7 +59,7 @@ impl Scratch {
         let number = self.random.u64();
         ScratchFile {
             fs: Arc::clone(&self.fs),
-            path: self.dir.join(format!("backup-verify-{name}-{number:016x}")),
+            path: self.dir.join(format!("{SCRATCH_PREFIX}{name}-{number:016x}")),
         }
     }
 }
@@ -91,6 +94,8 @@ impl Drop for ScratchFile {
 pub struct VerifyReport {
     /// Oldest first.
     pub snapshots: Vec<(String, Verified)>,
+    /// The one that a restore of the latest moment begins with.
+    pub newest: Option<String>,
     /// Of objects that no snapshot names.
     pub repository: Vec<ObjectFault>,
     pub read_objects: u64,
@@ -103,18 +108,35 @@ impl VerifyReport {
     /// Nothing is wrong, and everything was looked at that was to be.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let is_whole = |one: &Verified| {
-            one.fault_count == 0 && one.behind.as_ref().is_none_or(|behind| behind.faults.is_empty())
-        };
-        !self.stopped && self.repository.is_empty() && self.snapshots.iter().all(|(_, one)| is_whole(one))
+        !self.stopped && self.repository.is_empty() && self.snapshots.iter().all(|(_, one)| one.is_whole())
     }
 
     /// Everything that is damaged or missing, for [`Shipper::repair`](crate::backup::Shipper::repair).
     #[must_use]
     pub fn damaged(&self) -> Vec<ObjectName> {
-        let of_snapshots = self.snapshots.iter().flat_map(|(_, one)| {
-            one.faults.iter().chain(one.behind.iter().flat_map(|behind| &behind.faults))
-        });
+        Self::named(self.snapshots.iter().map(|(_, one)| one))
+    }
+
+    /// As [`Self::damaged`], of the newest snapshot and the log behind it: what older ones lack cannot be mended.
+    #[must_use]
+    pub fn damaged_newest(&self) -> Vec<ObjectName> {
+        Self::named(self.of_newest())
+    }
+
+    /// The newest snapshot, the log behind it and what all snapshots share are whole, as far as was looked.
+    #[must_use]
+    pub fn is_newest_whole(&self) -> bool {
+        self.repository.is_empty() && self.of_newest().all(Verified::is_whole)
+    }
+
+    fn of_newest(&self) -> impl Iterator<Item = &Verified> {
+        let is_newest = |name: &String| self.newest.as_ref() == Some(name);
+        self.snapshots.iter().filter(move |(name, _)| is_newest(name)).map(|(_, one)| one)
+    }
+
+    fn named<'a>(found: impl Iterator<Item = &'a Verified>) -> Vec<ObjectName> {
+        let of_snapshots = found
+            .flat_map(|one| one.faults.iter().chain(one.behind.iter().flat_map(|behind| &behind.faults)));
         let named = of_snapshots.filter_map(|fault| ObjectName::parse(&fault.object).ok());
         let distinct: std::collections::BTreeSet<_> = named.collect();
         distinct.into_iter().collect()
@@ -141,6 +163,7 @@ impl Verification {
         run.report.repository.extend(untrusted);
         run.report.repository.extend(repository::lease(repository).await?);
         run.report.repository.extend(repository::vanished(&run.catalogue));
+        run.report.newest = run.newest().map(|name| name.to_string());
         let selected = run.select()?;
         run.structure(&selected).await?;
         run.data(&selected).await?;

@@ -33,18 +33,24 @@ pub trait Elsewhere: Send + Sync + std::fmt::Debug {
 impl Pass<'_> {
     /// The record that stood at a place, if the copy's payload is the content of that id.
     pub(super) fn kept_elsewhere(
-        &self,
+        &mut self,
         id: ChunkId,
         at: &Location,
     ) -> Result<Option<NewRecord>, EngineError> {
         let Some(elsewhere) = &self.checker.elsewhere else { return Ok(None) };
         let payload = u64::from(at.offset) + RECORD_HEADER_BYTES as u64..at.end();
         let Some(payload) = elsewhere.pack(at.pack, payload)? else { return Ok(None) };
-        Ok(NewRecord::proven(id, at, payload))
+        let record = NewRecord::proven(id, at, payload);
+        self.report.from_backup += u64::from(record.is_some());
+        Ok(record)
     }
 
     /// Brings the file of a body back. Whether it is whole now.
-    pub(super) fn plain_from_elsewhere(&self, id: PlainId, plain: &PlainFiles) -> Result<bool, EngineError> {
+    pub(super) fn plain_from_elsewhere(
+        &mut self,
+        id: PlainId,
+        plain: &PlainFiles,
+    ) -> Result<bool, EngineError> {
         let Some(elsewhere) = &self.checker.elsewhere else { return Ok(false) };
         let mut writer = plain.store.restore(id)?;
         if !elsewhere.plain(id, &mut |bytes| writer.write(bytes))? {
@@ -52,6 +58,7 @@ impl Pass<'_> {
         }
         writer.prove()?;
         writer.finish()?;
+        self.report.from_backup += 1;
         Ok(true)
     }
 }

@@ -162,8 +162,8 @@ impl Checker {
         stop: &CancellationToken,
     ) -> Result<CheckReport, EngineError> {
         let now = self.check(true, stop, None).await?;
-        let healed = before.healed + now.healed;
-        Ok(CheckReport { healed, seconds: before.seconds + now.seconds, ..now })
+        let (healed, from_backup) = (before.healed + now.healed, before.from_backup + now.from_backup);
+        Ok(CheckReport { healed, from_backup, seconds: before.seconds + now.seconds, ..now })
     }
 
     /// Builds the index anew from packs and manifests. `progress` gets records done and in all.

@@ -67,8 +67,9 @@ impl Pass<'_> {
 
     /// From the device, not from memory. Damaged there, too, its content is saved, or else the record is condemned, so
     /// that the next upload of the same bytes stores them again, which heals every object that has them.
-    fn judge(&self, id: &ChunkId, at: &Location, first: EngineError) -> Result<Verdict, EngineError> {
-        let is_still_there = || Ok::<_, EngineError>(self.checker.index.get(&[*id])?[..] == [Some(*at)]);
+    fn judge(&mut self, id: &ChunkId, at: &Location, first: EngineError) -> Result<Verdict, EngineError> {
+        let checker = self.checker;
+        let is_still_there = || Ok::<_, EngineError>(checker.index.get(&[*id])?[..] == [Some(*at)]);
         if !is_still_there()? {
             // Moved or collected meanwhile. Where it is now it was proven when it was put there.
             return Ok(Verdict::Sound);
@@ -92,7 +93,12 @@ impl Pass<'_> {
         }
     }
 
-    fn save_or_condemn(&self, id: &ChunkId, at: &Location, why: EngineError) -> Result<Verdict, EngineError> {
+    fn save_or_condemn(
+        &mut self,
+        id: &ChunkId,
+        at: &Location,
+        why: EngineError,
+    ) -> Result<Verdict, EngineError> {
         let found = match self.checker.packs.salvage(*id, at) {
             Some(record) => Ok(Some(record)),
             None => self.kept_elsewhere(*id, at),
@@ -113,7 +119,7 @@ impl Pass<'_> {
     }
 
     /// What the device cannot give.
-    fn save_unreadable(&self, id: &ChunkId, at: &Location, why: EngineError) -> Verdict {
+    fn save_unreadable(&mut self, id: &ChunkId, at: &Location, why: EngineError) -> Verdict {
         let is_device = matches!(&why, EngineError::Io(error) if is_device_error(error));
         match is_device.then(|| self.kept_elsewhere(*id, at)) {
             Some(Ok(Some(record))) => self.saved(id, at, record),
@@ -168,7 +174,7 @@ impl Pass<'_> {
     }
 
     /// Whether it could be brought back from there.
-    fn is_elsewhere(&self, id: &ChunkId, at: &Location) -> bool {
+    fn is_elsewhere(&mut self, id: &ChunkId, at: &Location) -> bool {
         let _hold = self.checker.index.hold();
         let found = self.kept_elsewhere(*id, at).ok().flatten();
         found.is_some_and(|record| matches!(self.saved(id, at, record), Verdict::Saved))

@@ -121,6 +121,8 @@ pub struct CheckReport {
     pub lost_objects: u64,
     /// Records that were found damaged and are whole again: from what was left of them, or from a copy.
     pub healed: u64,
+    /// Copies that were whole in the backup, and were brought from there.
+    pub from_backup: u64,
     /// Headers, footers and trailers of packs that are damaged: by a power cut, or since. Nothing is lost by it.
     pub frames: u64,
     /// Packs whose header or footer was written anew.
@@ -215,12 +217,13 @@ impl fmt::Display for CheckReport {
             ("wrong counts", self.wrong_counts),
             ("damaged", self.damaged),
             ("healed", self.healed),
+            ("from the backup", self.from_backup),
             ("frames damaged", self.frames),
             ("frames mended", self.mended),
             ("objects lost", self.lost_objects),
         ];
         for (name, value) in rows {
-            writeln!(f, "{name:<14} {value:>14}")?;
+            writeln!(f, "{name:<15} {value:>13}")?;
         }
         let verdict = match (self.is_clean(), self.stopped) {
             (true, _) => "nothing is wrong",

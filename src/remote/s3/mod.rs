@@ -5,11 +5,13 @@ mod errors;
 mod read;
 mod replicas;
 mod settings;
+mod smoke;
 mod write;
 
 pub use bucket::{BucketLock, BucketRules};
 pub use replicas::{BodySource, BucketFacts, FoundReplica, ReplicaBody, ReplicaHead, S3Replicas, SentPart};
 pub use settings::{S3Credentials, S3Settings};
+pub use smoke::{SmokeReport, SmokeScript, smoke};
 
 use super::{
     Class, Condition, MAX_PIECE_BYTES, Page, Part, Piece, PutOptions, Remote, RemoteError, RemoteKey, Span,

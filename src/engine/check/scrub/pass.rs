@@ -313,6 +313,7 @@ struct Told {
     records: u64,
     damaged: u64,
     healed: u64,
+    from_backup: u64,
     findings: usize,
 }
 
@@ -323,6 +324,7 @@ impl Told {
             records: report.records_read,
             damaged: report.damaged + report.missing,
             healed: report.healed,
+            from_backup: report.from_backup,
             findings: report.findings.len(),
         }
     }
@@ -335,6 +337,7 @@ impl Told {
         metrics::counter!("sediment_scrub_records_total").increment(now.records - self.records);
         metrics::counter!("sediment_scrub_damaged_total").increment(now.damaged.saturating_sub(self.damaged));
         metrics::counter!("sediment_scrub_healed_total").increment(now.healed - self.healed);
+        metrics::counter!("sediment_scrub_from_backup_total").increment(now.from_backup - self.from_backup);
         for finding in report.findings.iter().skip(self.findings) {
             match finding {
                 Finding::DamagedFrame { .. } => tracing::warn!(%finding, "`fsck --repair` writes it anew"),

@@ -39,11 +39,12 @@ impl fmt::Display for ScrubReport {
             ("missing", self.found.missing),
             ("damaged", self.found.damaged),
             ("healed", self.found.healed),
+            ("from the backup", self.found.from_backup),
             ("frames damaged", self.found.frames),
             ("objects lost", self.found.lost_objects),
         ];
         for (name, value) in rows {
-            writeln!(f, "{name:<14} {value:>14}")?;
+            writeln!(f, "{name:<15} {value:>13}")?;
         }
         let verdict = match (self.complete, self.is_clean()) {
             (false, _) => "stopped before the end; the next scrub goes on there",

@@ -1,0 +1,232 @@
+//! Alerts: what somebody should know now, told once when it begins and once when it is over.
+//!
+//! Whoever notices says how things are ([`Alerts::set`]), as often as he likes, and never waits; what that changes stands in a short queue
+//! until it is posted ([`Alerts::post_all`]). What is raised is known to this process alone: after a restart it is raised anew if it still is so.
+
+use crate::remote::Webhook;
+use crate::sys::{Clock, Random};
+use crate::types::UnixMillis;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Changes that wait to be posted; the oldest goes when there are more.
+const MOST_WAITING: usize = 64;
+const ATTEMPTS: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Of what is told: errors of remotes may be long.
+const MOST_TEXT: usize = 1000;
+
+/// What can be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// What can be restored is older than it may be.
+    Rpo,
+    /// The newest snapshot is damaged, or could not be verified.
+    Verify,
+    /// A drill failed, or could not be done.
+    Drill,
+    /// The backup was given up; it begins anew.
+    GivenUp,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rpo => "rpo",
+            Self::Verify => "verify",
+            Self::Drill => "drill",
+            Self::GivenUp => "given-up",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Turn {
+    Raised,
+    Over,
+}
+
+/// The document that is posted, as JSON. Fields are only ever added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Alert {
+    pub source: &'static str,
+    /// The store that is backed up.
+    pub store: String,
+    pub alert: Condition,
+    pub state: Turn,
+    /// When it was noticed: RFC 3339, UTC.
+    pub at: String,
+    pub text: String,
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Alerts(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: String,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    raised: BTreeMap<Condition, String>,
+    waiting: VecDeque<Alert>,
+}
+
+impl Alerts {
+    /// `store`: its id, for whoever gets alerts of several.
+    #[must_use]
+    pub fn new(store: String, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Shared { store, clock, state: Mutex::default(), news: Notify::new() }))
+    }
+
+    /// How it is with a condition now; `None`: all is well. Only a change is told.
+    pub fn set(&self, condition: Condition, why: Option<String>) {
+        let mut state = self.0.state.lock();
+        let (turn, text) = match why {
+            Some(why) => {
+                let is_new = state.raised.insert(condition, why.clone()).is_none();
+                if !is_new {
+                    return;
+                }
+                (Turn::Raised, why)
+            }
+            None => match state.raised.remove(&condition) {
+                Some(was) => (Turn::Over, format!("over: {was}")),
+                None => return,
+            },
+        };
+        match turn {
+            Turn::Raised => tracing::warn!(alert = ?condition, why = %text, "a backup alert is raised"),
+            Turn::Over => tracing::info!(alert = ?condition, "a backup alert is over"),
+        }
+        let alert = self.0.alert(condition, turn, text);
+        state.waiting.push_back(alert);
+        while state.waiting.len() > MOST_WAITING {
+            state.waiting.pop_front();
+        }
+        drop(state);
+        self.0.news.notify_one();
+    }
+
+    /// What is raised now, and why.
+    #[must_use]
+    pub fn raised(&self) -> BTreeMap<Condition, String> {
+        self.0.state.lock().raised.clone()
+    }
+
+    /// Posts each change in order, until it is stopped. One that cannot be posted is tried again, more and more slowly, and then let go.
+    pub async fn post_all(self, hook: Webhook, random: Arc<dyn Random>, stop: CancellationToken) {
+        let posting = async {
+            loop {
+                let next = self.0.state.lock().waiting.pop_front();
+                match next {
+                    Some(alert) => post(&hook, &alert, &*random).await,
+                    None => self.0.news.notified().await,
+                }
+            }
+        };
+        let _: Option<std::convert::Infallible> = stop.run_until_cancelled(posting).await;
+    }
+}
+
+impl Shared {
+    fn alert(&self, alert: Condition, state: Turn, mut text: String) -> Alert {
+        if let Some((end, _)) = text.char_indices().nth(MOST_TEXT) {
+            text.truncate(end);
+        }
+        let at = shown(self.clock.now());
+        Alert { source: "sediment", store: self.store.clone(), alert, state, at, text }
+    }
+}
+
+/// To the second, UTC.
+pub(super) fn shown(at: UnixMillis) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(at.seconds()).ok();
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| at.seconds().to_string())
+}
+
+async fn post(hook: &Webhook, alert: &Alert, random: &dyn Random) {
+    let Ok(body) = serde_json::to_vec(alert) else { return };
+    let body = Bytes::from(body);
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1..=ATTEMPTS {
+        let Err(why) = hook.post(body.clone()).await else {
+            metrics::counter!("sediment_backup_alerts_total", "result" => "ok").increment(1);
+            return;
+        };
+        tracing::warn!(%why, attempt, alert = ?alert.alert, "an alert could not be posted");
+        if attempt < ATTEMPTS {
+            let share = f64::from(u32::from(random.id128()[0])) / 255.0;
+            tokio::time::sleep(pause.mul_f64(0.5 + share / 2.0)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+    metrics::counter!("sediment_backup_alerts_total", "result" => "error").increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Alerts, Condition, MOST_WAITING, Turn};
+    use crate::sys::ManualClock;
+    use crate::types::UnixMillis;
+    use std::sync::Arc;
+
+    fn alerts() -> Alerts {
+        Alerts::new("store".into(), Arc::new(ManualClock::at(UnixMillis::new(1_763_806_530_999))))
+    }
+
+    fn waiting(alerts: &Alerts) -> Vec<(Condition, Turn)> {
+        alerts.0.state.lock().waiting.iter().map(|alert| (alert.alert, alert.state)).collect()
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let alerts = alerts();
+        alerts.set(Condition::Rpo, None);
+        assert_eq!(waiting(&alerts), []);
+        for why in ["61 s", "66 s", "71 s"] {
+            alerts.set(Condition::Rpo, Some(why.into()));
+        }
+        alerts.set(Condition::Drill, Some("lost".into()));
+        assert_eq!(alerts.raised().len(), 2);
+        alerts.set(Condition::Rpo, None);
+        alerts.set(Condition::Rpo, None);
+        let told =
+            [(Condition::Rpo, Turn::Raised), (Condition::Drill, Turn::Raised), (Condition::Rpo, Turn::Over)];
+        assert_eq!(waiting(&alerts), told);
+        let first = serde_json::json!(alerts.0.state.lock().waiting[0]);
+        let wanted = serde_json::json!({
+            "source": "sediment", "store": "store", "alert": "rpo", "state": "raised",
+            "at": "2025-11-22T10:15:30Z", "text": "61 s"
+        });
+        assert_eq!(first, wanted);
+    }
+
+    #[test]
+    fn i5_what_nobody_posts_does_not_pile_up() {
+        let alerts = alerts();
+        for _ in 0..MOST_WAITING {
+            alerts.set(Condition::Verify, Some("x".repeat(5000)));
+            alerts.set(Condition::Verify, None);
+        }
+        let state = alerts.0.state.lock();
+        assert!(state.waiting.len() == MOST_WAITING && state.waiting[0].text.len() == 1000);
+    }
+}
