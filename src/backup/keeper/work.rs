@@ -83,7 +83,7 @@ async fn work(this: &Shared, session: &Arc<Session>, stop: &CancellationToken) -
     this.note_snapshot(shipper.last_snapshot());
     loop {
         let stepped = match step(this, &mut shipper).await {
-            Ok(()) => pruning::prune_if_due(this, session, stop).await,
+            Ok(()) => pruning::prune_if_due(this, (session, &shipper), stop).await,
             failed => failed,
         };
         match stepped {
