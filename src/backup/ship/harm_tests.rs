@@ -5,7 +5,7 @@ use crate::backup::prune::Pruner;
 use crate::backup::retention::{Age, RetentionSettings};
 use crate::backup::testing::repository;
 use crate::backup::testing_store::{Bodies, TestStore, restore};
-use crate::backup::{Catalogue, ObjectName, Repository, Target};
+use crate::backup::{Catalogue, Extent, ObjectName, Repository, Target};
 use crate::engine::pack::{Location, RecordKind};
 use crate::storage::{DiskPackStore, PackFile, PackId, PackStore};
 use crate::sys::{Random, RealFileSystem, SeededRandom};
@@ -239,7 +239,7 @@ async fn i1_a_prune_leaves_what_its_writer_has_sent_and_not_named_yet() {
     shipper.round().await.unwrap();
     put(&store, &mut bodies, 10..12).await;
     shipper.ship_packs().await.unwrap();
-    let fresh: Vec<_> = shipper.fresh.packs.iter().map(|extent| extent.pack()).collect();
+    let fresh: Vec<_> = shipper.fresh.packs.iter().map(Extent::pack).collect();
     assert!(!fresh.is_empty());
     let packs = &store.engine.parts().packs;
     packs.seal().unwrap();
