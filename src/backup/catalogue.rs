@@ -115,6 +115,11 @@ impl Catalogue {
         self.objects.get(&name).is_some_and(|found| found.bytes == stamp.bytes)
     }
 
+    /// From now on it counts as not there: it is damaged. `false`: it did not before.
+    pub fn forget(&mut self, name: ObjectName) -> bool {
+        self.objects.remove(&name).is_some()
+    }
+
     /// Oldest first, by the writers' clocks; those of all epochs.
     #[must_use]
     pub fn snapshots(&self) -> Vec<SnapshotName> {

@@ -128,6 +128,11 @@ impl Timeline {
         self.0.keys().next_back().copied()
     }
 
+    /// In order.
+    pub fn epochs(&self) -> impl Iterator<Item = Epoch> {
+        self.0.keys().copied()
+    }
+
     /// What leads to an epoch and through it, oldest first. It begins where the oldest ancestor that is still there begins: behind its
     /// `after`, which is 0 unless older epochs were pruned.
     ///
@@ -136,11 +141,12 @@ impl Timeline {
     pub fn path_to(&self, epoch: Epoch) -> Result<Vec<Stretch>, TimelineError> {
         let mut record = self.get(epoch).ok_or(TimelineError::Unknown(epoch))?;
         let mut path = vec![Stretch { epoch, after: record.from_seq, up_to: None }];
-        // A child may branch off before its parent even begins: then the parent contributes nothing.
+        // A child may branch off before its parent even begins: then the parent contributes nothing. One that branches off where its
+        // parent begins is behind no record of it, and yet behind its snapshots and notes of what it has put there.
         let mut end = record.from_seq;
         while let Some(parent) = record.parent.and_then(|parent| self.get(parent)) {
             record = parent;
-            if record.from_seq < end {
+            if record.from_seq <= end {
                 path.push(Stretch { epoch: record.epoch, after: record.from_seq, up_to: Some(end) });
             }
             end = end.min(record.from_seq);
@@ -191,6 +197,19 @@ mod tests {
         assert_eq!(timeline.path_to(epoch(2)).unwrap(), [stretch(1, 0, Some(10)), stretch(2, 10, None)]);
         assert_eq!(timeline.path_to(epoch(5)), Err(TimelineError::Unknown(epoch(5))));
         assert_eq!(Timeline::new([record(2, Some(2), 0)]).unwrap_err(), TimelineError::Parent(epoch(2)));
+    }
+
+    /// What it has put there, and a snapshot that it made first thing, are its children's too.
+    #[test]
+    fn i1_an_epoch_that_shipped_no_record_is_on_the_path() {
+        let records =
+            [record(1, None, 0), record(2, Some(1), 7), record(3, Some(2), 7), record(4, Some(3), 5)];
+        let timeline = Timeline::new(records).unwrap();
+        let of = |number| timeline.path_to(epoch(number)).unwrap();
+        let epochs = |number| of(number).iter().map(|stretch| stretch.epoch.get()).collect::<Vec<_>>();
+        assert_eq!(epochs(3), [1, 2, 3]);
+        assert_eq!(of(3)[1], Stretch { up_to: Some(CommitSeq::new(7)), ..of(2)[1] });
+        assert_eq!(epochs(4), [1, 4], "those that begin behind the branch are not");
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Why something about a backup could not be done.
 
 use super::container::ContainerError;
-use super::{LeaseError, ProbeError, RepositoryError, TimelineError};
+use super::{LeaseError, ObjectName, ProbeError, RepositoryError, TimelineError};
 use crate::engine::EngineError;
 use crate::meta::{CommitError, MetaError};
 use crate::remote::{Class, RemoteError};
@@ -64,6 +64,19 @@ impl BackupError {
             }
             _ => false,
         }
+    }
+
+    /// The object in the bucket that is damaged, forged or missing, if it is one.
+    #[must_use]
+    pub fn object(&self) -> Option<ObjectName> {
+        let name = match self {
+            Self::Missing(name) | Self::Content { name, .. } | Self::Object { name, .. } => name,
+            Self::Repository(RepositoryError::Untrusted { name, .. } | RepositoryError::Vanished(name)) => {
+                name
+            }
+            _ => return None,
+        };
+        ObjectName::parse(name).ok()
     }
 
     /// What the remote said, if it was the remote.

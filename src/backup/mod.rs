@@ -11,6 +11,8 @@ mod drill;
 mod epoch;
 mod error;
 #[cfg(test)]
+mod everything_tests;
+#[cfg(test)]
 mod exclusive_tests;
 mod ids;
 mod inventory;
@@ -22,6 +24,8 @@ mod lease_model_tests;
 mod manifest;
 mod names;
 pub mod objects;
+#[cfg(test)]
+mod points_tests;
 mod probe;
 pub mod prune;
 mod reach;

@@ -207,6 +207,9 @@ mod tests {
         let entries = store.engine.parts().index.entries(None, 1000).unwrap();
         store.harm(&entries[0].1.location);
         let mut shipper = store.shipper(&repository).await.unwrap();
+        shipper.snapshot(false).await.unwrap_err();
+        // Nobody has healed it in an hour.
+        store.pass(3_600_000);
         shipper.snapshot(false).await.unwrap();
         store.harm(&entries[1].1.location);
         for extent in shipper.held().pack(entries[1].1.location.pack) {

@@ -215,6 +215,14 @@ impl Repository {
     /// # Errors
     /// When one cannot be read or is not believed.
     pub async fn timeline(&self) -> Result<Timeline, RepositoryError> {
+        match self.read_timeline().await {
+            // Pruned between the listing and the reading.
+            Err(RepositoryError::Vanished(_)) => self.read_timeline().await,
+            read => read,
+        }
+    }
+
+    async fn read_timeline(&self) -> Result<Timeline, RepositoryError> {
         let read = |epoch| async move {
             let name = ObjectName::Epoch(epoch);
             let found = self.read::<EpochRecord>(name).await?;

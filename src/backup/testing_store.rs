@@ -10,7 +10,7 @@ use crate::engine::index::{ChunkIndex, IndexSettings, Progress};
 use crate::engine::pack::{Location, PackSet, PackSettings, RECORD_HEADER_BYTES};
 use crate::engine::{
     BodySpec, BodyStore, CacheSettings, ChunkCache, Engine, EngineError, EngineParts, EngineSettings,
-    Follower, PlainStore,
+    Follower, PlainStore, StagedBody,
 };
 use crate::meta::testing::object;
 use crate::meta::{
@@ -140,18 +140,22 @@ impl TestStore {
     /// A second later.
     pub(crate) async fn put(&self, key: &str, bytes: &[u8], is_plain: bool) {
         self.tick();
-        let engine = if is_plain { &self.plain } else { &self.engine };
-        let mut writer = engine.writer(BodySpec::default()).await.unwrap();
-        for piece in bytes.chunks(20_000) {
-            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
-        }
-        let staged = writer.finish().await.unwrap();
+        let staged = self.staged(bytes, is_plain).await;
         let (bucket, condition) = (self.bucket, WriteCondition::None);
         let etag = ETag::of_body(Md5::digest(bytes).into());
         let object = NewObject { etag, ..object(staged.body, staged.size) };
         let key = ObjectKey::parse(key).unwrap();
         self.meta.commit(Commit::PutVersion { bucket, key, object, condition }).await.unwrap();
         drop(staged.hold);
+    }
+
+    pub(crate) async fn staged(&self, bytes: &[u8], is_plain: bool) -> StagedBody {
+        let engine = if is_plain { &self.plain } else { &self.engine };
+        let mut writer = engine.writer(BodySpec::default()).await.unwrap();
+        for piece in bytes.chunks(20_000) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        writer.finish().await.unwrap()
     }
 
     pub(crate) async fn delete(&self, key: &str) {
@@ -192,7 +196,7 @@ impl TestStore {
         self.try_read(body, size).await.unwrap()
     }
 
-    async fn try_read(&self, body: &StoredBody, size: u64) -> Result<Vec<u8>, EngineError> {
+    pub(crate) async fn try_read(&self, body: &StoredBody, size: u64) -> Result<Vec<u8>, EngineError> {
         let hold = self.engine.hold();
         let whole = ResolvedRange { start: 0, end: size };
         let mut stream = self.engine.read(hold, body, size, whole).await?;
@@ -312,37 +316,31 @@ pub(crate) async fn restore(
     Ok((TestStore::open(dir).await, plan))
 }
 
-/// Restores the metadata alone.
+/// Restores the metadata alone, as the command does.
 pub(crate) async fn restore_the_rows(
     repository: &Arc<Repository>,
     target: Target,
     dir: &Path,
 ) -> Result<Plan, BackupError> {
-    let catalogue = Catalogue::load(repository).await?;
-    let plan = Plan::make(repository, &catalogue, target).await?;
+    let mut catalogue = Catalogue::load(repository).await?;
+    let mut plan = Plan::make(repository, &catalogue, target).await?;
     std::fs::create_dir_all(dir.join("meta")).unwrap();
     let (progress, stop) =
         (Arc::new(parking_lot::Mutex::new(RestoreProgress::default())), CancellationToken::new());
     let path = dir.join("meta").join("sediment.db");
-    let clock = Arc::new(ManualClock::at(UnixMillis::new(1_700_000_000_000)));
-    let open = {
-        let (path, clock) = (path.clone(), clock.clone());
+    let open = || {
+        let path = path.clone();
         async move || {
             let random = Arc::new(SeededRandom::new(1));
-            let barrier = Arc::new(crate::sys::NoBarrier);
-            let opened = SqliteStore::open(
-                &path,
-                OpenMode::Existing,
-                barrier,
-                clock,
-                random,
-                &SqliteSettings::default(),
-            );
-            Ok(Arc::new(opened?))
+            let (barrier, mode) = (Arc::new(crate::sys::NoBarrier), OpenMode::Existing);
+            let clock = Arc::new(ManualClock::at(UnixMillis::new(1_700_000_000_000)));
+            let settings = SqliteSettings::default();
+            Ok(Arc::new(SqliteStore::open(&path, mode, barrier, clock, random, &settings)?))
         }
     };
-    let rows = restore_rows(repository, &plan, &real(), &path, open, &progress, &stop).await?;
-    drop(rows);
+    while let Err(met) = restore_rows(repository, &plan, &real(), &path, open(), &progress, &stop).await {
+        plan = Plan::remake(repository, &mut catalogue, target, met).await?;
+    }
     let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
     state.save(&RealFileSystem, &dir.join("backup.json"))?;
     Ok(plan)

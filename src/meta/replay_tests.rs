@@ -3,7 +3,7 @@
 //! `SEDIMENT_REPLAY_CASES` (default 16) asks for more of them.
 
 use super::conformance::Subject;
-use super::testing::{create_bucket, object};
+use super::testing::{create_bucket, dump, object};
 use super::tests::{Step, memory, open, sqlite, step, take, view, written_by};
 use super::{
     Change, ChangeLog, Commit, CommitError, LogRecord, MetaStore, NewBody, NewObject, NewPart, NewUpload,
@@ -15,40 +15,9 @@ use crate::types::{
     UnixMillis, UploadId,
 };
 use proptest::prelude::*;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What a database holds, but for what its log does not tell: cursors, the agenda, and the clock of locks.
-const TABLES: [&str; 8] = [
-    "SELECT last_seq, last_at, last_bucket, buckets, versions, delete_markers, logical_bytes, uploads, parts,
-        manifests, manifest_bytes, inline_bytes FROM state",
-    "SELECT * FROM buckets ORDER BY id",
-    "SELECT * FROM versions ORDER BY row",
-    "SELECT * FROM manifests ORDER BY n",
-    "SELECT * FROM plains ORDER BY id",
-    "SELECT * FROM uploads ORDER BY row",
-    "SELECT * FROM parts ORDER BY upload, number",
-    "SELECT * FROM changes ORDER BY seq",
-];
-
-type Rows = Vec<Vec<Value>>;
-
-fn dump(path: &Path, trimmed: bool) -> Vec<Rows> {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let rows = |sql: &&str| -> Rows {
-        let mut statement = db.prepare(sql).unwrap();
-        let columns = statement.column_count();
-        let read = |row: &rusqlite::Row<'_>| {
-            (0..columns).map(|at| row.get::<_, Value>(at)).collect::<rusqlite::Result<Vec<_>>>()
-        };
-        let rows: rusqlite::Result<Rows> = statement.query_map([], read).unwrap().collect();
-        rows.unwrap()
-    };
-    let tables = if trimmed { &TABLES[..7] } else { &TABLES[..] };
-    tables.iter().map(rows).collect()
-}
 
 fn is_trimming(step: &Step) -> bool {
     matches!(step, Step::Commit(Commit::TrimLog { .. }))

@@ -42,6 +42,8 @@ struct Report {
     snapshot: String,
     records: u64,
     packs: u64,
+    /// What is missing or damaged in the bucket, and was done without.
+    passed_over: Vec<String>,
     /// Of the bucket's objects.
     fetched_bytes: u64,
     /// Of files.
@@ -53,6 +55,9 @@ struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { store, seq, moment, snapshot, records, packs, .. } = self;
+        for why in &self.passed_over {
+            writeln!(f, "DAMAGED  {why}")?;
+        }
         let would = if self.dry_run { "would be restored" } else { "restored" };
         write!(
             f,
@@ -78,6 +83,14 @@ impl fmt::Display for Report {
     }
 }
 
+/// What is restored, and from what it is planned anew where something of that is damaged.
+struct Work {
+    repository: Arc<Repository>,
+    catalogue: Catalogue,
+    target: Target,
+    plan: Plan,
+}
+
 /// Into the data directory, which must be empty, or hold a restore of the same moment that was not finished.
 pub(in crate::app) fn restore(
     settings: &Settings,
@@ -93,12 +106,19 @@ pub(in crate::app) fn restore(
         let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
         let repository = Arc::new(repository);
         let catalogue = Catalogue::load(&repository).await.map_err(failed)?;
-        let plan = Plan::make(&repository, &catalogue, target(moment)).await.map_err(failed)?;
-        let mut report = Report::of(&repository, &plan, (dry_run, lazy));
+        let target = target(moment);
+        let plan = Plan::make(&repository, &catalogue, target).await.map_err(failed)?;
+        let mut work = Work { repository, catalogue, target, plan };
+        let mut report = Report::of(&work.repository, &work.plan, (dry_run, lazy));
         if !dry_run {
-            let began = Instant::now();
-            into(settings, &repository, &plan, lazy, &shown, &mut report).await?;
-            report.seconds = began.elapsed().as_secs_f64();
+            let (began, fetched) = (Instant::now(), into(settings, &mut work, lazy, &shown).await?);
+            // It may have been planned anew meanwhile.
+            report = Report {
+                restored_bytes: fetched.bytes,
+                kept_bytes: fetched.kept_bytes,
+                seconds: began.elapsed().as_secs_f64(),
+                ..Report::of(&work.repository, &work.plan, (dry_run, lazy))
+            };
         }
         shown.finish();
         Ok::<_, AppError>(report)
@@ -126,6 +146,7 @@ impl Report {
             snapshot: plan.snapshot.name().to_string(),
             records: plan.seq.get() - plan.snapshot.base.seq.get(),
             packs: plan.holdings.packs().count() as u64,
+            passed_over: plan.passed_over.clone(),
             fetched_bytes: plan.bytes(),
             restored_bytes: 0,
             kept_bytes: 0,
@@ -136,19 +157,17 @@ impl Report {
 
 async fn into(
     settings: &Settings,
-    repository: &Arc<Repository>,
-    plan: &Plan,
+    work: &mut Work,
     lazy: bool,
     shown: &Shown,
-    report: &mut Report,
-) -> Result<(), AppError> {
-    let store_id = repository.description().store_id.to_string();
-    let restoring = Restoring { store_id, seq: plan.seq.get(), epoch: plan.epoch.get() };
+) -> Result<BytesReport, AppError> {
+    let store_id = work.repository.description().store_id.to_string();
+    let restoring = Restoring { store_id, seq: work.plan.seq.get(), epoch: work.plan.epoch.get() };
     let mut data = DataDir::restore(&settings.storage.data_dir, &restoring)?;
     let stop = interrupted();
     let progress: ShownProgress = Arc::new(Mutex::new(RestoreProgress::default()));
     let showing = show(shown, &progress);
-    let fetched = fetch(settings, repository, plan, lazy, &data, &progress, &stop).await;
+    let fetched = fetch(settings, work, lazy, &data, &progress, &stop).await;
     showing.cancel();
     let fetched = fetched.map_err(|error| match error {
         BackupError::Stopped => {
@@ -156,11 +175,9 @@ async fn into(
         }
         error => AppError::failure("the restore", error),
     })?;
-    report.restored_bytes = fetched.bytes;
-    report.kept_bytes = fetched.kept_bytes;
     data.finish_restore()?;
     if lazy {
-        return Ok(());
+        return Ok(fetched);
     }
     // The chunk index is built from what was restored: then the store is whole.
     let store = Store::open(data, settings, catching_up(shown)).await?;
@@ -170,32 +187,20 @@ async fn into(
         let message = format!("{unreadable} manifest nodes cannot be read: run `sediment fsck --deep`");
         return Err(AppError::new(Exit::Damage, message));
     }
-    Ok(())
+    Ok(fetched)
 }
 
 async fn fetch(
     settings: &Settings,
-    repository: &Arc<Repository>,
-    plan: &Plan,
+    work: &mut Work,
     lazy: bool,
     data: &DataDir,
     progress: &ShownProgress,
     stop: &CancellationToken,
 ) -> Result<BytesReport, BackupError> {
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
-    let path = data.join("meta").join("sediment.db");
-    let meta_settings = settings.meta.clone();
-    let database = path.clone();
-    let open = async move || {
-        let opened = tokio::task::spawn_blocking(move || {
-            let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
-            let mode = OpenMode::Existing;
-            SqliteStore::open(&database, mode, Arc::new(NoBarrier), clock, random, &meta_settings)
-        });
-        Ok(Arc::new(opened.await??))
-    };
-    let (meta, _) = restore_rows(repository, plan, &fs, &path, open, progress, stop).await?;
-    tokio::task::spawn_blocking(move || drop(meta)).await?;
+    rows(settings, work, &fs, data, progress, stop).await?;
+    let Work { repository, plan, .. } = work;
     let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
     state.save(&*fs, &data.join("backup.json"))?;
     if lazy {
@@ -211,6 +216,36 @@ async fn fetch(
     let report = restore_bytes(repository, plan, &files, &plain, at_once, progress, stop).await?;
     revive(files, settings).await?;
     Ok(report)
+}
+
+/// The metadata; around what turns out to be damaged when it is read.
+async fn rows(
+    settings: &Settings,
+    work: &mut Work,
+    fs: &Arc<dyn FileSystem>,
+    data: &DataDir,
+    progress: &ShownProgress,
+    stop: &CancellationToken,
+) -> Result<(), BackupError> {
+    let path = data.join("meta").join("sediment.db");
+    loop {
+        let (database, meta_settings) = (path.clone(), settings.meta.clone());
+        let open = async move || {
+            let opened = tokio::task::spawn_blocking(move || {
+                let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
+                let mode = OpenMode::Existing;
+                SqliteStore::open(&database, mode, Arc::new(NoBarrier), clock, random, &meta_settings)
+            });
+            Ok(Arc::new(opened.await??))
+        };
+        match restore_rows(&work.repository, &work.plan, fs, &path, open, progress, stop).await {
+            Ok((meta, _)) => return Ok(tokio::task::spawn_blocking(move || drop(meta)).await?),
+            Err(met) => {
+                let (catalogue, target) = (&mut work.catalogue, work.target);
+                work.plan = Plan::remake(&work.repository, catalogue, target, met).await?;
+            }
+        }
+    }
 }
 
 /// Records that were marked dead after they were copied live at the moment that is restored.

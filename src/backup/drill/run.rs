@@ -114,7 +114,12 @@ impl Drill {
         };
         let planned = async {
             let catalogue = Catalogue::load(repository).await?;
-            Plan::make(repository, &catalogue, target).await
+            let plan = Plan::make(repository, &catalogue, target).await?;
+            // It can be restored all the same; that the backup is whole may not be said.
+            match plan.passed_over.first() {
+                Some(why) => Err(BackupError::Unfit(why.clone())),
+                None => Ok(plan),
+            }
         };
         let Some(plan) = failed(planned.await, &mut report)? else { return Ok(report) };
         (report.seq, report.seq_at) = (plan.seq, plan.at);

@@ -147,7 +147,11 @@ async fn i1_a_drill_finds_a_store_that_was_damaged_when_it_was_shipped() {
     let parts = world.store.engine.parts();
     let (id, entry) = parts.index.entries(None, 100).unwrap().into_iter().last().unwrap();
     world.store.harm(&entry.location);
-    world.store.shipper(&world.repository).await.unwrap().snapshot(false).await.unwrap();
+    let mut shipper = world.store.shipper(&world.repository).await.unwrap();
+    shipper.snapshot(false).await.unwrap_err();
+    // Nobody has healed it in an hour.
+    world.store.pass(3_600_000);
+    shipper.snapshot(false).await.unwrap();
     let outcome = world.drill(u64::MAX).await.unwrap();
     assert!(!outcome.passed());
     let problems = outcome.moments[0].problems.join("\n");

@@ -1,8 +1,8 @@
 //! Deleting what no rule keeps, between two rounds.
 
 use super::{KeeperParts, Shared};
-use crate::backup::prune::{Plan, Pruned, Pruner, remote_time};
-use crate::backup::{BackupError, LeaseError, Repository, Session};
+use crate::backup::prune::{Local, Plan, Pruned, Pruner, remote_time};
+use crate::backup::{BackupError, LeaseError, Repository, Session, Shipper};
 use crate::types::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -71,7 +71,7 @@ impl fmt::Display for PruneOutcome {
 /// If one is due, or wanted. That it fails is told, and is no reason not to ship.
 pub(super) async fn prune_if_due(
     this: &Shared,
-    session: &Arc<Session>,
+    (session, shipper): (&Arc<Session>, &Shipper),
     stop: &CancellationToken,
 ) -> Result<(), BackupError> {
     let now = this.parts.world.clock.now();
@@ -79,7 +79,8 @@ pub(super) async fn prune_if_due(
     // What is being looked at stays until that is done.
     let Ok(_alone) = this.looking.try_lock() else { return Ok(()) };
     // A task of its own: it ends between two requests, whatever becomes of this one.
-    let pruning = tokio::spawn(prune(this.parts.clone(), Arc::clone(session), number, stop.clone()));
+    let writer = (Arc::clone(session), shipper.local());
+    let pruning = tokio::spawn(prune(this.parts.clone(), writer, number, stop.clone()));
     let outcome = match pruning.await? {
         Ok(outcome) => outcome,
         Err(error @ (BackupError::Stopped | BackupError::Lease(LeaseError::Lost(_)))) => return Err(error),
@@ -101,13 +102,13 @@ pub(super) async fn prune_if_due(
 
 async fn prune(
     parts: KeeperParts,
-    session: Arc<Session>,
+    (session, local): (Arc<Session>, Arc<dyn Local>),
     number: u64,
     stop: CancellationToken,
 ) -> Result<PruneOutcome, BackupError> {
     let repository: &Arc<Repository> = session.repository();
-    let pruner = Pruner::new(Arc::clone(repository), Some(Arc::new(parts.source)), parts.prune.retention)
-        .locking(parts.prune.lock);
+    let pruner =
+        Pruner::new(Arc::clone(repository), Some(local), parts.prune.retention).locking(parts.prune.lock);
     let now = remote_time(&**repository.remote(), &*parts.world.random).await?;
     let plan = pruner.plan(Some(session.epoch()), now).await?;
     let watch = move |_: &Pruned| !stop.is_cancelled();

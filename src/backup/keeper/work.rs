@@ -89,7 +89,7 @@ async fn work(this: &Shared, session: &Arc<Session>, stop: &CancellationToken) -
             failed => failed,
         };
         let stepped = match stepped {
-            Ok(()) => pruning::prune_if_due(this, session, stop).await,
+            Ok(()) => pruning::prune_if_due(this, (session, &shipper), stop).await,
             failed => failed,
         };
         match stepped {

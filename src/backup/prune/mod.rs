@@ -12,15 +12,16 @@
 //! |---|---|
 //! | a snapshot that is made meanwhile | it names what the newest one and the log behind it name, or what is younger than the listing |
 //! | an upload that is not named yet | it is younger than the grace, by the remote's clock |
-//! | a writer that meets an object of its own epoch again and uses it | [`Local`]: packs and plain bodies of this store are spared; of images, inventories and segments those that the next manifest may name |
+//! | a writer that meets an object of its own epoch again and uses it, or has yet to name what it has put there | [`Local`]: packs and plain bodies of this store are spared, and whatever the writer counts on; of images, inventories and segments those that the next manifest may name |
 //! | a store that is restored to a snapshot which goes | it needs the lease: the pruner looks at its own before each batch |
 //! | whoever restores a snapshot that goes | nothing: it fails, and another one is restored |
 //!
-//! Manifests go first, then what names others, at last what only is named: wherever it ends, each manifest that is there names what is there,
+//! Manifests go first, then what names others, then what only is named, and at last epochs of which nothing is left: wherever it ends, each manifest that is there names what is there,
 //! and the next run finds the rest. A pruner that is paused longer than its lease holds, between looking at it and the one request that
 //! follows, is fenced by nothing: what that batch takes from a new writer is found and put there again by verification.
 
 mod delete;
+mod epochs;
 mod lines;
 mod locks;
 mod plan;
@@ -55,6 +56,8 @@ pub use plan::{Amount, Plan};
 pub struct InUse {
     pub packs: HashSet<PackId>,
     pub plains: HashSet<PlainId>,
+    /// What it has put there or found there and counts on: the next segment of the log names some of it, whether the store has it still or not.
+    pub objects: HashSet<ObjectName>,
 }
 
 /// Who knows that.
@@ -69,7 +72,8 @@ impl Local for Source {
         let source = self.clone();
         let listed = tokio::task::spawn_blocking(move || {
             let packs = source.packs.ids().into_iter().collect();
-            Ok::<_, EngineError>(InUse { packs, plains: source.plain.list()?.into_iter().collect() })
+            let plains = source.plain.list()?.into_iter().collect();
+            Ok::<_, EngineError>(InUse { packs, plains, objects: HashSet::new() })
         });
         Ok(listed.await??)
     }

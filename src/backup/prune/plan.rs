@@ -4,7 +4,7 @@ use super::super::retention::{Reason, Subject, Verdict, decide, window_begin};
 use super::super::{BackupError, Catalogue, Epoch, ObjectName, SnapshotName};
 use super::lines::{self, Run};
 use super::roots::{self, Head, Named, Reader};
-use super::{InUse, Pruner, locks};
+use super::{InUse, Pruner, epochs, locks};
 use crate::types::UnixMillis;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,7 @@ pub struct Plan {
     pub missing: Vec<String>,
     #[serde(skip)]
     pub(super) writer: Option<Epoch>,
-    /// Manifests first, then what names others, then what is only named.
+    /// Manifests first, then what names others, then what is only named, then epochs.
     #[serde(skip)]
     pub(super) delete: Vec<(ObjectName, u64)>,
     #[serde(skip)]
@@ -87,15 +87,16 @@ impl Pruner {
             missing,
             writer,
             delete: Vec::new(),
-            keep: catalogue
-                .objects()
-                .keys()
-                .copied()
-                .filter(|name| stays_for_good(name) || named.0.contains_key(name))
-                .collect(),
+            keep: Vec::new(),
         };
         let spares = Spares { writer: writes, in_use, grace_end: self.grace_end(now) };
         spares.sort(&mut plan, &listed, &named);
+        spares.sort_epochs(&mut plan, &listed, &catalogue);
+        plan.delete.sort_by_key(|(name, _)| (rank(name), *name));
+        let goes: BTreeSet<_> = plan.delete.iter().map(|(name, _)| *name).collect();
+        let is_kept = |name: &ObjectName| stays_for_good(name) || named.0.contains_key(name);
+        let kept = catalogue.objects().keys().filter(|name| is_kept(name) && !goes.contains(name));
+        plan.keep = kept.copied().collect();
         Ok(plan)
     }
 
@@ -180,6 +181,9 @@ impl Spares {
         let judged = plan.snapshots.iter().filter(|verdict| !verdict.is_kept()).map(|verdict| verdict.name);
         let leaving: BTreeSet<SnapshotName> = judged.collect();
         for (name, found) in listed.objects() {
+            if matches!(name, ObjectName::Epoch(_)) {
+                continue;
+            }
             if stays_for_good(name) || *name == ObjectName::Lease || named.0.contains_key(name) {
                 plan.stays.add(found.bytes);
                 continue;
@@ -197,7 +201,25 @@ impl Spares {
                 plan.waits.add(found.bytes);
             }
         }
-        plan.delete.sort_by_key(|(name, _)| (rank(name), *name));
+    }
+
+    /// Those that nothing of what is left needs. `now`: the bucket as it was listed last, which may have more.
+    fn sort_epochs(&self, plan: &mut Plan, listed: &Catalogue, now: &Catalogue) {
+        let goes: BTreeSet<_> = plan.delete.iter().map(|(name, _)| *name).collect();
+        let left = now.objects().keys().filter(|name| !goes.contains(name));
+        let alive = left.filter_map(of_history).collect();
+        let needed = epochs::needed(now.timeline(), &alive, self.writer);
+        for (name, found) in listed.objects() {
+            let ObjectName::Epoch(epoch) = name else { continue };
+            if needed.contains(epoch) {
+                plan.stays.add(found.bytes);
+            } else if found.modified < self.grace_end {
+                plan.goes.add(found.bytes);
+                plan.delete.push((*name, found.bytes));
+            } else {
+                plan.waits.add(found.bytes);
+            }
+        }
     }
 
     fn is_later(&self, epoch: Epoch) -> bool {
@@ -207,6 +229,9 @@ impl Spares {
     /// Whether a writer that meets the object again would use it as it is. Other names than these say in which epoch they were written, and no
     /// later one meets them.
     fn may_be_named(&self, name: ObjectName) -> bool {
+        if self.in_use.objects.contains(&name) {
+            return true;
+        }
         match name {
             ObjectName::Extent { pack, epoch, .. } => {
                 self.is_later(epoch) || (Some(epoch) == self.writer && self.in_use.packs.contains(&pack))
@@ -224,11 +249,22 @@ const fn stays_for_good(name: &ObjectName) -> bool {
     matches!(name, ObjectName::Repository | ObjectName::Epoch(_))
 }
 
+/// The epoch that an object is found by. Extents, images and bodies are found by what names them.
+const fn of_history(name: &ObjectName) -> Option<Epoch> {
+    match name {
+        ObjectName::Log { epoch, .. } | ObjectName::Inventory { epoch, .. } => Some(*epoch),
+        ObjectName::Snapshot(name) => Some(name.epoch),
+        _ => None,
+    }
+}
+
 /// In which order they go.
 pub(super) const fn rank(name: &ObjectName) -> u8 {
     match name {
         ObjectName::Snapshot(_) => 0,
         ObjectName::Extent { .. } | ObjectName::Plain { .. } => 2,
+        // As long as anything of it is there.
+        ObjectName::Epoch(_) => 3,
         _ => 1,
     }
 }

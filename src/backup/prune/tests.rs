@@ -252,6 +252,47 @@ async fn i1_an_epoch_that_began_anew_counts_once_it_has_a_snapshot() {
     assert_eq!(plan.snapshots.iter().filter(|one| one.is_kept()).count(), 2, "the new one, and the verified");
 }
 
+/// Starts of gateways, most of which shipped little.
+#[tokio::test]
+async fn i1_epochs_that_nothing_needs_go_last_and_history_goes_on() {
+    let mut world = World::new(21).await;
+    for at in 0..8 {
+        world.ship(2).await;
+        if at % 2 == 0 {
+            world.snapshot(true).await;
+        }
+        world.ship(1).await;
+        world.advance(1);
+        world.take_over(world.seq).await;
+    }
+    world.snapshot(true).await;
+    world.ship(1).await;
+    let before = world.repository.epochs().await.unwrap();
+    let restorable = world.restorable().await;
+    // A window keeps the line to where it begins.
+    let (plan, _) = prune(&world, keep(1, 4)).await;
+    let begin = plan.window_begin.unwrap();
+    let kept = world.repository.epochs().await.unwrap();
+    assert!(kept.len() < before.len() && kept.len() > 3 && before.ends_with(&kept), "{kept:?} of {before:?}");
+    let inside = restorable.iter().filter(|seq| world.stamps[*seq] > begin);
+    let after = world.restorable().await;
+    assert!(inside.clone().count() > 5 && inside.clone().all(|seq| after.contains(seq)));
+    world.advance(10);
+    world.take_over(world.seq).await;
+    world.ship(1).await;
+    world.snapshot(true).await;
+    let pruner = pruner(&world, keep(1, 0));
+    let plan = self::plan(&world, &pruner).await;
+    assert!(matches!(plan.delete.last(), Some((ObjectName::Epoch(_), _))), "they go last");
+    execute(&world, &pruner, &plan).await.unwrap();
+    assert_eq!(world.repository.epochs().await.unwrap(), [world.epoch]);
+    assert_whole(&world, "without old epochs").await;
+    // Whoever goes on is numbered behind it, and finds all that is there.
+    world.take_over(world.seq).await;
+    world.ship(1).await;
+    assert!(world.restorable().await.contains(&world.seq));
+}
+
 #[tokio::test]
 async fn a_snapshot_that_cannot_be_read_stops_it() {
     let (world, names) = history(7).await;

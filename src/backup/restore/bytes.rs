@@ -1,12 +1,10 @@
 //! Bytes of packs and plain bodies, back into files.
 
-use super::{Plan, ShownProgress, done, phase};
+use super::{Plan, ShownProgress, done, phase, sparse};
 use crate::backup::container::Kind;
 use crate::backup::{BackupError, Extent, PlainFile, Repository, objects};
-use crate::engine::pack::zeros;
 use crate::engine::{EngineError, PlainStore};
 use crate::storage::{PackId, PackStore};
-use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::io;
 use std::sync::Arc;
@@ -115,14 +113,20 @@ impl PackFile {
                     return Err(BackupError::Content { name: extent.name().to_string(), why });
                 }
                 let from = u64::from(extent.from);
-                self.blocking(move |packs, id| write(packs, id, from, &bytes)).await?;
+                self.blocking(move |packs, id| sparse::write(packs, id, from, &bytes)).await?;
             }
             end = u64::from(extent.to);
             done(progress, len);
         }
-        if self.len != Some(end) || kept < end {
-            self.blocking(move |packs, id| packs.truncate(id, end).and_then(|()| packs.sync(id))).await?;
-        }
+        let is_other_length = self.len.is_none_or(|len| len != end);
+        self.blocking(move |packs, id| {
+            if is_other_length {
+                packs.truncate(id, end)?;
+            }
+            // Also what an earlier attempt wrote: that was killed, maybe, before it was durable.
+            packs.sync(id)
+        })
+        .await?;
         Ok((end, kept))
     }
 
@@ -151,18 +155,6 @@ impl PackFile {
         let (packs, id) = (Arc::clone(&self.packs), self.id);
         Ok(tokio::task::spawn_blocking(move || work(&*packs, id)).await??)
     }
-}
-
-/// Zeros are left out: nobody needs them, and the file system need not keep them.
-fn write(packs: &dyn PackStore, id: PackId, from: u64, bytes: &Bytes) -> io::Result<()> {
-    let (mut at, end) = (0, bytes.len());
-    for hole in zeros(bytes).into_iter().chain(std::iter::once(end..end)) {
-        if at < hole.start {
-            packs.write_at(id, from + at as u64, &bytes[at..hole.start])?;
-        }
-        at = hole.end;
-    }
-    Ok(())
 }
 
 /// Returns the bytes that were there already.

@@ -8,6 +8,9 @@ mod bytes;
 mod lazy;
 mod plan;
 mod rows;
+mod sparse;
+#[cfg(test)]
+mod tests;
 
 pub use bytes::{BytesReport, restore_bytes};
 pub use lazy::{LazyProgress, LazyRestore};

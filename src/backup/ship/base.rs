@@ -1,6 +1,7 @@
 //! Images of the metadata.
 
 use super::Shipper;
+use super::stuck::Stuck;
 use crate::backup::container::Kind;
 use crate::backup::objects::{self, Content};
 use crate::backup::{BASE_PIECE_BYTES, BackupError, Base, ObjectName};
@@ -57,10 +58,9 @@ impl Shipper {
         let plain = self.source.plain.clone();
         let ids: Vec<PlainId> = tokio::task::spawn_blocking(move || plain.list()).await??;
         self.phase("bodies stored whole", 0);
-        for id in ids {
-            self.ship_plain(id).await?;
-        }
-        Ok(())
+        let mut stuck = Stuck::default();
+        self.ship_all_plains(ids, &mut stuck).await?;
+        stuck.end()
     }
 }
 

@@ -50,6 +50,7 @@ impl Shipper {
             held: known.holdings,
             spoiled: HashSet::new(),
             present: HashSet::new(),
+            damaged: HashMap::new(),
             owed_plains: known.gone_plains,
             fresh: loose.clone(),
             unnoted: Contents::default(),
@@ -161,8 +162,12 @@ async fn adopt(source: &Source, held: &Holdings, loose: Contents) -> Result<Cont
         let mut have = held;
         let mut packs = loose.packs;
         packs.sort_by_key(|extent| (extent.pack, extent.from, extent.to));
-        let ends: HashMap<_, _> =
-            source.packs.extents()?.into_iter().map(|extent| (extent.id, extent.end)).collect();
+        let ends: HashMap<_, _> = source
+            .packs
+            .each_extent()
+            .into_iter()
+            .filter_map(|(id, extent)| Some((id, extent.ok()?.end)))
+            .collect();
         for extent in packs {
             let is_next = extent.from == have.end(extent.pack());
             let is_here = ends.get(&extent.pack()).is_some_and(|end| u64::from(extent.to) <= *end);

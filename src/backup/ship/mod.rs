@@ -9,10 +9,14 @@
 mod base;
 mod begin;
 mod bytes;
+#[cfg(test)]
+mod harm_tests;
+mod in_use;
 mod merge;
 mod repair;
 mod round;
 mod snapshot;
+mod stuck;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +26,7 @@ use crate::storage::PackId;
 use crate::sys::Random;
 use crate::types::{CommitSeq, PlainId, UnixMillis};
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -91,6 +95,8 @@ pub struct Shipper {
     spoiled: HashSet<ObjectName>,
     /// The packs that there were when they were last looked at.
     present: HashSet<PackId>,
+    /// Packs in which something was found that is damaged or cannot be read, and since when.
+    damaged: HashMap<PackId, UnixMillis>,
     /// Plain bodies that are to be sent again: the log tells of them no more.
     owed_plains: Vec<PlainId>,
     /// What was put there and no segment of the log names.

@@ -10,6 +10,7 @@ mod content;
 mod copied;
 mod flush;
 mod format;
+mod passing;
 mod raw;
 mod read;
 mod reclaim;
@@ -41,6 +42,7 @@ pub use format::{
     TRAILER_BYTES, Trailer, decode_footer_entry, decode_gaps, decode_pack_header, encode_footer_entry,
     encode_gaps, encode_pack_header,
 };
+pub use passing::PassingRecords;
 pub use raw::{PackExtent, zeros};
 pub(super) use read::read_together;
 pub use set::PackSet;

@@ -37,10 +37,16 @@ impl PackSet {
     /// # Errors
     /// When there is a pack that could not be made durable when the store was opened: the log may name what is in it.
     pub fn extents(&self) -> Result<Vec<PackExtent>, EngineError> {
+        self.each_extent().into_iter().map(|(_, extent)| extent).collect()
+    }
+
+    /// As [`Self::extents`], with an error for each pack that cannot be copied.
+    #[must_use]
+    pub fn each_extent(&self) -> Vec<(PackId, Result<PackExtent, EngineError>)> {
         let extent = |id: PackId| {
             let pack = self.known(id)?;
             if pack.in_doubt {
-                return Some(Err(in_doubt(id)));
+                return Some((id, Err(in_doubt(id))));
             }
             let end = match pack.sealed {
                 Some(records) => {
@@ -49,7 +55,7 @@ impl PackSet {
                 }
                 None => u64::from(pack.durable),
             };
-            (pack.durable > 0).then_some(Ok(PackExtent { id, end, sealed: pack.sealed.is_some() }))
+            (pack.durable > 0).then_some((id, Ok(PackExtent { id, end, sealed: pack.sealed.is_some() })))
         };
         self.ids().into_iter().filter_map(extent).collect()
     }

@@ -1,7 +1,7 @@
 //! The files as they are here.
 
 use super::part::{FileId, Part};
-use crate::engine::pack::zeros;
+use crate::backup::restore::sparse;
 use crate::engine::{EngineError, PlainStore};
 use crate::storage::{PackId, PackStore};
 use crate::sys::DiskFile;
@@ -10,7 +10,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// How much is read at a time to check it.
@@ -50,7 +49,7 @@ impl Local {
     pub(super) fn write(&self, id: FileId, at: u64, bytes: &Bytes) -> io::Result<()> {
         match id {
             FileId::Pack(id) => {
-                self.write_pack(id, at, bytes)?;
+                sparse::write(&*self.packs, id, at, bytes)?;
                 self.wrote(id)
             }
             FileId::Plain(id) => self.plain_file(id)?.write_all_at(bytes, at),
@@ -75,23 +74,6 @@ impl Local {
             at = until;
         }
         Ok(crc == expected)
-    }
-
-    /// Zeros become holes, also where a fetch that a crash cut off has left something else.
-    fn write_pack(&self, id: PackId, from: u64, bytes: &Bytes) -> io::Result<()> {
-        let write = |range: Range<usize>| match range.is_empty() {
-            true => Ok(()),
-            false => self.packs.write_at(id, from + range.start as u64, &bytes[range]),
-        };
-        let mut at = 0;
-        for hole in zeros(bytes) {
-            write(at..hole.start)?;
-            if !self.packs.punch(id, from + hole.start as u64, hole.len() as u64)? {
-                write(hole.clone())?;
-            }
-            at = hole.end;
-        }
-        write(at..bytes.len())
     }
 
     fn wrote(&self, id: PackId) -> io::Result<()> {
