@@ -8,6 +8,8 @@ mod app_start;
 mod architecture;
 mod backup;
 mod backup_check;
+mod backup_faults;
+mod backup_kills;
 mod bench;
 mod cache_redis;
 mod cache_redis_faults;
