@@ -109,7 +109,7 @@ impl Life {
         match (trouble.restore, told) {
             (None, told) => assert!(told.is_ok(), "{told:?}"),
             (Some(word), Err(said)) => {
-                assert!(said.contains(word), "{:?}: no `{word}` in {said}", trouble.fault)
+                assert!(said.contains(word), "{:?}: no `{word}` in {said}", trouble.fault);
             }
             (Some(_), Ok(told)) => panic!("{:?} did not matter: {told}", trouble.fault),
         }

@@ -285,7 +285,7 @@ impl Inner {
             }
             Fault::Other => {
                 let before = std::mem::replace(&mut self.state.lock().read_before, body.clone());
-                before.is_empty().then(|| Bytes::from_static(b"{}")).unwrap_or(before)
+                if before.is_empty() { Bytes::from_static(b"{}") } else { before }
             }
             Fault::Garbage => Bytes::from_static(b"<ListBucketResult><Contents><Key>a</Key>"),
             _ => body,
