@@ -79,12 +79,23 @@ impl BackupError {
         ObjectName::parse(name).ok()
     }
 
+    /// What helps, in a line for people, if that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        let of_damage = "something in the bucket is damaged, missing, or was not written with this key: `sediment backup verify` says what";
+        self.class().map(Class::advice).or_else(|| self.is_damage().then_some(of_damage))
+    }
+
     /// What the remote said, if it was the remote.
     #[must_use]
     pub fn class(&self) -> Option<Class> {
         match self {
-            Self::Repository(RepositoryError::Remote(error))
-            | Self::Lease(LeaseError::Repository(RepositoryError::Remote(error)))
+            Self::Repository(
+                RepositoryError::Remote(error) | RepositoryError::Unfit(ProbeError::Remote(error)),
+            )
+            | Self::Lease(LeaseError::Repository(
+                RepositoryError::Remote(error) | RepositoryError::Unfit(ProbeError::Remote(error)),
+            ))
             | Self::Object { why: ContainerError::Remote(error), .. } => Some(error.class),
             _ => None,
         }

@@ -193,7 +193,7 @@ impl State {
     pub(super) fn failed(&mut self, at: UnixMillis, error: &BackupError) {
         self.shown = KeeperState::Failing;
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        let advice = error.class().map(|class| class.advice().to_owned());
+        let advice = error.advice().map(str::to_owned);
         self.failure = Some(Failure { at, why: error.to_string(), advice });
     }
 }

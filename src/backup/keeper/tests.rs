@@ -6,7 +6,7 @@ use crate::backup::{
     Alerts, BackupError, BackupKey, BackupStatus, Catalogue, Condition, Epoch, LogLevel, NewRepository,
     ObjectName, RemoteRecords, ShipSettings, Target, VerifiedState, World,
 };
-use crate::remote::{Class, Fault, PutOptions, Remote, Verb};
+use crate::remote::{Class, Fault, PutOptions, Remote, Span, Verb};
 use crate::sys::{OsRandom, SeededRandom, SystemSteady};
 use crate::types::CommitSeq;
 use bytes::Bytes;
@@ -97,6 +97,8 @@ async fn i1_what_is_committed_is_shipped_by_itself_and_snapshots_come_when_asked
     stop.cancel();
     running.await.unwrap();
     assert_eq!(keeper.status().await.state, KeeperState::Stopped);
+    let lease = remote.get(&ObjectName::Lease.key(), Span::Whole).await.unwrap().unwrap().bytes;
+    assert!(String::from_utf8_lossy(&lease).contains("\"released\":true"), "the next one need not wait");
     let wanted = store.bodies().await;
     let (restored, _) =
         restore(&open(&remote, true).await, Target::Latest, &dir.path().join("to")).await.unwrap();

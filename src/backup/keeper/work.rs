@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A stop waits no longer until the lease is given back: it runs out by itself.
+const RELEASE_TIME: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(this: &Shared, stop: &CancellationToken) {
     while !stop.is_cancelled() {
-        match stop.run_until_cancelled(session(this, stop)).await {
-            None | Some(Ok(())) => return,
-            Some(Err(error)) => {
+        match session(this, stop).await {
+            Ok(()) => return,
+            Err(error) => {
                 tracing::warn!(%error, "the backup failed; it is tried again");
                 this.failed(&error);
                 this.pause(stop).await;
@@ -27,15 +29,21 @@ pub(super) async fn run(this: &Shared, stop: &CancellationToken) {
     }
 }
 
-/// From taking the lease to losing it, or to a stop.
-async fn session(this: &Shared, stop: &CancellationToken) -> Result<(), BackupError> {
+/// The repository, and the lease on it.
+async fn open(this: &Shared) -> Result<Arc<Session>, BackupError> {
     let parts = &this.parts;
     let (clock, random) = (&*parts.world.clock, &*parts.world.random);
     let opened =
         Repository::open_or_create(Arc::clone(&parts.remote), parts.key.clone(), parts.new, clock, random);
     let repository = Arc::new(opened.await?);
     this.state.lock().repository = Some(Arc::clone(&repository));
-    let session = take(this, &repository).await?;
+    take(this, &repository).await
+}
+
+/// From taking the lease to losing it, or to a stop. It ends by itself then: dropped, it could not wait until the lease is given back.
+async fn session(this: &Shared, stop: &CancellationToken) -> Result<(), BackupError> {
+    let Some(session) = stop.run_until_cancelled(open(this)).await else { return Ok(()) };
+    let session = session?;
     let release = CancellationToken::new();
     let kept = tokio::spawn({
         let (session, release) = (Arc::clone(&session), release.clone());
@@ -47,6 +55,9 @@ async fn session(this: &Shared, stop: &CancellationToken) -> Result<(), BackupEr
     };
     release.cancel();
     // Nothing is sent any more: whoever comes next need not wait.
+    if stop.is_cancelled() {
+        return tokio::time::timeout(RELEASE_TIME, kept).await.map_or(Ok(()), |kept| kept?).and(worked);
+    }
     kept.await?.and(worked)
 }
 

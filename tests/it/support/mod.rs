@@ -1,9 +1,11 @@
 //! What several tests share.
 
+pub mod backups;
 pub mod form;
 pub mod gate;
 pub mod redis;
 pub mod refusal;
+pub mod s3_proxy;
 pub mod scripted_redis;
 pub mod sediment;
 pub mod target;
