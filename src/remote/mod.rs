@@ -24,8 +24,8 @@ pub use memory::MemoryRemote;
 pub use paced::{Paced, Pacing};
 pub use patient::{Patience, Patient};
 pub use s3::{
-    BodySource, BucketFacts, BucketLock, BucketRules, FoundReplica, ReplicaBody, ReplicaHead, S3Credentials,
-    S3Remote, S3Replicas, S3Settings, SentPart,
+    BodySource, BucketFacts, BucketLock, BucketRules, FoundReplica, ReplicaBody, ReplicaHead, ReplicaHistory,
+    ReplicaPage, ReplicaStat, S3Credentials, S3Remote, S3Replicas, S3Settings, SentPart, Trouble,
 };
 pub use traits::{
     Condition, Listed, MAX_DELETED, MAX_PAGE, MAX_PIECE_BYTES, Page, Part, Piece, PutOptions, Remote, Span,
