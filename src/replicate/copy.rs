@@ -7,8 +7,8 @@ use crate::meta::{
     ReplicationChange, VersionKind, Voyage,
 };
 use crate::remote::{
-    BodySource, Class, FoundReplica, RemoteError, ReplicaBody, ReplicaHead, S3Replicas, SentPart,
-    Trouble, Verb,
+    BodySource, Class, FoundReplica, RemoteError, ReplicaBody, ReplicaHead, S3Replicas, SentPart, Trouble,
+    Verb,
 };
 use crate::types::{
     Checksum, ChecksumKind, CommitSeq, ObjectLock, ReplicaOf, ReplicationRule, ResolvedRange, VersionId,

@@ -8,6 +8,7 @@ mod app_start;
 mod architecture;
 mod backup;
 mod backup_check;
+mod backup_part;
 mod bench;
 mod cache_redis;
 mod cache_redis_faults;

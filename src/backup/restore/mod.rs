@@ -8,11 +8,16 @@ mod bytes;
 mod lazy;
 mod plan;
 mod rows;
+mod select;
 
 pub use bytes::{BytesReport, restore_bytes};
 pub use lazy::{LazyProgress, LazyRestore};
 pub use plan::{Plan, Target};
 pub use rows::{RowsReport, restore_rows};
+pub use select::{
+    ChangeKind, Keys, ObjectFailure, ObjectSink, SelectError, SelectParts, SelectReport, SelectSettings,
+    SelectedChange, Selection, select,
+};
 
 use parking_lot::Mutex;
 use std::sync::Arc;

@@ -70,8 +70,7 @@ impl S3Replicas {
     pub async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ReplicaPage, RemoteError> {
         let call = (Verb::List, prefix);
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let request =
-            request.encoding_type(EncodingType::Url).set_start_after(after.map(str::to_owned));
+        let request = request.encoding_type(EncodingType::Url).set_start_after(after.map(str::to_owned));
         let sent = self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
         let listed = sent.await?;
         let mut page = ReplicaPage::default();
@@ -104,7 +103,9 @@ impl S3Replicas {
                 self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
             let listed = sent.await?;
             let encoding = listed.encoding_type();
-            let is_it = |named: Option<&str>| named.and_then(|named| decoded(named, encoding)).as_deref() == Some(key);
+            let is_it = |named: Option<&str>| {
+                named.and_then(|named| decoded(named, encoding)).as_deref() == Some(key)
+            };
             let own = listed.versions().iter().filter(|version| is_it(version.key()));
             history.objects.extend(own.map(|version| stat(version.e_tag(), version.size())));
             let mut markers = listed.delete_markers().iter().filter(|marker| is_it(marker.key()));
@@ -135,7 +136,11 @@ mod tests {
         let url = |text| decoded(text, Some(&EncodingType::Url));
         assert_eq!(url("a%2Fb+c%2Bd%C3%A9").as_deref(), Some("a/b c+dé"));
         assert_eq!(url("plain/key").as_deref(), Some("plain/key"));
-        assert_eq!(decoded("100%+", None).as_deref(), Some("100%+"), "as it is, if the server does not say so");
+        assert_eq!(
+            decoded("100%+", None).as_deref(),
+            Some("100%+"),
+            "as it is, if the server does not say so"
+        );
         for bad in ["%", "%2", "%zz", "%ff"] {
             assert_eq!(url(bad), None, "{bad}");
         }

@@ -256,8 +256,9 @@ impl S3Replicas {
             .set_object_lock_retain_until_date(lock.retention.map(|retention| date(retention.until)))
             .set_object_lock_legal_hold_status(lock.legal_hold.map(hold));
         let request = request.body(body.source.stream(body.bytes));
-        let request =
-            request.customize().mutate_request(with_headers(head.origin.as_ref(), attributes.expires.as_deref()));
+        let request = request
+            .customize()
+            .mutate_request(with_headers(head.origin.as_ref(), attributes.expires.as_deref()));
         let sent = self
             .within(call, body.bytes, async { request.send().await.map_err(|error| failed(call, &error)) });
         Ok(sent.await?.version_id().map(str::to_owned))

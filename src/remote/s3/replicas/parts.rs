@@ -73,8 +73,9 @@ impl S3Replicas {
             .set_object_lock_mode(lock.retention.map(|retention| lock_mode(retention.mode)))
             .set_object_lock_retain_until_date(lock.retention.map(|retention| date(retention.until)))
             .set_object_lock_legal_hold_status(lock.legal_hold.map(hold));
-        let request =
-            request.customize().mutate_request(with_headers(head.origin.as_ref(), attributes.expires.as_deref()));
+        let request = request
+            .customize()
+            .mutate_request(with_headers(head.origin.as_ref(), attributes.expires.as_deref()));
         let sent = self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
         let none = || RemoteError::new(Class::Wrong, call.0, call.1, "an upload without a name");
         sent.await?.upload_id().map(str::to_owned).ok_or_else(none)
