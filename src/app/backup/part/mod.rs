@@ -116,7 +116,7 @@ impl Job<'_> {
         // What is kept for the next attempt is tidy.
         crate::app::verbs::close(store).await?;
         let (done, ended) = selected?;
-        ended.map(|()| done.clone()).map_err(|error| unfinished(&done, error))
+        ended.map(|()| done.clone()).map_err(|error| unfinished(&done, &error))
     }
 
     async fn select(
@@ -147,7 +147,7 @@ impl Job<'_> {
 }
 
 /// It ended before its end: what was done stays done.
-fn unfinished(done: &SelectReport, error: SelectError) -> AppError {
+fn unfinished(done: &SelectReport, error: &SelectError) -> AppError {
     let SelectReport { created, replaced, deleted, failures, failed, .. } = done;
     let mut why = format!(
         "{error}; {created} objects were created, {replaced} replaced and {deleted} deleted; the same command goes on there"

@@ -119,8 +119,10 @@ fn remove_others(parent: &Path, own: &str) -> io::Result<()> {
         if entry.file_name() == own {
             continue;
         }
-        let is_free = match File::open(entry.path().join("LOCK")) {
-            Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        // Held until it is gone.
+        let lock = File::open(entry.path().join("LOCK"));
+        let is_free = match &lock {
+            Ok(lock) => flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
         if is_free {

@@ -79,9 +79,8 @@ impl Work {
         progress: &ShownProgress,
         stop: CancellationToken,
     ) -> Result<Self, SelectError> {
-        let bucket = match parts.meta.bucket(&selection.bucket).await? {
-            Some(bucket) => bucket,
-            None => return Err(no_bucket(&*parts.meta, &selection).await?),
+        let Some(bucket) = parts.meta.bucket(&selection.bucket).await? else {
+            return Err(no_bucket(&*parts.meta, &selection).await?);
         };
         let mut work = Self {
             parts,

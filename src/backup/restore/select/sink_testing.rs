@@ -16,6 +16,8 @@ const PAGE: usize = 3;
 /// `None`: a delete marker.
 pub(super) type Stored = Option<(Vec<u8>, ETag, ReplicaHead)>;
 
+type Upload = (ReplicaHead, BTreeMap<u16, Vec<u8>>);
+
 /// What happens to a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault {
@@ -28,7 +30,7 @@ pub(super) struct Fault {
 #[derive(Debug, Default)]
 struct State {
     keys: BTreeMap<String, Vec<Stored>>,
-    uploads: BTreeMap<String, (String, ReplicaHead, BTreeMap<u16, Vec<u8>>)>,
+    uploads: BTreeMap<String, Upload>,
     calls: u64,
     writes: u64,
     fault: Option<Fault>,
@@ -205,7 +207,7 @@ impl ObjectSink for MemorySink {
     ) -> Result<String, RemoteError> {
         self.call(Verb::BeginUpload, key, |state| {
             let name = format!("upload-{}", state.calls);
-            state.uploads.insert(name.clone(), (key.to_owned(), head.clone(), BTreeMap::new()));
+            state.uploads.insert(name.clone(), (head.clone(), BTreeMap::new()));
             Ok(name)
         })
     }
@@ -220,7 +222,7 @@ impl ObjectSink for MemorySink {
         let bytes = collect(body).await?;
         self.call(Verb::PutPart, key, |state| {
             let tag = ETag::of_body(Md5::digest(&bytes).into()).to_string();
-            state.uploads.get_mut(upload).unwrap().2.insert(number, bytes);
+            state.uploads.get_mut(upload).unwrap().1.insert(number, bytes);
             Ok(SentPart { number, tag, checksum, is_md5: true })
         })
     }
@@ -233,7 +235,7 @@ impl ObjectSink for MemorySink {
     ) -> Result<(), RemoteError> {
         self.call(Verb::CompleteUpload, key, |state| {
             let gone = || RemoteError::new(Class::Gone, Verb::CompleteUpload, key, "NoSuchUpload");
-            let (_, head, mut sent) = state.uploads.remove(upload).ok_or_else(gone)?;
+            let (head, mut sent) = state.uploads.remove(upload).ok_or_else(gone)?;
             let (mut bytes, mut md5) = (Vec::new(), Md5::new());
             for part in parts {
                 let part = sent.remove(&part.number).unwrap();
