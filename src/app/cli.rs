@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::backup::{self, BackupVerb, MomentArgs};
+use super::backup::{self, BackupVerb, MomentArgs, PartArgs};
 use super::error::{AppError, Exit};
 use super::print::print;
 use super::server::StartOptions;
@@ -75,8 +75,9 @@ enum Verb {
         #[arg(long)]
         stop: bool,
     },
-    /// Build a data directory anew from a backup: the bucket and the key are all that is needed. One that was stopped goes on there.
-    Restore(RestoreArgs),
+    /// Build a data directory anew from a backup, or bring a part of it into a bucket (--into): the bucket and the key are all that
+    /// is needed. One that was stopped goes on there.
+    Restore(Box<RestoreArgs>),
     /// Print how each destination of replication is doing; the running server knows.
     Replication,
     /// Print what the store holds and what it costs.
@@ -103,6 +104,8 @@ struct RestoreArgs {
     /// in the background.
     #[arg(long)]
     lazy: bool,
+    #[command(flatten)]
+    part: PartArgs,
 }
 
 #[derive(Debug, Args)]
@@ -180,7 +183,11 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Backup(BackupVerb::Prune { dry_run }) => backup::prune(&settings, *dry_run, json),
         Verb::Backup(BackupVerb::Status) => backup::status(&settings, json),
         Verb::Restore(args) => {
-            backup::restore(&settings, args.moment.parse()?, (args.dry_run, args.lazy), json)
+            let moment = args.moment.parse()?;
+            match args.part.parse(args.lazy, |name| std::env::var(name).ok())? {
+                Some(part) => backup::restore_part(&settings, moment, &part, args.dry_run, json),
+                None => backup::restore(&settings, moment, (args.dry_run, args.lazy), json),
+            }
         }
         Verb::Backup(BackupVerb::Check) => backup::check(&settings, json),
         Verb::Backup(BackupVerb::List) => backup::list(&settings, json),

@@ -27,6 +27,9 @@ struct StoreFile {
 /// `restoring.json`: the store is not whole yet.
 const RESTORING: &str = "restoring.json";
 
+/// Where parts of a backup stand while they are restored into a bucket.
+pub(super) const PART_DIR: &str = "restore-part";
+
 /// What is being restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restoring {
@@ -129,6 +132,14 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), store, _lock: lock })
     }
 
+    /// Whether a restore into this directory was begun and not finished.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn is_restoring(path: &Path) -> Result<bool, AppError> {
+        read_restoring(path).map(|restoring| restoring.is_some())
+    }
+
     /// From now on it is a store like any other, durably.
     ///
     /// # Errors
@@ -180,7 +191,7 @@ fn at(path: &Path, point: FailPoint) -> Result<(), AppError> {
 
 /// A directory of something else must not be mixed with a store.
 fn refuse_foreign(path: &Path) -> Result<(), AppError> {
-    let ours = ["LOCK", "STORE.tmp", "lost+found"];
+    let ours = ["LOCK", "STORE.tmp", "lost+found", PART_DIR];
     let entries = std::fs::read_dir(path).map_err(|error| unusable(path, &error))?;
     for entry in entries {
         let name = entry.map_err(|error| unusable(path, &error))?.file_name();

@@ -74,8 +74,9 @@ pub use reach::Reach;
 pub use remote_records::RemoteRecords;
 pub use repository::{Description, NewRepository, Repository, RepositoryError};
 pub use restore::{
-    BytesReport, LazyProgress, LazyRestore, Plan, RestoreProgress, RowsReport, ShownProgress, Target,
-    restore_bytes, restore_rows,
+    BytesReport, ChangeKind, Keys, LazyProgress, LazyRestore, ObjectFailure, ObjectSink, Plan,
+    RestoreProgress, RowsReport, SelectError, SelectParts, SelectReport, SelectSettings, SelectedChange,
+    Selection, ShownProgress, Target, restore_bytes, restore_rows, select,
 };
 pub use segment::{Segment, SegmentRef, Stored};
 pub use session::{Asked, Session};

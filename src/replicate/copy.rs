@@ -1,17 +1,18 @@
 //! Looking at one key for one destination: what of it is not there as it is now goes there, oldest first.
 
-use super::body::{self, Trouble};
 use super::worker::Shared;
 use crate::engine::EngineError;
 use crate::meta::{
     Bucket, Commit, CommitError, MetaError, ObjectData, ObjectVersion, QueuedKey, ReplicableVersion,
     ReplicationChange, VersionKind, Voyage,
 };
-use crate::remote::{Class, FoundReplica, RemoteError, ReplicaBody, ReplicaHead, S3Replicas, SentPart, Verb};
-use crate::types::{
-    Checksum, ChecksumKind, CommitSeq, ETag, ObjectLock, ReplicaOf, ReplicationRule, ResolvedRange, VersionId,
+use crate::remote::{
+    BodySource, Class, FoundReplica, RemoteError, ReplicaBody, ReplicaHead, S3Replicas, SentPart, Trouble,
+    Verb,
 };
-use md5::{Digest, Md5};
+use crate::types::{
+    Checksum, ChecksumKind, CommitSeq, ObjectLock, ReplicaOf, ReplicationRule, ResolvedRange, VersionId,
+};
 
 const VERSIONS: usize = 100;
 
@@ -183,7 +184,7 @@ impl<'a> Look<'a> {
         if version.tags.is_none() {
             return match there.filter(|there| there.is_marker) {
                 Some(marker) => Ok(Ok((marker.version, 0))),
-                None => Ok(Ok((self.remote.mark_deleted(&key, &origin).await?, 0))),
+                None => Ok(Ok((self.remote.mark_deleted(&key, Some(&origin)).await?, 0))),
             };
         }
         let Some((found, data)) = self.object(version.id).await? else { return Ok(Err(Gone)) };
@@ -208,7 +209,7 @@ impl<'a> Look<'a> {
             storage_class: rule.storage_class.clone().or_else(|| data.attributes.storage_class.clone()),
             tags: data.tags.clone(),
             lock: ObjectLock { retention, ..data.lock },
-            origin,
+            origin: Some(origin),
         }
     }
 
@@ -226,13 +227,13 @@ impl<'a> Look<'a> {
         &self,
         id: VersionId,
         range: ResolvedRange,
-        trouble: &Trouble,
+        trouble: &Trouble<EngineError>,
     ) -> Result<Result<ReplicaBody, Gone>, Failure> {
         // Before the row is read: what it names is then there until the body is.
         let kept = self.shared.bodies.hold();
         let Some((_, data)) = self.object(id).await? else { return Ok(Err(Gone)) };
         let stream = self.shared.bodies.read(kept, &data.body, data.size, range).await?;
-        let source = body::source(stream, range.len(), trouble).await?;
+        let source = BodySource::of(stream, range.len(), trouble).await?;
         Ok(Ok(ReplicaBody { bytes: range.len(), source, md5: None, checksum: None }))
     }
 
@@ -289,7 +290,7 @@ impl<'a> Look<'a> {
             sent.push(own_first(put, &trouble)?);
             start += part.size;
         }
-        if !is_of_parts(data.etag, &sent) {
+        if !SentPart::make_up(&sent, data.etag) {
             let why = "the parts there are not the parts that were sent";
             return Err(RemoteError::new(Class::Wrong, Verb::PutPart, key, why).into());
         }
@@ -329,24 +330,11 @@ fn is_it(there: &FoundReplica, found: &ObjectVersion, data: &ObjectData, origin:
 }
 
 /// Trouble of this store's own made the request fail, whatever became of it.
-fn own_first<T>(sent: Result<T, RemoteError>, trouble: &Trouble) -> Result<T, Failure> {
+fn own_first<T>(sent: Result<T, RemoteError>, trouble: &Trouble<EngineError>) -> Result<T, Failure> {
     match trouble.take() {
         Some(error) => Err(error.into()),
         None => Ok(sent?),
     }
-}
-
-/// Whether the parts there make up that tag, as far as their tags tell.
-fn is_of_parts(etag: ETag, parts: &[SentPart]) -> bool {
-    let mut md5 = Md5::new();
-    for part in parts {
-        match ETag::parse(&part.tag) {
-            Ok(tag) if part.is_md5 && tag.parts() == 0 => md5.update(tag.md5()),
-            _ => return true,
-        }
-    }
-    let count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
-    ETag::of_parts(md5.finalize().into(), count) == etag
 }
 
 #[cfg(test)]

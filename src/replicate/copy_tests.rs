@@ -1,10 +1,9 @@
-use super::{is_it, is_of_parts};
+use super::is_it;
 use crate::meta::{ObjectData, ObjectVersion, StoredBody, VersionKind};
-use crate::remote::{FoundReplica, SentPart};
+use crate::remote::FoundReplica;
 use crate::types::{
     Attributes, CommitSeq, ETag, ObjectKey, ObjectLock, ReplicaOf, TagSet, UnixMillis, VersionId,
 };
-use md5::{Digest, Md5};
 
 const MODIFIED: i64 = 5_900;
 
@@ -55,21 +54,4 @@ fn what_another_sediment_says_decides_and_else_how_it_looks() {
     assert!(!found(&FoundReplica { etag: None, ..there() }));
     assert!(!found(&FoundReplica { version: None, ..there() }), "without versions nothing is known");
     assert!(!found(&FoundReplica { is_marker: true, ..there() }));
-}
-
-#[test]
-fn i4_parts_that_arrived_otherwise_do_not_become_an_object() {
-    let md5 = |n: u8| -> [u8; 16] { Md5::digest([n]).into() };
-    let part = |n: u8, is_md5| SentPart {
-        number: n.into(),
-        tag: format!("\"{}\"", hex::encode(md5(n))),
-        checksum: None,
-        is_md5,
-    };
-    let whole: [u8; 16] = Md5::digest([md5(1), md5(2)].concat()).into();
-    let etag = ETag::of_parts(whole, 2);
-    assert!(is_of_parts(etag, &[part(1, true), part(2, true)]));
-    assert!(!is_of_parts(etag, &[part(1, true), part(3, true)]));
-    assert!(!is_of_parts(etag, &[part(1, true)]));
-    assert!(is_of_parts(etag, &[part(1, false), part(3, false)]), "encrypted parts tell nothing");
 }

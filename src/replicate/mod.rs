@@ -8,7 +8,6 @@
 //!
 //! A replica says of what it is a copy, and is never replicated itself: two stores may replicate to each other.
 
-mod body;
 mod copy;
 mod follow;
 mod lane;

@@ -11,6 +11,7 @@ mod backup_check;
 mod backup_faults;
 mod backup_keep;
 mod backup_kills;
+mod backup_part;
 mod bench;
 mod cache_redis;
 mod cache_redis_faults;

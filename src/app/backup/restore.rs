@@ -24,6 +24,7 @@ use crate::sys::{Clock, FileSystem, NoBarrier, OsRandom, Random, RealFileSystem,
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -126,7 +127,7 @@ pub(in crate::app) fn restore(
     print_report(&report, json)
 }
 
-const fn target(moment: Moment) -> Target {
+pub(super) const fn target(moment: Moment) -> Target {
     match moment {
         Moment::Latest => Target::Latest,
         Moment::Seq(seq) => Target::Seq(seq),
@@ -190,6 +191,46 @@ async fn into(
     Ok(fetched)
 }
 
+/// The rows of the plan, below a data directory, where a backup's shipping would go on.
+pub(super) async fn restored_rows(
+    settings: &Settings,
+    repository: &Arc<Repository>,
+    plan: &Plan,
+    dir: &Path,
+    progress: &ShownProgress,
+    stop: &CancellationToken,
+) -> Result<Arc<SqliteStore>, BackupError> {
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+    let path = dir.join("meta").join("sediment.db");
+    let open = async || open_rows(path.clone(), settings).await;
+    let (meta, _) = restore_rows(repository, plan, &fs, &path, open, progress, stop).await?;
+    let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
+    state.save(&*fs, &dir.join("backup.json"))?;
+    Ok(meta)
+}
+
+/// A database that is there, by itself.
+pub(super) async fn open_rows(path: PathBuf, settings: &Settings) -> Result<Arc<SqliteStore>, BackupError> {
+    let settings = settings.meta.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
+        SqliteStore::open(&path, OpenMode::Existing, Arc::new(NoBarrier), clock, random, &settings)
+    });
+    Ok(Arc::new(opened.await??))
+}
+
+/// Notes what is to be fetched when it is read.
+pub(super) async fn begin_lazy(
+    repository: &Arc<Repository>,
+    plan: &Plan,
+    dir: &Path,
+) -> Result<(), BackupError> {
+    let (repository, plan, dir) = (Arc::clone(repository), plan.clone(), dir.to_owned());
+    let begun =
+        tokio::task::spawn_blocking(move || LazyRestore::begin(&repository, &plan, &RealFileSystem, &dir));
+    begun.await?
+}
+
 async fn fetch(
     settings: &Settings,
     work: &mut Work,
@@ -198,17 +239,14 @@ async fn fetch(
     progress: &ShownProgress,
     stop: &CancellationToken,
 ) -> Result<BytesReport, BackupError> {
-    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
-    rows(settings, work, &fs, data, progress, stop).await?;
+    let meta = rows(settings, work, data.path(), progress, stop).await?;
+    tokio::task::spawn_blocking(move || drop(meta)).await?;
     let Work { repository, plan, .. } = work;
-    let state = ShippedTo { repository: repository.description().id, epoch: plan.epoch };
-    state.save(&*fs, &data.join("backup.json"))?;
     if lazy {
-        let (repository, plan, dir) = (Arc::clone(repository), plan.clone(), data.path().to_owned());
-        let begun = tokio::task::spawn_blocking(move || LazyRestore::begin(&repository, &plan, &*fs, &dir));
-        begun.await??;
+        begin_lazy(repository, plan, data.path()).await?;
         return Ok(BytesReport::default());
     }
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
     let (packs, plains) = (data.join("packs"), data.join("plain"));
     let files: Arc<dyn PackStore> = Arc::new(DiskPackStore::open(Arc::clone(&fs), packs)?);
     let plain = PlainStore::open(Arc::clone(&fs), &plains)?;
@@ -222,24 +260,13 @@ async fn fetch(
 async fn rows(
     settings: &Settings,
     work: &mut Work,
-    fs: &Arc<dyn FileSystem>,
-    data: &DataDir,
+    dir: &Path,
     progress: &ShownProgress,
     stop: &CancellationToken,
-) -> Result<(), BackupError> {
-    let path = data.join("meta").join("sediment.db");
+) -> Result<Arc<SqliteStore>, BackupError> {
     loop {
-        let (database, meta_settings) = (path.clone(), settings.meta.clone());
-        let open = async move || {
-            let opened = tokio::task::spawn_blocking(move || {
-                let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
-                let mode = OpenMode::Existing;
-                SqliteStore::open(&database, mode, Arc::new(NoBarrier), clock, random, &meta_settings)
-            });
-            Ok(Arc::new(opened.await??))
-        };
-        match restore_rows(&work.repository, &work.plan, fs, &path, open, progress, stop).await {
-            Ok((meta, _)) => return Ok(tokio::task::spawn_blocking(move || drop(meta)).await?),
+        match restored_rows(settings, &work.repository, &work.plan, dir, progress, stop).await {
+            Ok(meta) => return Ok(meta),
             Err(met) => {
                 let (catalogue, target) = (&mut work.catalogue, work.target);
                 work.plan = Plan::remake(&work.repository, catalogue, target, met).await?;
@@ -262,7 +289,7 @@ async fn revive(files: Arc<dyn PackStore>, settings: &Settings) -> Result<(), Ba
     Ok(revived.await??)
 }
 
-fn show(shown: &Shown, progress: &ShownProgress) -> CancellationToken {
+pub(super) fn show(shown: &Shown, progress: &ShownProgress) -> CancellationToken {
     let (end, shown, progress) = (CancellationToken::new(), shown.clone(), Arc::clone(progress));
     let ended = end.clone();
     tokio::spawn(async move {

@@ -8,6 +8,7 @@ mod bytes;
 mod lazy;
 mod plan;
 mod rows;
+mod select;
 mod sparse;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,10 @@ pub use bytes::{BytesReport, restore_bytes};
 pub use lazy::{LazyProgress, LazyRestore};
 pub use plan::{Plan, Target};
 pub use rows::{RowsReport, restore_rows};
+pub use select::{
+    ChangeKind, Keys, ObjectFailure, ObjectSink, SelectError, SelectParts, SelectReport, SelectSettings,
+    SelectedChange, Selection, select,
+};
 
 use parking_lot::Mutex;
 use std::sync::Arc;

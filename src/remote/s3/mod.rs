@@ -9,7 +9,10 @@ mod smoke;
 mod write;
 
 pub use bucket::{BucketLock, BucketRules};
-pub use replicas::{BodySource, BucketFacts, FoundReplica, ReplicaBody, ReplicaHead, S3Replicas, SentPart};
+pub use replicas::{
+    BodySource, BucketFacts, FoundReplica, ReplicaBody, ReplicaHead, ReplicaHistory, ReplicaPage,
+    ReplicaStat, S3Replicas, SentPart, Trouble,
+};
 pub use settings::{S3Credentials, S3Settings};
 pub use smoke::{SmokeReport, SmokeScript, smoke};
 

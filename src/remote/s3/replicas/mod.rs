@@ -2,9 +2,11 @@
 //! locks. One attempt at each call, each with a deadline.
 
 mod body;
+mod list;
 mod parts;
 
-pub use body::BodySource;
+pub use body::{BodySource, Trouble};
+pub use list::{ReplicaHistory, ReplicaPage, ReplicaStat};
 pub use parts::SentPart;
 
 use super::errors::failed;
@@ -39,7 +41,8 @@ pub struct ReplicaHead {
     pub storage_class: Option<String>,
     pub tags: TagSet,
     pub lock: ObjectLock,
-    pub origin: ReplicaOf,
+    /// What it is a copy of, if it is one.
+    pub origin: Option<ReplicaOf>,
 }
 
 /// The bytes of an object or a part, and what proves them.
@@ -116,13 +119,15 @@ fn percent(text: &str) -> String {
 
 /// Headers that the client has no fields for; before it signs.
 fn with_headers(
-    origin: &ReplicaOf,
+    origin: Option<&ReplicaOf>,
     expires: Option<&str>,
 ) -> impl Fn(&mut HttpRequest) + Send + Sync + use<> {
-    let (origin, expires) = (origin.as_str().to_owned(), expires.map(str::to_owned));
+    let (origin, expires) = (origin.map(|origin| origin.as_str().to_owned()), expires.map(str::to_owned));
     move |request| {
         let headers = request.headers_mut();
-        let _ = headers.try_insert(REPLICA_OF, origin.clone());
+        if let Some(origin) = &origin {
+            let _ = headers.try_insert(REPLICA_OF, origin.clone());
+        }
         if let Some(expires) = &expires {
             let _ = headers.try_insert("expires", expires.clone());
         }
@@ -251,18 +256,23 @@ impl S3Replicas {
             .set_object_lock_retain_until_date(lock.retention.map(|retention| date(retention.until)))
             .set_object_lock_legal_hold_status(lock.legal_hold.map(hold));
         let request = request.body(body.source.stream(body.bytes));
-        let request =
-            request.customize().mutate_request(with_headers(&head.origin, attributes.expires.as_deref()));
+        let request = request
+            .customize()
+            .mutate_request(with_headers(head.origin.as_ref(), attributes.expires.as_deref()));
         let sent = self
             .within(call, body.bytes, async { request.send().await.map_err(|error| failed(call, &error)) });
         Ok(sent.await?.version_id().map(str::to_owned))
     }
 
-    /// Puts a delete marker on top of a key. Returns its version there.
+    /// Deletes what stands under a key; where there are versions it puts a delete marker on top. Returns its version there.
     ///
     /// # Errors
     /// Those of a remote.
-    pub async fn mark_deleted(&self, key: &str, origin: &ReplicaOf) -> Result<Option<String>, RemoteError> {
+    pub async fn mark_deleted(
+        &self,
+        key: &str,
+        origin: Option<&ReplicaOf>,
+    ) -> Result<Option<String>, RemoteError> {
         let call = (Verb::Delete, key);
         let request = self.client.delete_object().bucket(&self.bucket).key(key).customize();
         let request = request.mutate_request(with_headers(origin, None));

@@ -5,8 +5,9 @@ use super::{
 };
 use crate::remote::s3::errors::failed;
 use crate::remote::{Class, RemoteError, Verb};
-use crate::types::{Checksum, ChecksumKind};
+use crate::types::{Checksum, ChecksumKind, ETag};
 use aws_sdk_s3::types as sdk;
+use md5::{Digest, Md5};
 
 /// A part that the server has.
 #[derive(Debug, Clone)]
@@ -16,6 +17,22 @@ pub struct SentPart {
     pub checksum: Option<Checksum>,
     /// Whether the tag is the MD5 of the bytes: not where they are encrypted.
     pub is_md5: bool,
+}
+
+impl SentPart {
+    /// Whether the parts there make up that tag, as far as their tags tell.
+    #[must_use]
+    pub fn make_up(parts: &[Self], etag: ETag) -> bool {
+        let mut md5 = Md5::new();
+        for part in parts {
+            match ETag::parse(&part.tag) {
+                Ok(tag) if part.is_md5 && tag.parts() == 0 => md5.update(tag.md5()),
+                _ => return true,
+            }
+        }
+        let count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+        ETag::of_parts(md5.finalize().into(), count) == etag
+    }
 }
 
 impl S3Replicas {
@@ -56,8 +73,9 @@ impl S3Replicas {
             .set_object_lock_mode(lock.retention.map(|retention| lock_mode(retention.mode)))
             .set_object_lock_retain_until_date(lock.retention.map(|retention| date(retention.until)))
             .set_object_lock_legal_hold_status(lock.legal_hold.map(hold));
-        let request =
-            request.customize().mutate_request(with_headers(&head.origin, attributes.expires.as_deref()));
+        let request = request
+            .customize()
+            .mutate_request(with_headers(head.origin.as_ref(), attributes.expires.as_deref()));
         let sent = self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
         let none = || RemoteError::new(Class::Wrong, call.0, call.1, "an upload without a name");
         sent.await?.upload_id().map(str::to_owned).ok_or_else(none)
@@ -135,5 +153,30 @@ impl S3Replicas {
         let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload);
         let sent = self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
         sent.await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SentPart;
+    use crate::types::ETag;
+    use md5::{Digest, Md5};
+
+    #[test]
+    fn i4_parts_that_arrived_otherwise_do_not_become_an_object() {
+        let md5 = |n: u8| -> [u8; 16] { Md5::digest([n]).into() };
+        let part = |n: u8, is_md5| SentPart {
+            number: n.into(),
+            tag: format!("\"{}\"", hex::encode(md5(n))),
+            checksum: None,
+            is_md5,
+        };
+        let whole: [u8; 16] = Md5::digest([md5(1), md5(2)].concat()).into();
+        let etag = ETag::of_parts(whole, 2);
+        assert!(SentPart::make_up(&[part(1, true), part(2, true)], etag));
+        assert!(!SentPart::make_up(&[part(1, true), part(3, true)], etag));
+        assert!(!SentPart::make_up(&[part(1, true)], etag));
+        let is_unknown = SentPart::make_up(&[part(1, false), part(3, false)], etag);
+        assert!(is_unknown, "encrypted parts tell nothing");
     }
 }

@@ -1,0 +1,159 @@
+//! `sediment restore … --into`: a part of the store goes to a bucket, as it was at a moment.
+
+mod args;
+mod scratch;
+mod told;
+
+pub(in crate::app) use args::{Part, PartArgs};
+
+use super::key::read_key;
+use super::moment::Moment;
+use super::remote::open;
+use super::restore::{show, target};
+use crate::app::error::{AppError, Exit};
+use crate::app::print::print_report;
+use crate::app::progress::Shown;
+use crate::app::verbs::{interrupted, runtime};
+use crate::backup::{
+    BackupError, Catalogue, Plan, Repository, RestoreProgress, SelectError, SelectParts, SelectReport,
+    SelectSettings, ShownProgress, select,
+};
+use crate::config::Settings;
+use crate::engine::BodyStore;
+use crate::meta::MetaStore;
+use crate::remote::{Patience, S3Replicas};
+use crate::sys::SystemClock;
+use parking_lot::Mutex;
+use scratch::Scratch;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use told::{Report, tell};
+
+/// What of a store goes where, from which moment.
+pub(in crate::app) fn restore_part(
+    settings: &Settings,
+    moment: Moment,
+    part: &Part,
+    dry_run: bool,
+    json: bool,
+) -> Result<(), AppError> {
+    part.keep_off(&settings.backup)?;
+    let key = read_key(&settings.backup, &settings.storage.data_dir)?;
+    let shown = Shown::new(json);
+    let report = runtime()?.block_on(async {
+        let remote = open(&settings.backup, Patience::default())?;
+        let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
+        let repository = Arc::new(repository);
+        let catalogue = Catalogue::load(&repository).await.map_err(failed)?;
+        let plan = Plan::make(&repository, &catalogue, target(moment)).await.map_err(failed)?;
+        let scratch = Scratch::open(&settings.storage.data_dir, &repository, &plan)?;
+        let job = Job { settings, repository, plan, part, dry_run, json, shown: shown.clone() };
+        job.run(scratch).await
+    })?;
+    let failures = (report.done.failed, report.done.failures.iter().any(|failure| failure.is_damage));
+    print_report(&report, json)?;
+    let exit = match failures {
+        (0, _) => return Ok(()),
+        (_, true) => Exit::Damage,
+        (_, false) => Exit::Failure,
+    };
+    Err(AppError::new(exit, format!("{} objects could not be restored; they are named above", failures.0)))
+}
+
+fn failed(error: BackupError) -> AppError {
+    let why = match error {
+        BackupError::Stopped => "it was stopped; the same command goes on there".to_owned(),
+        error => error.to_string(),
+    };
+    AppError::failure("the restore", why)
+}
+
+struct Job<'a> {
+    settings: &'a Settings,
+    repository: Arc<Repository>,
+    plan: Plan,
+    part: &'a Part,
+    dry_run: bool,
+    json: bool,
+    shown: Shown,
+}
+
+impl Job<'_> {
+    /// What was brought here goes when all is done, and stays for the next attempt otherwise.
+    async fn run(&self, scratch: Scratch) -> Result<Report, AppError> {
+        let (progress, stop): (ShownProgress, _) =
+            (Arc::new(Mutex::new(RestoreProgress::default())), interrupted());
+        let showing = show(&self.shown, &progress);
+        let ended = self.all(&scratch, &progress, &stop).await;
+        showing.cancel();
+        self.shown.finish();
+        let done = ended?;
+        if self.dry_run && scratch.is_begun {
+            return Ok(Report::new(self.dry_run, &self.repository, &self.plan, self.part, done));
+        }
+        let removed = tokio::task::spawn_blocking(move || scratch.remove()).await;
+        removed.map_err(|error| AppError::failure("the restore", error))??;
+        Ok(Report::new(self.dry_run, &self.repository, &self.plan, self.part, done))
+    }
+
+    async fn all(
+        &self,
+        scratch: &Scratch,
+        progress: &ShownProgress,
+        stop: &CancellationToken,
+    ) -> Result<SelectReport, AppError> {
+        if self.dry_run {
+            let meta = scratch.rows(self.settings, &self.repository, &self.plan, progress, stop).await?;
+            let (done, ended) = self.select(meta, None, progress, stop).await?;
+            return ended.map(|()| done).map_err(|error| AppError::failure("the restore", error));
+        }
+        let store = scratch.store(self.settings, &self.repository, &self.plan, progress, stop).await?;
+        let bodies: Arc<dyn BodyStore> = Arc::new(store.engine.clone());
+        let selected = self.select(Arc::clone(&store.meta) as _, Some(bodies), progress, stop).await;
+        if let Some(restoring) = &store.restoring {
+            restoring.stop().await;
+        }
+        // What is kept for the next attempt is tidy.
+        crate::app::verbs::close(store).await?;
+        let (done, ended) = selected?;
+        ended.map(|()| done.clone()).map_err(|error| unfinished(&done, &error))
+    }
+
+    async fn select(
+        &self,
+        meta: Arc<dyn MetaStore>,
+        bodies: Option<Arc<dyn BodyStore>>,
+        progress: &ShownProgress,
+        stop: &CancellationToken,
+    ) -> Result<(SelectReport, Result<(), SelectError>), AppError> {
+        let (place, credentials) = (self.part.place(), &self.part.credentials);
+        let sink = S3Replicas::new(&place, credentials)
+            .map_err(|why| AppError::new(Exit::Usage, format!("restore --into: {why}")))?;
+        let parts = SelectParts { meta, bodies, sink: Arc::new(sink), clock: Arc::new(SystemClock) };
+        let settings = SelectSettings {
+            into_prefix: self.part.into_prefix.clone(),
+            delete: self.part.delete,
+            at_once: self.settings.backup.uploads_in_flight,
+            patience: Patience::default(),
+        };
+        let (json, dry_run) = (self.json, self.dry_run);
+        let told = move |change: &_| {
+            if dry_run {
+                tell(change, json);
+            }
+        };
+        Ok(select(parts, self.part.selection.clone(), settings, (progress, stop), &told).await)
+    }
+}
+
+/// It ended before its end: what was done stays done.
+fn unfinished(done: &SelectReport, error: &SelectError) -> AppError {
+    let SelectReport { created, replaced, deleted, failures, failed, .. } = done;
+    let mut why = format!(
+        "{error}; {created} objects were created, {replaced} replaced and {deleted} deleted; the same command goes on there"
+    );
+    if let Some(first) = failures.first() {
+        why += &format!("; {failed} could not be restored, the first is `{}`: {}", first.key, first.why);
+    }
+    AppError::failure("the restore", why)
+}
