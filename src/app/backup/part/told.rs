@@ -18,6 +18,8 @@ pub(super) struct Report {
     moment: String,
     bucket: String,
     into: String,
+    /// Snapshots that are newer and damaged.
+    passed_over: Vec<String>,
     #[serde(flatten)]
     pub(super) done: SelectReport,
 }
@@ -37,6 +39,7 @@ impl Report {
             moment: shown(plan.at),
             bucket: part.selection.bucket.to_string(),
             into: format!("s3://{}/{}", part.into_bucket, part.into_prefix),
+            passed_over: plan.passed_over.clone(),
             done,
         }
     }
@@ -60,6 +63,9 @@ impl fmt::Display for Report {
                 f,
                 "; fetched from the backup: so many at most, less what is stored once or compressed, and footers"
             )?;
+        }
+        for why in &self.passed_over {
+            write!(f, "\nDAMAGED  {why}")?;
         }
         for failure in failures {
             write!(f, "\nfailed   {}: {}", failure.key, failure.why)?;
