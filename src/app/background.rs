@@ -109,11 +109,15 @@ impl Background {
             }
         });
         if settings.cache.memory_bytes > 0 {
-            let (store, stop) = (Arc::clone(store), this.writers.clone());
-            this.working
-                .spawn(async move { stop.run_until_cancelled(warm::warm(store.parts(), &store.data)).await });
+            this.warm(store);
         }
         this
+    }
+
+    fn warm(&self, store: &Arc<Store>) {
+        let (store, stop) = (Arc::clone(store), self.writers.clone());
+        self.working
+            .spawn(async move { stop.run_until_cancelled(warm::warm(store.parts(), &store.data)).await });
     }
 
     fn live_by_rules(&self, store: &Arc<Store>, settings: &Settings) {

@@ -1,6 +1,6 @@
 //! Which moments can be restored.
 
-use super::{BackupError, Catalogue, Repository, Segment, SnapshotName};
+use super::{BackupError, Catalogue, Repository, Segment, SnapshotName, Stretch};
 use crate::types::{CommitSeq, UnixMillis};
 use std::sync::Arc;
 
@@ -31,9 +31,7 @@ impl Reach {
         let snapshots = catalogue.snapshots_on(&path);
         let Some(last) = snapshots.last().copied() else { return Ok(None) };
         let chain = catalogue.chain(&path, last.seq);
-        // Where the log goes on so far from one, it does from all later ones.
-        let goes_on = |name: &SnapshotName| catalogue.chain(&path, name.seq).reaches >= chain.reaches;
-        let first = snapshots.get(snapshots.partition_point(|name| !goes_on(name))).copied().unwrap_or(last);
+        let first = first_within(catalogue, &path, &snapshots).unwrap_or(last);
         let to = match chain.links.last() {
             Some(link) if link.up_to == link.last => {
                 let segment = Segment::get(repository, link.name, None).await?;
@@ -45,6 +43,18 @@ impl Reach {
         let is_broken = chain.is_broken;
         Ok(Some(Self { from: made(first), to: to.max(made(first)), seq: chain.reaches, is_broken }))
     }
+}
+
+/// The first of the snapshots of a path from which on the log has no gap: what is between older ones may have been pruned.
+pub(super) fn first_within(
+    catalogue: &Catalogue,
+    path: &[Stretch],
+    snapshots: &[SnapshotName],
+) -> Option<SnapshotName> {
+    let reaches = |name: &SnapshotName| catalogue.chain(path, name.seq).reaches;
+    let last = reaches(snapshots.last()?);
+    // Where the log goes on so far from one, it does from all later ones.
+    snapshots.get(snapshots.partition_point(|name| reaches(name) < last)).copied()
 }
 
 fn made(name: SnapshotName) -> UnixMillis {

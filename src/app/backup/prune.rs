@@ -4,6 +4,7 @@ use super::keep::lock;
 use super::key::read_key;
 use super::remote::open;
 use super::run::PATH;
+use crate::app::data_dir::{DataDir, unusable};
 use crate::app::error::{AppError, Exit};
 use crate::app::print::print_report;
 use crate::app::running::Running;
@@ -12,14 +13,16 @@ use crate::app::verbs::{interrupted, open_dir, runtime};
 use crate::backup::prune::{Plan, Pruned, Pruner, remote_time};
 use crate::backup::retention::Verdict;
 use crate::backup::{
-    Asked, BackupError, BackupStatus, Candidate, LeaseTimes, PruneOutcome, Repository, Session, World,
+    Asked, BackupError, BackupStatus, Candidate, LazyRestore, LeaseTimes, PruneOutcome, Repository, Session,
+    World,
 };
 use crate::config::Settings;
 use crate::remote::Patience;
-use crate::sys::{Clock, OsRandom, SystemClock, SystemSteady};
+use crate::sys::{Clock, OsRandom, RealFileSystem, SystemClock, SystemSteady};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,10 +81,24 @@ pub(in crate::app) fn prune(settings: &Settings, dry_run: bool, json: bool) -> R
         }
         // The repository is all that is needed, also without a store.
         _ => {
+            refuse_while_restoring(&settings.storage.data_dir)?;
             let outcome = runtime()?.block_on(here(settings))?;
             end(&outcome, json)
         }
     }
+}
+
+/// What would be pruned may be all there is of what the restore still needs.
+fn refuse_while_restoring(dir: &Path) -> Result<(), AppError> {
+    let is_lazy = LazyRestore::is_unfinished(&RealFileSystem, dir).map_err(|error| unusable(dir, &error))?;
+    if !is_lazy && !DataDir::is_restoring(dir)? {
+        return Ok(());
+    }
+    let why = format!(
+        "the restore into {} is not finished, and may need what would go: finish it first",
+        dir.display()
+    );
+    Err(AppError::failure("pruning", why))
 }
 
 fn end(outcome: &PruneOutcome, json: bool) -> Result<(), AppError> {

@@ -247,6 +247,7 @@ async fn fetch(
         return Ok(BytesReport::default());
     }
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+    LazyRestore::give_up(&*fs, data.path())?;
     let (packs, plains) = (data.join("packs"), data.join("plain"));
     let files: Arc<dyn PackStore> = Arc::new(DiskPackStore::open(Arc::clone(&fs), packs)?);
     let plain = PlainStore::open(Arc::clone(&fs), &plains)?;

@@ -35,6 +35,8 @@ pub struct DrillReport {
     /// Packs that were restored, and those that there were: fewer when the scratch directory may not be so large.
     pub packs: u64,
     pub packs_in_all: u64,
+    /// All bytes were restored, also those of bodies in files of their own, which are left out where not all fits.
+    pub is_whole: bool,
     pub manifests: u64,
     /// Records whose content was proven by its hash.
     pub records: u64,

@@ -4,6 +4,7 @@ use super::compare::with_store;
 use super::prove::{Place, Restored};
 use super::scratch::ScratchDir;
 use super::{DrillOutcome, DrillReport, Rehearsal, RestoredStore};
+use crate::backup::reach::first_within;
 use crate::backup::{
     BackupError, Catalogue, Plan, Repository, RestoreProgress, ShownProgress, Target, Verified,
     restore_bytes, restore_rows,
@@ -85,13 +86,13 @@ impl Drill {
         Ok(outcome)
     }
 
-    /// Between the oldest snapshot on the path and the last record. What verification has found to be lost is known, and is not tried.
+    /// Between the snapshot from which on the log is whole and the last record: prune leaves gaps before. What verification has found to be lost is known, and is not tried.
     async fn earlier(&self, last: CommitSeq) -> Result<Option<CommitSeq>, BackupError> {
         let catalogue = Catalogue::load(&self.parts.repository).await?;
         let Some(newest) = catalogue.timeline().newest() else { return Ok(None) };
         let path = catalogue.timeline().path_to(newest)?;
         let snapshots = catalogue.snapshots_on(&path);
-        let oldest = snapshots.first().map(|name| name.seq.get());
+        let oldest = first_within(&catalogue, &path, &snapshots).map(|name| name.seq.get());
         let Some(oldest) = oldest.filter(|oldest| *oldest < last.get()) else { return Ok(None) };
         let (known, _) = Verified::all(&self.parts.repository, &catalogue).await?;
         let is_lost = |seq: &CommitSeq| {
@@ -162,7 +163,7 @@ impl Drill {
         let (meta, rows) = rows;
         report.seconds_to_rows = seconds();
         report.replayed = rows.records;
-        let plan = self.fitting(plan, rows.base_bytes, report);
+        let plan = self.fitting(plan, rows.base_bytes, report)?;
         let opened = place.clone();
         let (files, plain) = tokio::task::spawn_blocking(move || opened.files()).await??;
         let at_once = self.settings.files_at_once.max(1);
@@ -174,7 +175,7 @@ impl Drill {
         report.bytes_per_second = bytes.bytes as f64 / took;
         let restored =
             tokio::task::spawn_blocking(move || Restored::open(&place, meta, files, plain)).await??;
-        if report.packs == report.packs_in_all {
+        if report.is_whole {
             restored.prove_all(report, stop).await?;
             restored.read_bodies(&*parts.random, self.settings.read_bytes, report, stop).await?;
         } else {
@@ -202,7 +203,7 @@ impl Drill {
     async fn rehearse(&self, restored: &Restored, report: &mut DrillReport) -> Result<(), BackupError> {
         let Some(rehearsal) = &self.parts.rehearsal else { return Ok(()) };
         let (meta, engine) = (Arc::clone(&restored.meta), restored.engine.clone());
-        let is_whole = report.packs == report.packs_in_all;
+        let is_whole = report.is_whole;
         let done = rehearsal.rehearse(RestoredStore { meta, engine, is_whole }, &self.stop).await?;
         if self.stop.is_cancelled() {
             return Err(BackupError::Stopped);
@@ -215,7 +216,7 @@ impl Drill {
     }
 
     /// The plan, or as many of its packs, in an order that chance decides, as the scratch directory may hold.
-    fn fitting(&self, plan: &Plan, base_bytes: u64, report: &mut DrillReport) -> Plan {
+    fn fitting(&self, plan: &Plan, base_bytes: u64, report: &mut DrillReport) -> Result<Plan, BackupError> {
         let mut plan = plan.clone();
         let packs: Vec<_> = plan.holdings.packs().map(|(id, _)| (id, plan.holdings.end(id))).collect();
         let plains: u64 = plan.holdings.plains().map(|plain| plain.length).sum();
@@ -224,7 +225,8 @@ impl Drill {
         report.packs = report.packs_in_all;
         // Twice the image: replaying the log and checks write beside it.
         let room = self.settings.scratch_bytes.saturating_sub(base_bytes.saturating_mul(2));
-        if total > room {
+        report.is_whole = total <= room;
+        if !report.is_whole {
             let mut drawn: Vec<_> = packs.into_iter().map(|pack| (self.parts.random.u64(), pack)).collect();
             drawn.sort_unstable_by_key(|(place, _)| *place);
             let mut left = room;
@@ -235,11 +237,16 @@ impl Drill {
                     kept.insert(id);
                 }
             }
+            if kept.is_empty() {
+                let why =
+                    format!("of {total} bytes of files no pack fits into the {room} that a drill may write");
+                return Err(io::Error::new(io::ErrorKind::StorageFull, why).into());
+            }
             plan.holdings.retain_packs(|id| kept.contains(&id));
             plan.holdings.retain_plains(|_| false);
             report.packs = kept.len() as u64;
         }
-        plan
+        Ok(plan)
     }
 
     /// Beside what verification has found of the snapshot.

@@ -93,7 +93,7 @@ async fn i1_a_drill_restores_and_proves_two_moments_and_says_what_would_have_bee
     assert!(latest.is_latest && latest.seq == shipper.shipped().0 && earlier.seq < latest.seq);
     assert_eq!(latest.bodies as usize, world.store.bodies().await.len(), "all of a small store");
     assert!(latest.records > 10 && latest.manifests > 3 && latest.bytes > 250_000, "{latest:?}");
-    assert!(latest.compared > 3 && latest.packs == latest.packs_in_all);
+    assert!(latest.compared > 3 && latest.packs == latest.packs_in_all && latest.is_whole);
     assert_eq!(world.states().await, [VerifiedState::Verified]);
 
     some(&world.store, 6).await;
@@ -102,9 +102,44 @@ async fn i1_a_drill_restores_and_proves_two_moments_and_says_what_would_have_bee
     assert!(behind.moments[0].lost_seconds.unwrap() >= 1.0, "what was not shipped: {behind:?}");
     assert_eq!(behind.moments[1].lost_seconds, None);
 
-    let part = world.drill(700_000).await.unwrap();
+    let part = world.drill(1_000_000).await.unwrap();
     assert!(part.passed(), "{part:?}");
-    assert!(part.moments[0].packs < part.moments[0].packs_in_all, "{part:?}");
+    assert!(part.moments[0].packs < part.moments[0].packs_in_all && !part.moments[0].is_whole, "{part:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_draws_no_moment_whose_log_was_pruned() {
+    let world = World::new().await;
+    some(&world.store, 1).await;
+    let mut shipper = world.store.shipper(&world.repository).await.unwrap();
+    shipper.snapshot(false).await.unwrap();
+    for step in 2..8 {
+        some(&world.store, step).await;
+        shipper.round().await.unwrap();
+    }
+    let catalogue = Catalogue::load(&world.repository).await.unwrap();
+    let pruned =
+        catalogue.objects().keys().filter(|name| name.to_string().starts_with("log")).map(ObjectName::key);
+    for key in pruned {
+        world.remote.delete(&[key]).await.unwrap();
+    }
+    shipper.snapshot(true).await.unwrap();
+    some(&world.store, 8).await;
+    shipper.round().await.unwrap();
+    for _ in 0..3 {
+        let outcome = world.drill(u64::MAX).await.unwrap();
+        assert!(outcome.passed() && outcome.moments.len() == 2, "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_without_room_for_any_file_is_no_proof() {
+    let world = World::new().await;
+    some(&world.store, 1).await;
+    world.store.shipper(&world.repository).await.unwrap().snapshot(false).await.unwrap();
+    let done = world.drill(200_000).await;
+    assert!(done.is_err(), "{done:?}");
+    assert_eq!(world.states().await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

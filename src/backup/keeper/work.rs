@@ -21,8 +21,8 @@ pub(super) async fn run(this: &Shared, stop: &CancellationToken) {
         match session(this, stop).await {
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(%error, "the backup failed; it is tried again");
                 this.failed(&error);
+                tracing::warn!(%error, "the backup failed; it is tried again");
                 this.pause(stop).await;
             }
         }
@@ -108,8 +108,8 @@ async fn work(this: &Shared, session: &Arc<Session>, stop: &CancellationToken) -
             Err(BackupError::Stopped) => return Ok(()),
             Err(error) if error.ends_session() || is_lease(&error) => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "the backup failed; it is tried again");
                 this.failed(&error);
+                tracing::warn!(%error, "the backup failed; it is tried again");
                 this.pause(stop).await;
                 continue;
             }

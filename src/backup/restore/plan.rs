@@ -86,6 +86,8 @@ impl Plan {
                 start => start?,
             };
             if matches!(target, Target::Time(time) if start.snapshot.seq_at > time) {
+                // What led to it may have been pruned: then nobody knows what happened before that time.
+                lost = lost.max(name.seq);
                 continue;
             }
             let plan = Self::from(start, passed_over);

@@ -90,6 +90,22 @@ impl Past {
     }
 }
 
+/// An older moment never passes for the one that was asked for, also when the snapshot behind it is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_a_time_whose_log_was_pruned_is_refused() {
+    let past = Past::new().await;
+    let catalogue = Catalogue::load(&past.repository).await.unwrap();
+    for name in catalogue.objects().keys().filter(|name| matches!(name, ObjectName::Log { .. })) {
+        past.take(*name).await;
+    }
+    let (seq, at, _) = &past.moments[3];
+    assert!(past.snapshots[0].seq < *seq && *seq < past.snapshots[1].seq);
+    let error = past.plan(Target::Time(*at)).await.unwrap_err().to_string();
+    assert!(error.contains("gap"), "{error}");
+    let (name, bodies) = (past.snapshots[1].name(), &past.moments[5].2);
+    past.compare(Target::Snapshot(name), bodies, "a snapshot that needs no log").await;
+}
+
 fn epoch(number: u32) -> Epoch {
     Epoch::new(number).unwrap()
 }

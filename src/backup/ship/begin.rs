@@ -53,7 +53,8 @@ impl Shipper {
             damaged: HashMap::new(),
             owed_plains: known.gone_plains,
             fresh: loose.clone(),
-            unnoted: Contents::default(),
+            // What another epoch has put there is to be found by whoever goes on after this one, before anything names it.
+            unnoted: if parent.is_none() { loose.clone() } else { Contents::default() },
             shipped: (from, known.reaches_at.unwrap_or(UnixMillis::new(0))),
             base: known.snapshot.as_ref().map(|snapshot| snapshot.base.clone()),
             log: known.snapshot.as_ref().map(|snapshot| snapshot.log.clone()).unwrap_or_default(),

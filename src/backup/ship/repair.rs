@@ -17,24 +17,21 @@ impl Shipper {
     /// # Errors
     /// As [`Self::snapshot`].
     pub async fn repair(&mut self, damaged: &[ObjectName]) -> Result<Snapshot, BackupError> {
-        let plains = self.forget(damaged);
+        self.forget(damaged);
         self.ship_packs().await?;
-        for id in plains {
-            self.ship_plain(id).await?;
-        }
         // A record of its own: the snapshot is another one, whatever else has happened or not.
         self.source.meta.commit(Commit::Mark).await?;
         self.snapshot(false).await
     }
 
-    /// From now on they count as not there. Returns the plain bodies that are to be sent again.
-    fn forget(&mut self, damaged: &[ObjectName]) -> BTreeSet<PlainId> {
+    /// From now on they count as not there. Plain bodies are owed: no snapshot is made before they are sent again.
+    fn forget(&mut self, damaged: &[ObjectName]) {
         let gone: HashSet<_> = damaged.iter().copied().collect();
         let plains = damaged.iter().filter_map(|name| match name {
             ObjectName::Plain { id, .. } => Some(*id),
             _ => None,
         });
-        let plains = plains.collect();
+        let plains: BTreeSet<PlainId> = plains.collect();
         let before: HashSet<_> = self.held.contents().objects().collect();
         self.held.retain(|name, _| !gone.contains(&name));
         // What stands behind a gap is sent again, too: what the store has there may have been given back since.
@@ -50,7 +47,7 @@ impl Shipper {
             self.base = None;
         }
         self.spoiled.extend(gone);
-        plains
+        self.owed_plains.extend(plains);
     }
 
     /// The range, cut so that no piece has the name of an object that is damaged.

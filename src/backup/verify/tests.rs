@@ -267,6 +267,22 @@ async fn i1_what_is_damaged_in_the_bucket_is_sent_again_and_the_next_snapshot_is
     }
 }
 
+/// The body is owed until it is sent: a snapshot without it would restore less than there was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_no_snapshot_leaves_out_what_a_repair_failed_to_send() {
+    let mut world = World::new().await;
+    let newest = world.shipper.snapshot(false).await.unwrap();
+    let name = newest_of(&world, &newest, "plain", true).await;
+    world.flip(name).await;
+    let found = world.verify(Verification::Newest, 100).await;
+    world.remote.script(Verb::Put, Fault::Fail(Class::Unavailable));
+    world.shipper.repair(&found.damaged()).await.unwrap_err();
+    some(&world.store, &mut world.bodies, 20).await;
+    world.shipper.snapshot(false).await.unwrap();
+    assert!(world.verify(Verification::Newest, 100).await.is_clean());
+    assert!(world.restored("to").await == world.bodies);
+}
+
 /// One that the newest snapshot needs, or the log behind it.
 async fn newest_of(world: &World, newest: &Snapshot, of: &str, is_first: bool) -> ObjectName {
     if of == "snapshots" {

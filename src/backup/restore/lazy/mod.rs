@@ -81,6 +81,14 @@ impl LazyRestore {
         Saved::new(id, plan.epoch, plan.seq, plan.holdings.contents()).save(fs, dir)
     }
 
+    /// Before all of the bytes are restored at once: what was begun here is to be found by nobody. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn give_up(fs: &dyn FileSystem, dir: &Path) -> io::Result<()> {
+        Saved::remove(fs, dir)
+    }
+
     /// Whether a restore of this directory has begun and not ended: it must not be opened without [`Self::open`]. Blocks.
     ///
     /// # Errors
