@@ -1,6 +1,6 @@
 //! What runs beside the requests: the index follows the log, garbage is collected, gauges are kept fresh.
 
-use super::backup::Kept;
+use super::backup::{Kept, Settled};
 use super::disk::Disk;
 use super::lock_clock::LifecycleClock;
 use super::replication::Replicating;
@@ -242,18 +242,17 @@ impl Background {
             self.working.spawn(posting);
         }
         let rpo_seconds = settings.backup.rpo_seconds;
-        let trouble = Arc::new(parking_lot::Mutex::new(None));
+        let trouble = Arc::new(parking_lot::Mutex::new(Settled::default()));
         let shown = Arc::clone(&trouble);
-        health.note(Box::new(move || shown.lock().clone()));
+        health.note(Box::new(move || shown.lock().told().cloned()));
         let keeper = keeper.clone();
         self.repeat(GAUGE_INTERVAL, move || {
             let (keeper, trouble) = (keeper.clone(), Arc::clone(&trouble));
             async move {
                 let status = keeper.status().await;
                 super::backup::publish(&status);
-                let now = super::backup::trouble(&status, rpo_seconds);
-                keeper.alerts().set(Condition::Rpo, now.clone());
-                *trouble.lock() = now;
+                let told = trouble.lock().look(super::backup::trouble(&status, rpo_seconds)).cloned();
+                keeper.alerts().set(Condition::Rpo, told);
             }
         });
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Changes that wait to be posted; the oldest goes when there are more.
@@ -23,6 +24,8 @@ const MOST_WAITING: usize = 64;
 const ATTEMPTS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// What could not be posted and is still raised is posted again so long after.
+const AGAIN: Duration = Duration::from_secs(15 * 60);
 /// Of what is told: errors of remotes may be long.
 const MOST_TEXT: usize = 1000;
 
@@ -131,18 +134,56 @@ impl Alerts {
         self.0.state.lock().raised.clone()
     }
 
-    /// Posts each change in order, until it is stopped. One that cannot be posted is tried again, more and more slowly, and then let go.
+    /// Posts each change in order, until it is stopped. One that cannot be posted is tried again, more and more slowly, and then let go; that
+    /// something is raised is tried again for as long as it is.
     pub async fn post_all(self, hook: Webhook, random: Arc<dyn Random>, stop: CancellationToken) {
         let posting = async {
+            let mut late = Late::default();
             loop {
-                let next = self.0.state.lock().waiting.pop_front();
-                match next {
-                    Some(alert) => post(&hook, &alert, &*random).await,
-                    None => self.0.news.notified().await,
+                match self.next(&mut late, Instant::now()) {
+                    Some(alert) => {
+                        if !post(&hook, &alert, &*random).await {
+                            late.add(alert, Instant::now() + AGAIN);
+                        }
+                    }
+                    None => {
+                        let wait = late.wait(Instant::now());
+                        let _ = tokio::time::timeout(wait, self.0.news.notified()).await;
+                    }
                 }
             }
         };
         let _: Option<std::convert::Infallible> = stop.run_until_cancelled(posting).await;
+    }
+
+    /// What changed, then what is late.
+    fn next(&self, late: &mut Late, now: Instant) -> Option<Alert> {
+        let mut state = self.0.state.lock();
+        if let Some(alert) = state.waiting.pop_front() {
+            late.0.remove(&alert.alert);
+            return Some(alert);
+        }
+        late.0.retain(|condition, _| state.raised.contains_key(condition));
+        let due = late.0.iter().find(|(_, (at, _))| *at <= now).map(|(condition, _)| *condition)?;
+        late.0.remove(&due).map(|(_, alert)| alert)
+    }
+}
+
+/// What could not be posted, and when it is tried again: one of each condition at most.
+#[derive(Debug, Default)]
+struct Late(BTreeMap<Condition, (Instant, Alert)>);
+
+impl Late {
+    /// Nobody waits for the end of what he was not told of.
+    fn add(&mut self, alert: Alert, at: Instant) {
+        if alert.state == Turn::Raised {
+            self.0.insert(alert.alert, (at, alert));
+        }
+    }
+
+    fn wait(&self, now: Instant) -> Duration {
+        let next = self.0.values().map(|(at, _)| at.saturating_duration_since(now)).min();
+        next.unwrap_or(AGAIN)
     }
 }
 
@@ -162,14 +203,15 @@ pub(super) fn shown(at: UnixMillis) -> String {
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| at.seconds().to_string())
 }
 
-async fn post(hook: &Webhook, alert: &Alert, random: &dyn Random) {
-    let Ok(body) = serde_json::to_vec(alert) else { return };
+/// Whether somebody has it.
+async fn post(hook: &Webhook, alert: &Alert, random: &dyn Random) -> bool {
+    let Ok(body) = serde_json::to_vec(alert) else { return true };
     let body = Bytes::from(body);
     let mut pause = FIRST_PAUSE;
     for attempt in 1..=ATTEMPTS {
         let Err(why) = hook.post(body.clone()).await else {
             metrics::counter!("sediment_backup_alerts_total", "result" => "ok").increment(1);
-            return;
+            return true;
         };
         tracing::warn!(%why, attempt, alert = ?alert.alert, "an alert could not be posted");
         if attempt < ATTEMPTS {
@@ -179,14 +221,16 @@ async fn post(hook: &Webhook, alert: &Alert, random: &dyn Random) {
         }
     }
     metrics::counter!("sediment_backup_alerts_total", "result" => "error").increment(1);
+    false
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Alerts, Condition, MOST_WAITING, Turn};
+    use super::{AGAIN, Alerts, Condition, Late, MOST_WAITING, Turn};
     use crate::sys::ManualClock;
     use crate::types::UnixMillis;
     use std::sync::Arc;
+    use tokio::time::Instant;
 
     fn alerts() -> Alerts {
         Alerts::new("store".into(), Arc::new(ManualClock::at(UnixMillis::new(1_763_806_530_999))))
@@ -217,6 +261,21 @@ mod tests {
             "at": "2025-11-22T10:15:30Z", "text": "61 s"
         });
         assert_eq!(first, wanted);
+    }
+
+    #[test]
+    fn what_nobody_took_is_told_again_for_as_long_as_it_is_raised() {
+        let (alerts, mut late, now) = (alerts(), Late::default(), Instant::now());
+        alerts.set(Condition::Verify, Some("lost".into()));
+        let refused = alerts.next(&mut late, now).unwrap();
+        late.add(refused.clone(), now + AGAIN);
+        assert_eq!(alerts.next(&mut late, now), None);
+        assert_eq!(late.wait(now), AGAIN);
+        assert_eq!(alerts.next(&mut late, now + AGAIN), Some(refused.clone()));
+        late.add(refused, now + AGAIN);
+        alerts.set(Condition::Verify, None);
+        assert_eq!(alerts.next(&mut late, now).unwrap().state, Turn::Over);
+        assert_eq!(alerts.next(&mut late, now + AGAIN), None, "it is over");
     }
 
     #[test]

@@ -21,8 +21,45 @@ pub(in crate::app) fn publish(status: &BackupStatus) {
     gauge!("sediment_backup_drill_ok").set(told(care.drill_passed));
 }
 
+/// Looks in a row, a few seconds from one to the next, before a change is told: what is over by the next one is none.
+const LOOKS: u32 = 3;
+/// Of a backup that somebody else writes: the lease of a process that was killed runs out in a minute, also this gateway's own.
+const LOOKS_WAITING: u32 = 18;
+
+/// What is wrong, and after how many looks somebody should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::app) struct Trouble {
+    why: String,
+    looks: u32,
+}
+
+/// What is told: what was so for several looks.
+#[derive(Debug, Default)]
+pub(in crate::app) struct Settled {
+    told: Option<String>,
+    /// Looks in a row that found the other.
+    others: u32,
+}
+
+impl Settled {
+    pub(in crate::app) const fn told(&self) -> Option<&String> {
+        self.told.as_ref()
+    }
+
+    pub(in crate::app) fn look(&mut self, now: Option<Trouble>) -> Option<&String> {
+        let needed = now.as_ref().map_or(LOOKS, |trouble| trouble.looks);
+        let is_other = now.is_some() != self.told.is_some();
+        self.others = if is_other { self.others + 1 } else { 0 };
+        if !is_other || self.others >= needed {
+            self.told = now.map(|trouble| trouble.why);
+            self.others = 0;
+        }
+        self.told()
+    }
+}
+
 /// What turns no request away, and somebody should know.
-pub(in crate::app) fn trouble(status: &BackupStatus, rpo_seconds: u64) -> Option<String> {
+pub(in crate::app) fn trouble(status: &BackupStatus, rpo_seconds: u64) -> Option<Trouble> {
     #[expect(clippy::cast_precision_loss, reason = "seconds that people set")]
     let longest = rpo_seconds as f64;
     let why = match (&status.held_by, &status.last_failure) {
@@ -30,13 +67,41 @@ pub(in crate::app) fn trouble(status: &BackupStatus, rpo_seconds: u64) -> Option
         (None, Some(failure)) if status.failures_in_a_row > 0 => failure.why.clone(),
         _ => "it has more to send than it can".to_owned(),
     };
+    let has_failed = status.failures_in_a_row > 0;
+    let looks = if has_failed { LOOKS } else { LOOKS_WAITING };
     match status.rpo_seconds {
         Some(seconds) if seconds > longest => {
-            Some(format!("what was stored in the last {seconds:.0} s is not in the backup: {why}"))
+            let why = format!("what was stored in the last {seconds:.0} s is not in the backup: {why}");
+            Some(Trouble { why, looks: LOOKS })
         }
-        None if status.failures_in_a_row > 0 || status.state == KeeperState::Waiting => {
-            Some(format!("nothing can be restored from the backup yet: {why}"))
+        None if has_failed || status.state == KeeperState::Waiting => {
+            Some(Trouble { why: format!("nothing can be restored from the backup yet: {why}"), looks })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOOKS, LOOKS_WAITING, Settled, Trouble};
+
+    fn told(settled: &mut Settled, looks: Option<u32>) -> bool {
+        settled.look(looks.map(|looks| Trouble { why: "late".into(), looks })).is_some()
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_not_told() {
+        let mut settled = Settled::default();
+        for _ in 0..20 {
+            assert!(!told(&mut settled, Some(LOOKS)) && !told(&mut settled, None));
+        }
+        let raised: Vec<_> = (0..LOOKS).map(|_| told(&mut settled, Some(LOOKS))).collect();
+        assert_eq!(raised, [false, false, true]);
+        for _ in 0..20 {
+            assert!(told(&mut settled, None) && told(&mut settled, Some(LOOKS)));
+        }
+        assert_eq!((0..LOOKS).map(|_| told(&mut settled, None)).collect::<Vec<_>>(), [true, true, false]);
+        let waits = (1..LOOKS_WAITING).any(|_| told(&mut settled, Some(LOOKS_WAITING)));
+        assert!(!waits && told(&mut settled, Some(LOOKS_WAITING)));
     }
 }

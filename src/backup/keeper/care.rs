@@ -3,9 +3,11 @@
 use super::outcomes::{DrillDone, VerifyAsk, VerifyOutcome};
 use super::{Shared, drilling, room, verifying};
 use crate::backup::{
-    BackupError, Catalogue, ObjectName, Rehearsal, Repository, Snapshot, Verified, VerifiedState,
+    BackupError, Catalogue, Condition, ObjectName, Rehearsal, Repository, Snapshot, SnapshotName, Verified,
+    VerifiedState,
 };
 use crate::types::UnixMillis;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -141,9 +143,10 @@ async fn attend(this: &Shared, stop: &CancellationToken) -> Result<(), BackupErr
 async fn learn(this: &Shared, repository: &Repository) -> Result<(), BackupError> {
     let catalogue = Catalogue::load(repository).await?;
     let (known, _) = Verified::all(repository, &catalogue).await?;
-    // A drill alone counts no objects.
-    let looks = known.values().filter(|known| !known.stopped && known.objects > 0);
-    let verified = looks.map(|known| known.at).max();
+    let now = this.parts.world.clock.now();
+    let percent = this.parts.care.verify_percent;
+    let verified = known.values().filter_map(|known| known.all_looked_with(percent)).max();
+    let newest = newest_known(&catalogue, &known);
     let drills = || known.values().filter_map(|known| known.drill.as_ref());
     let drilled = drills().map(|drill| drill.at).max();
     // The last one, with the earlier moment that it has restored as well.
@@ -153,14 +156,40 @@ async fn learn(this: &Shared, repository: &Repository) -> Result<(), BackupError
     let corrupt = corrupt.count() as u64;
     let mut state = this.state.lock();
     let care = &mut state.care;
+    // A clock that was set ahead once puts nothing off.
+    let (verified, drilled) = (verified.map(|at| at.min(now)), drilled.map(|at| at.min(now)));
     care.verify.last = care.verify.last.max(verified);
     care.drill.last = care.drill.last.max(drilled);
     care.drill_passed = care.drill_passed.or(passed);
+    if let Some(newest) = newest.filter(|newest| !newest.is_whole()) {
+        care.verify.failed(newest.at.min(now), AGAIN);
+        this.parts.alerts.set(Condition::Verify, Some(damaged_before(newest)));
+    }
     if let (Some(at), Some(false)) = (drilled, passed) {
         care.drill.failed(at, AGAIN_DRILL);
+        let why = drills().filter(|drill| !drill.passed).flat_map(|drill| &drill.problems).last();
+        let why = format!("a restore drill failed: {}", why.map_or("", String::as_str));
+        this.parts.alerts.set(Condition::Drill, Some(why));
     }
     (care.corrupt, care.is_learnt) = (corrupt, true);
     Ok(())
+}
+
+/// Of those on the way to the newest epoch the last that was verified. A drill alone counts no objects.
+fn newest_known<'a>(
+    catalogue: &Catalogue,
+    known: &'a BTreeMap<SnapshotName, Verified>,
+) -> Option<&'a Verified> {
+    let timeline = catalogue.timeline();
+    let path = timeline.path_to(timeline.newest()?).ok()?;
+    let on = catalogue.snapshots_on(&path);
+    on.iter().rev().filter_map(|name| known.get(name)).find(|known| known.objects > 0)
+}
+
+fn damaged_before(found: &Verified) -> String {
+    let faults = found.faults.iter().chain(found.behind.iter().flat_map(|behind| &behind.faults));
+    let first = faults.map(ToString::to_string).next().unwrap_or_default();
+    format!("objects of the backup were damaged or missing when it was last verified, such as {first}")
 }
 
 impl Shared {

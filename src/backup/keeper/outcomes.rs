@@ -102,7 +102,9 @@ impl VerifyOutcome {
     }
 
     pub(super) fn told(&self) -> String {
-        let first = self.faults.first().map(ToString::to_string).unwrap_or_default();
+        let Some(first) = self.faults.first() else {
+            return "there is no snapshot that can be restored".to_owned();
+        };
         format!("{} objects of the backup are damaged or missing, such as {first}", self.damaged)
     }
 }

@@ -94,7 +94,7 @@ pub struct CareStatus {
     pub total: u64,
     /// The last verification by this process.
     pub verify: Option<VerifyOutcome>,
-    /// The last by any process, that found the newest snapshot whole.
+    /// The last of all snapshots by any process, of what is read on schedule or more. What is wrong since stands in `alerts`.
     pub verified_at: Option<UnixMillis>,
     pub verified_seconds_ago: Option<f64>,
     pub next_verify_at: Option<UnixMillis>,

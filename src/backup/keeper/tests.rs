@@ -293,3 +293,125 @@ async fn i5_a_look_ends_when_others_leave_it_no_room() {
     stop.cancel();
     assert!(matches!(room::within(&parts, &stop, until_told).await, Err(BackupError::Stopped)));
 }
+
+/// A look at less than what is due puts nothing off, nor does a restart; and what was wrong before one is an alert after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i4_a_narrow_look_is_not_the_one_that_is_due() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    store.put("key", &[7; 50_000], false).await;
+    let mut parts = parts(&store, remote.clone());
+    parts.snapshot_interval = Duration::from_secs(86_400 * 365);
+    parts.care.verify_interval = Duration::from_secs(86_400);
+    let keeper = Keeper::new(parts.clone());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    let first = wait(&keeper, "the first snapshot", |status| status.last_snapshot.is_some()).await;
+    store.pass(3_600_000);
+    for (percent, all) in [(0, false), (100, false), (50, true)] {
+        let status = verified(&keeper, percent, all).await;
+        assert_eq!(status.care.next_verify_at, first.care.next_verify_at, "{percent} {all}");
+    }
+    stop.cancel();
+    running.await.unwrap();
+
+    let keeper = Keeper::new(parts.clone());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    wait(&keeper, "the lease", |status| status.state == KeeperState::Idle).await;
+    let number = keeper.ask_drill();
+    let status = wait(&keeper, "a drill", |status| {
+        status.care.drill.as_ref().is_some_and(|last| last.number >= number)
+    });
+    assert_eq!(status.await.care.next_verify_at, first.care.next_verify_at);
+    let status = verified(&keeper, 100, true).await;
+    assert!(status.care.next_verify_at > first.care.next_verify_at, "{status:?}");
+    let due = status.care.next_verify_at;
+    stop.cancel();
+    running.await.unwrap();
+
+    damage(&remote, "packs").await;
+    look(&remote, &store, dir.path()).await;
+    let keeper = Keeper::new(parts);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    let status = wait(&keeper, "an alert", |status| !status.care.alerts.is_empty()).await;
+    assert_eq!(status.care.alerts[0].0, "verify");
+    assert!(status.care.next_verify_at < due, "it is due sooner: {status:?}");
+    stop.cancel();
+    running.await.unwrap();
+}
+
+async fn verified(keeper: &Keeper, percent: u8, all: bool) -> BackupStatus {
+    let number = keeper.ask_verify(percent, all);
+    wait(keeper, "a verification", |status| {
+        status.care.verify.as_ref().is_some_and(|last| last.number >= number)
+    })
+    .await
+}
+
+/// By another process, which mends nothing.
+async fn look(remote: &TestRemote, store: &TestStore, dir: &std::path::Path) {
+    let scratch = crate::backup::Scratch {
+        dir: dir.to_owned(),
+        fs: Arc::clone(&store.source().fs),
+        clock: store.clock.clone(),
+        random: Arc::new(OsRandom),
+    };
+    let settings = crate::backup::VerifySettings {
+        which: crate::backup::Verification::All,
+        percent: 100,
+        ..crate::backup::VerifySettings::default()
+    };
+    let (shown, stop) = (crate::backup::ShownVerify::default(), CancellationToken::new());
+    let repository = open(remote, true).await;
+    let found = crate::backup::Verification::run(&repository, settings, scratch, &shown, &stop).await;
+    assert!(!found.unwrap().is_newest_whole());
+}
+
+/// The bucket was emptied behind the writer's back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_a_backup_that_is_gone_is_an_alert() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    store.put("key", &[7; 50_000], false).await;
+    let mut parts = parts(&store, remote.clone());
+    parts.snapshot_interval = Duration::from_secs(86_400 * 365);
+    let keeper = Keeper::new(parts);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    let status = wait(&keeper, "the first snapshot", |status| {
+        status.last_snapshot.is_some() && status.state == KeeperState::Idle
+    })
+    .await;
+    let catalogue = Catalogue::load(&*open(&remote, true).await).await.unwrap();
+    let kept = [ObjectName::Lease, ObjectName::Repository];
+    let gone: Vec<_> =
+        catalogue.objects().keys().filter(|name| !kept.contains(name)).map(|name| name.key()).collect();
+    remote.delete(&gone).await.unwrap();
+    let verify = verified(&keeper, 0, false).await.care.verify.unwrap();
+    assert!(!verify.is_newest_whole, "{verify:?}");
+    let name = status.last_snapshot.unwrap();
+    assert!(keeper.alerts().raised()[&Condition::Verify].contains(&name), "{verify:?}");
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// A verification that waits for a repair is told when there is no writer to do it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_nobody_waits_for_a_writer_that_there_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    let keeper = Keeper::new(parts(&store, remote));
+    for is_held in [true, false] {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        keeper.0.state.lock().care.repair =
+            Some(super::care::Repair { damaged: vec![ObjectName::Lease], tell });
+        if is_held {
+            keeper.0.waits_for("another".into());
+        } else {
+            keeper.0.cannot_repair("the way to it is down");
+        }
+        assert!(told.await.unwrap().is_err());
+    }
+}

@@ -4,8 +4,8 @@ use super::care::{AGAIN, Repair};
 use super::outcomes::{VerifyAsk, VerifyOutcome};
 use super::{Shared, room};
 use crate::backup::{
-    BackupError, Catalogue, Condition, ObjectName, Repository, Scratch, Snapshot, Verification, Verified,
-    VerifiedState, VerifyReport, VerifySettings,
+    BackupError, Catalogue, Condition, ObjectFault, ObjectName, Repository, Scratch, Snapshot, SnapshotName,
+    Verification, Verified, VerifiedState, VerifyReport, VerifySettings,
 };
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -22,12 +22,8 @@ pub(super) async fn run(
     ask: VerifyAsk,
     stop: &CancellationToken,
 ) -> Result<(), BackupError> {
-    // Images of the metadata are written where they are looked at.
-    let done = if ask.percent == 0 {
-        verify(this, repository, ask, stop.clone()).await
-    } else {
-        room::within(&this.parts, stop, |stop| verify(this, repository, ask, stop)).await
-    };
+    // Images of the metadata are written where they are looked at; what was found damaged is looked at whatever is asked for.
+    let done = room::within(&this.parts, stop, |stop| verify(this, repository, ask, stop)).await;
     *this.verifying.lock() = crate::backup::VerifyProgress::default();
     let now = this.parts.world.clock.now();
     let outcome = match done {
@@ -43,7 +39,12 @@ pub(super) async fn run(
     let mut state = this.state.lock();
     let care = &mut state.care;
     match &outcome.error {
-        None if outcome.is_newest_whole => care.verify.done(now),
+        None if outcome.is_newest_whole => {
+            // A narrower look is none of those that are due.
+            if ask.all && ask.percent >= this.parts.care.verify_percent {
+                care.verify.done(now);
+            }
+        }
         _ => care.verify.failed(now, AGAIN),
     }
     care.corrupt = corrupt.unwrap_or(care.corrupt);
@@ -108,8 +109,45 @@ async fn look(
         random: Arc::clone(&this.parts.world.random),
     };
     let settings = VerifySettings { which, percent, at_once: 1 };
-    let report = Verification::run(repository, settings, scratch, &this.verifying, stop).await?;
+    let before = this.own_newest();
+    let mut report = Verification::run(repository, settings, scratch, &this.verifying, stop).await?;
+    // No prune is at work meanwhile.
+    if let Some((_, name)) =
+        before.filter(|before| this.own_newest().map(|(epoch, _)| epoch) == Some(before.0))
+    {
+        report.repository.extend(not_reached(&report, name));
+    }
     if report.stopped { Err(BackupError::Stopped) } else { Ok(report) }
+}
+
+/// The newest snapshot that this writer knows of, if the way to the newest that was found ends before it.
+fn not_reached(report: &VerifyReport, known: SnapshotName) -> Option<ObjectFault> {
+    let newest =
+        report.newest.as_ref().and_then(|name| ObjectName::parse(&format!("snapshots/{name}.json")).ok());
+    if let Some(ObjectName::Snapshot(newest)) = newest
+        && (newest.seq, newest.epoch) >= (known.seq, known.epoch)
+    {
+        return None;
+    }
+    let why = "it was made, and is not in the bucket, or nothing there leads to it".to_owned();
+    Some(ObjectFault { object: ObjectName::Snapshot(known).to_string(), why })
+}
+
+impl Shared {
+    /// While it is the writer: its epoch, and the last snapshot.
+    fn own_newest(&self) -> Option<(u32, SnapshotName)> {
+        let state = self.state.lock();
+        let epoch = state.epoch.filter(|_| state.held_by.is_none())?;
+        state.last_snapshot.map(|(name, _)| (epoch, name))
+    }
+
+    /// Whoever waits for it is told why there is no writer.
+    pub(super) fn cannot_repair(&self, why: &str) {
+        let wanted = self.state.lock().care.repair.take();
+        if let Some(Repair { tell, .. }) = wanted {
+            let _ = tell.send(Err(why.to_owned()));
+        }
+    }
 }
 
 /// By the writer, between two rounds; as soon as there is one.

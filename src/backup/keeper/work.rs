@@ -22,6 +22,7 @@ pub(super) async fn run(this: &Shared, stop: &CancellationToken) {
             Ok(()) => return,
             Err(error) => {
                 this.failed(&error);
+                this.cannot_repair(&error.to_string());
                 tracing::warn!(%error, "the backup failed; it is tried again");
                 this.pause(stop).await;
             }
@@ -189,9 +190,13 @@ impl Shared {
         self.state.lock().shown = state;
     }
 
-    fn waits_for(&self, holder: String) {
-        let mut state = self.state.lock();
-        (state.shown, state.held_by) = (KeeperState::Waiting, Some(holder));
+    pub(super) fn waits_for(&self, holder: String) {
+        let why = format!("the repository is written by {holder}");
+        {
+            let mut state = self.state.lock();
+            (state.shown, state.held_by) = (KeeperState::Waiting, Some(holder));
+        }
+        self.cannot_repair(&why);
     }
 
     fn failed(&self, error: &BackupError) {

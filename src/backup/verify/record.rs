@@ -113,6 +113,8 @@ pub struct Verified {
     pub round: Option<Round>,
     /// When the last round began that has read all that was there then.
     pub all_read: Option<UnixMillis>,
+    /// When all snapshots were last looked at to the end, by how much was to be read.
+    pub all_looked: BTreeMap<u8, UnixMillis>,
     /// The last one that restored it.
     pub drill: Option<DrillReport>,
     pub program: String,
@@ -126,6 +128,18 @@ impl Verified {
         faults.truncate(MOST_FAULTS);
         self.faults = faults;
         self.judge();
+    }
+
+    /// All snapshots were, as it says of itself.
+    pub(super) fn looked_at_all(&mut self) {
+        let percent = self.percent;
+        self.all_looked.retain(|more, _| *more > percent);
+        self.all_looked.insert(percent, self.at);
+    }
+
+    /// When all snapshots were last looked at, with no less to be read.
+    pub(in crate::backup) fn all_looked_with(&self, percent: u8) -> Option<UnixMillis> {
+        self.all_looked.range(percent..).map(|(_, at)| *at).max()
     }
 
     /// Nothing of it is damaged or missing, nor of the log behind it, as far as was looked.

@@ -2,6 +2,7 @@
 
 use super::ObjectFault;
 use crate::backup::{BackupError, Catalogue, EpochRecord, ObjectName, Repository, Timeline};
+use std::collections::BTreeSet;
 
 /// The bucket as it is listed, with the epochs that are believed, and what is wrong with the others: no reader goes on without them.
 pub(super) async fn listed(repository: &Repository) -> Result<(Catalogue, Vec<ObjectFault>), BackupError> {
@@ -29,6 +30,28 @@ pub(super) async fn listed(repository: &Repository) -> Result<(Catalogue, Vec<Ob
         }
     };
     Ok((listed.along(timeline), faults))
+}
+
+/// Epochs that snapshots or logs are of, that are newer than all records of epochs: without theirs nobody finds them. Records of older ones are pruned.
+pub(super) async fn without_epoch(
+    repository: &Repository,
+    catalogue: &Catalogue,
+) -> Result<Vec<ObjectFault>, BackupError> {
+    let newest = catalogue.timeline().newest();
+    let named = catalogue.objects().keys().filter_map(|name| match name {
+        ObjectName::Snapshot(snapshot) => Some(snapshot.epoch),
+        ObjectName::Log { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    let newer: BTreeSet<_> = named.filter(|epoch| Some(*epoch) > newest).collect();
+    let mut faults = Vec::new();
+    for name in newer.into_iter().map(ObjectName::Epoch) {
+        // One that began while the bucket was listed is there; one that is not believed is told already.
+        if repository.remote().head(&name.key()).await?.is_none() {
+            faults.push(ObjectFault::new(name, "it is not in the bucket, and snapshots or logs are of it"));
+        }
+    }
+    Ok(faults)
 }
 
 /// The lease is for writers: nobody who restores looks at it.

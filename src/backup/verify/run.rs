@@ -96,7 +96,7 @@ pub struct VerifyReport {
     pub snapshots: Vec<(String, Verified)>,
     /// The one that a restore of the latest moment begins with.
     pub newest: Option<String>,
-    /// Of objects that no snapshot names.
+    /// Of objects that no snapshot names, and of epochs: nothing can be restored without them.
     pub repository: Vec<ObjectFault>,
     pub read_objects: u64,
     pub read_bytes: u64,
@@ -117,16 +117,18 @@ impl VerifyReport {
         Self::named(self.snapshots.iter().map(|(_, one)| one))
     }
 
-    /// As [`Self::damaged`], of the newest snapshot and the log behind it: what older ones lack cannot be mended.
+    /// As [`Self::damaged`], of the newest snapshot and the log behind it: what older ones lack cannot be mended, nor can epochs.
     #[must_use]
     pub fn damaged_newest(&self) -> Vec<ObjectName> {
-        Self::named(self.of_newest())
+        let mut named = Self::named(self.of_newest());
+        named.retain(|name| !matches!(name, ObjectName::Epoch(_)));
+        named
     }
 
-    /// The newest snapshot, the log behind it and what all snapshots share are whole, as far as was looked.
+    /// There is a newest snapshot; it, the log behind it and what all snapshots share are whole, as far as was looked.
     #[must_use]
     pub fn is_newest_whole(&self) -> bool {
-        self.repository.is_empty() && self.of_newest().all(Verified::is_whole)
+        self.newest.is_some() && self.repository.is_empty() && self.of_newest().all(Verified::is_whole)
     }
 
     fn of_newest(&self) -> impl Iterator<Item = &Verified> {
@@ -160,6 +162,8 @@ impl Verification {
         let (catalogue, epochs) = repository::listed(repository).await?;
         let (known, untrusted) = Verified::all(repository, &catalogue).await?;
         let mut run = Run::new(reader, settings, Arc::clone(shown), catalogue, (epochs, known));
+        run.report.repository.extend(run.epochs.iter().cloned());
+        run.report.repository.extend(repository::without_epoch(repository, &run.catalogue).await?);
         run.report.repository.extend(untrusted);
         run.report.repository.extend(repository::lease(repository).await?);
         run.report.repository.extend(repository::vanished(&run.catalogue));
@@ -267,7 +271,7 @@ impl Run {
     }
 
     async fn data(&mut self, selected: &[SnapshotName]) -> Result<(), BackupError> {
-        let (suspects, rest) = self.suspects(selected);
+        let (suspects, rest) = self.suspects();
         let again: Vec<_> = suspects.into_iter().map(|unit| (None, unit)).collect();
         let mut wanted = again;
         let mut is_last = false;
@@ -337,10 +341,9 @@ impl Run {
         }
     }
 
-    /// What was found damaged before: it is read again whatever is asked for.
-    fn suspects(&self, selected: &[SnapshotName]) -> (Vec<Unit>, Vec<(String, Unit)>) {
-        let before = selected.iter().filter_map(|name| self.known.get(name));
-        let faults = before.flat_map(|known| {
+    /// What was found damaged before, of whatever snapshot: it is read again whatever is asked for.
+    fn suspects(&self) -> (Vec<Unit>, Vec<(String, Unit)>) {
+        let faults = self.known.values().flat_map(|known| {
             known.faults.iter().chain(known.behind.iter().flat_map(|behind| &behind.faults))
         });
         let named: HashSet<_> = faults.map(|fault| fault.object.as_str()).collect();
@@ -403,6 +406,10 @@ impl Run {
                 found.round.clone_from(&self.round);
             }
             found.all_read = self.all_read.or_else(|| before.and_then(|known| known.all_read));
+            found.all_looked = before.map(|known| known.all_looked.clone()).unwrap_or_default();
+            if self.settings.which == Verification::All && !found.stopped {
+                found.looked_at_all();
+            }
             found.program = env!("CARGO_PKG_VERSION").into();
             found.set_faults(faults);
             found.put(&self.reader.repository, *name).await?;

@@ -379,3 +379,46 @@ async fn without_encryption_it_is_the_same() {
     let found = verify(&repository, dir.path(), Verification::Newest, 100, &stop).await.unwrap();
     assert!(found.is_clean() && found.read_bytes > 100_000, "{found:?}");
 }
+
+/// Without the newest epoch nobody gets to what is newest; without any to nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i4_nothing_is_whole_that_no_epoch_leads_to() {
+    let world = World::new().await;
+    assert!(world.verify(Verification::All, 0).await.is_newest_whole());
+    let catalogue = Catalogue::load(&world.repository).await.unwrap();
+    let newest = ObjectName::Epoch(catalogue.timeline().newest().unwrap());
+    let whole = world.bytes(newest).await;
+    world.flip(newest).await;
+    let found = world.verify(Verification::All, 0).await;
+    assert!(!found.is_newest_whole() && told(&found).contains(&newest.to_string()), "{found:?}");
+    assert_eq!(found.damaged_newest(), [], "no snapshot mends it");
+    world.remote.delete(&[newest.key()]).await.unwrap();
+    let found = world.verify(Verification::All, 0).await;
+    assert!(!found.is_newest_whole() && told(&found).contains(&newest.to_string()), "{found:?}");
+    world.set(newest, whole).await;
+    assert!(world.verify(Verification::All, 0).await.is_newest_whole());
+
+    for name in catalogue.timeline().epochs().map(ObjectName::Epoch) {
+        world.remote.delete(&[name.key()]).await.unwrap();
+    }
+    assert!(!world.verify(Verification::All, 0).await.is_newest_whole());
+    let all: Vec<_> = catalogue.objects().keys().map(|name| name.key()).collect();
+    world.remote.delete(&all).await.unwrap();
+    let found = world.verify(Verification::All, 0).await;
+    assert!(!found.is_newest_whole() && found.newest.is_none(), "{found:?}");
+}
+
+/// What was found of one snapshot is looked at again for the next one that needs it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i4_a_newer_snapshot_forgets_no_damage() {
+    let mut world = World::new().await;
+    let newest = world.shipper.last_snapshot().unwrap().clone();
+    let name = newest_of(&world, &newest, "packs", true).await;
+    world.flip(name).await;
+    assert!(told(&world.verify(Verification::All, 100).await).contains(&name.to_string()));
+    some(&world.store, &mut world.bodies, 9).await;
+    world.shipper.snapshot(false).await.unwrap();
+    let found = world.verify(Verification::Newest, 0).await;
+    assert_ne!(found.newest, Some(newest.name().to_string()));
+    assert!(!found.is_newest_whole() && told(&found).contains(&name.to_string()), "{found:?}");
+}
