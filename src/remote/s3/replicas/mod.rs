@@ -17,6 +17,7 @@ use crate::types::{
 };
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types as sdk;
 use base64::Engine as _;
@@ -174,14 +175,24 @@ impl S3Replicas {
     /// # Errors
     /// `Gone` when there is no such bucket.
     pub async fn facts(&self) -> Result<BucketFacts, RemoteError> {
-        let call = (Verb::Head, self.bucket.as_str());
+        let (call, ask) = ((Verb::Head, self.bucket.as_str()), (Verb::Ask, self.bucket.as_str()));
         let look = async {
             let versioning = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
             let versioning = versioning.map_err(|error| failed(call, &error))?;
             let has_versions = versioning.status() == Some(&sdk::BucketVersioningStatus::Enabled);
             let lock = self.client.get_object_lock_configuration().bucket(&self.bucket).send().await;
-            // What a server says that has no locks differs; what matters is whether it says yes.
-            Ok(BucketFacts { has_versions, has_lock: lock.is_ok() })
+            let has_lock = match lock {
+                Ok(_) => true,
+                Err(error) => {
+                    let (code, error) = (error.code().map(str::to_owned), failed(ask, &error));
+                    if !is_without_lock(error.class, code.as_deref()) {
+                        let why = format!("whether it has object lock: {}", error.why);
+                        return Err(RemoteError { why, ..error });
+                    }
+                    false
+                }
+            };
+            Ok(BucketFacts { has_versions, has_lock })
         };
         self.within(call, 0, look).await
     }
@@ -341,6 +352,19 @@ impl S3Replicas {
     }
 }
 
+/// Whether a bucket that was asked for its locks says that it has none. All else, a refusal too, says nothing: what was locked would come
+/// back unlocked.
+fn is_without_lock(class: Class, code: Option<&str>) -> bool {
+    match class {
+        Class::Gone => code != Some("NoSuchBucket"),
+        Class::Unsupported => true,
+        Class::Refused => {
+            matches!(code, Some("ObjectLockConfigurationNotFoundError" | "ObjectLockConfigurationNotFound"))
+        }
+        _ => false,
+    }
+}
+
 /// A delete marker, as an answer without an object tells of it.
 fn marker(response: &HttpResponse) -> Option<FoundReplica> {
     let header = |name: &str| response.headers().get(name);
@@ -372,5 +396,27 @@ impl aws_sdk_s3::config::Intercept for Noting {
         let header = context.response().headers().get(REPLICA_OF);
         *self.0.lock() = header.and_then(|origin| ReplicaOf::parse(origin).ok());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_without_lock;
+    use crate::remote::Class;
+
+    #[test]
+    fn only_a_bucket_that_says_so_has_no_locks() {
+        let none = Some("ObjectLockConfigurationNotFoundError");
+        assert!(is_without_lock(Class::Gone, none) && is_without_lock(Class::Refused, none));
+        assert!(is_without_lock(Class::Unsupported, Some("NotImplemented")));
+        for (class, code) in [
+            (Class::Gone, "NoSuchBucket"),
+            (Class::Denied, "AccessDenied"),
+            (Class::Unavailable, "ServiceUnavailable"),
+            (Class::Throttled, "SlowDown"),
+            (Class::Refused, "InvalidArgument"),
+        ] {
+            assert!(!is_without_lock(class, Some(code)), "{code}");
+        }
     }
 }
