@@ -67,6 +67,27 @@ pub struct FoundReplica {
     pub replica_of: Option<ReplicaOf>,
 }
 
+/// What must stand under a key for a write of it to be done; else it fails with `Conflict`, or with `Gone` where nothing stands there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnlyOver {
+    Anything,
+    Nothing,
+    This(ETag),
+}
+
+impl OnlyOver {
+    fn if_none_match(self) -> Option<String> {
+        (self == Self::Nothing).then(|| "*".to_owned())
+    }
+
+    fn if_match(self) -> Option<String> {
+        match self {
+            Self::This(etag) => Some(format!("\"{etag}\"")),
+            Self::Anything | Self::Nothing => None,
+        }
+    }
+}
+
 /// What a bucket is set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketFacts {
@@ -238,6 +259,7 @@ impl S3Replicas {
         key: &str,
         head: &ReplicaHead,
         body: ReplicaBody,
+        only: OnlyOver,
     ) -> Result<Option<String>, RemoteError> {
         let call = (Verb::Put, key);
         let ReplicaHead { attributes, lock, .. } = head;
@@ -247,6 +269,8 @@ impl S3Replicas {
             .put_object()
             .bucket(&self.bucket)
             .key(key)
+            .set_if_none_match(only.if_none_match())
+            .set_if_match(only.if_match())
             .content_length(length(call, body.bytes)?)
             .set_content_md5(body.md5.map(|md5| BASE64.encode(md5)))
             .set_checksum_crc32(crc32)
@@ -283,9 +307,11 @@ impl S3Replicas {
         &self,
         key: &str,
         origin: Option<&ReplicaOf>,
+        only: OnlyOver,
     ) -> Result<Option<String>, RemoteError> {
         let call = (Verb::Delete, key);
-        let request = self.client.delete_object().bucket(&self.bucket).key(key).customize();
+        let request = self.client.delete_object().bucket(&self.bucket).key(key);
+        let request = request.set_if_match(only.if_match()).customize();
         let request = request.mutate_request(with_headers(origin, None));
         let sent = self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
         Ok(sent.await?.version_id().map(str::to_owned))
