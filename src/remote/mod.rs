@@ -26,9 +26,9 @@ pub use memory::MemoryRemote;
 pub use paced::{Paced, Pacing};
 pub use patient::{Patience, Patient};
 pub use s3::{
-    BodySource, BucketFacts, BucketLock, BucketRules, FoundReplica, ReplicaBody, ReplicaHead, ReplicaHistory,
-    ReplicaPage, ReplicaStat, S3Credentials, S3Remote, S3Replicas, S3Settings, SentPart, SmokeReport,
-    SmokeScript, Trouble, smoke,
+    BodySource, BucketFacts, BucketLock, BucketRules, FoundReplica, OnlyOver, ReplicaBody, ReplicaHead,
+    ReplicaHistory, ReplicaPage, ReplicaStat, S3Credentials, S3Remote, S3Replicas, S3Settings, SentPart,
+    SmokeReport, SmokeScript, Trouble, smoke,
 };
 pub use traits::{
     Condition, Listed, MAX_DELETED, MAX_PAGE, MAX_PIECE_BYTES, Page, Part, Piece, PutOptions, Remote, Span,

@@ -7,8 +7,8 @@ use crate::meta::{
     ReplicationChange, VersionKind, Voyage,
 };
 use crate::remote::{
-    BodySource, Class, FoundReplica, RemoteError, ReplicaBody, ReplicaHead, S3Replicas, SentPart, Trouble,
-    Verb,
+    BodySource, Class, FoundReplica, OnlyOver, RemoteError, ReplicaBody, ReplicaHead, S3Replicas, SentPart,
+    Trouble, Verb,
 };
 use crate::types::{
     Checksum, ChecksumKind, CommitSeq, ObjectLock, ReplicaOf, ReplicationRule, ResolvedRange, VersionId,
@@ -184,7 +184,7 @@ impl<'a> Look<'a> {
         if version.tags.is_none() {
             return match there.filter(|there| there.is_marker) {
                 Some(marker) => Ok(Ok((marker.version, 0))),
-                None => Ok(Ok((self.remote.mark_deleted(&key, Some(&origin)).await?, 0))),
+                None => Ok(Ok((self.remote.mark_deleted(&key, Some(&origin), OnlyOver::Anything).await?, 0))),
             };
         }
         let Some((found, data)) = self.object(version.id).await? else { return Ok(Err(Gone)) };
@@ -250,7 +250,7 @@ impl<'a> Look<'a> {
         let md5 = (data.etag.parts() == 0).then(|| *data.etag.md5());
         let is_whole = |checksum: &Checksum| checksum.kind() == ChecksumKind::FullObject;
         let checksum = data.checksum.clone().filter(is_whole);
-        let put = self.remote.put(key, head, ReplicaBody { md5, checksum, ..body }).await;
+        let put = self.remote.put(key, head, ReplicaBody { md5, checksum, ..body }, OnlyOver::Anything).await;
         own_first(put, &trouble).map(Ok)
     }
 
@@ -294,7 +294,7 @@ impl<'a> Look<'a> {
             let why = "the parts there are not the parts that were sent";
             return Err(RemoteError::new(Class::Wrong, Verb::PutPart, key, why).into());
         }
-        Ok(Ok(self.remote.complete((key, upload), &sent, data.size).await?))
+        Ok(Ok(self.remote.complete((key, upload), &sent, data.size, OnlyOver::Anything).await?))
     }
 
     /// Gives the replica the tags and the lock that the version has now.

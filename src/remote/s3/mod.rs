@@ -10,7 +10,7 @@ mod write;
 
 pub use bucket::{BucketLock, BucketRules};
 pub use replicas::{
-    BodySource, BucketFacts, FoundReplica, ReplicaBody, ReplicaHead, ReplicaHistory, ReplicaPage,
+    BodySource, BucketFacts, FoundReplica, OnlyOver, ReplicaBody, ReplicaHead, ReplicaHistory, ReplicaPage,
     ReplicaStat, S3Replicas, SentPart, Trouble,
 };
 pub use settings::{S3Credentials, S3Settings};

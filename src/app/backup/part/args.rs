@@ -123,6 +123,11 @@ impl PartArgs {
             (Some(_), Some(_)) => {
                 return Err(usage("give --key for one object or --prefix for many, not both"));
             }
+            (Some(prefix), None) if prefix.is_empty() && self.delete => {
+                return Err(usage(
+                    "--prefix is empty: with --delete that is the whole bucket; leave --prefix out if it is meant",
+                ));
+            }
             (Some(prefix), None) => Keys::Prefix(prefix.clone()),
             (None, Some(key)) => {
                 Keys::One(ObjectKey::parse(key).map_err(|error| usage(format!("--key: {error}")))?)
@@ -161,17 +166,15 @@ impl Part {
 
     /// Objects among those of the backup itself would harm it, and `--delete` would be its end.
     pub(super) fn keep_off(&self, backup: &BackupSettings) -> Result<(), AppError> {
-        let trimmed =
-            |url: &Option<String>| url.as_deref().map(|url| url.trim_end_matches('/').to_lowercase());
-        let is_there = trimmed(&self.endpoint) == trimmed(&backup.endpoint)
-            && backup.bucket.as_deref() == Some(self.into_bucket.as_str());
+        // Whatever the endpoint: one server has many names, and a wrong guess would cost the backup.
+        let is_there = backup.bucket.as_deref() == Some(self.into_bucket.as_str());
         let own = match backup.prefix.as_deref().unwrap_or_default().trim_matches('/') {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
         if is_there && (own.starts_with(&self.into_prefix) || self.into_prefix.starts_with(&own)) {
             return Err(usage(format!(
-                "--into: the backup itself is in bucket `{}`, below `{own}`: name another bucket, or a prefix beside it",
+                "--into: the backup itself is in bucket `{}`, below `{own}`: name a bucket that is called otherwise, or a prefix beside it; on another server too, since one server may have many names",
                 self.into_bucket
             )));
         }
@@ -213,6 +216,7 @@ mod tests {
             ("--into s3://t --bucket B", "--bucket `B`"),
             ("--into s3://t --bucket bucket --key k --prefix p", "not both"),
             ("--into s3://t --bucket lazy", "--lazy"),
+            ("--into s3://t --bucket bucket --delete --prefix=", "the whole bucket"),
         ] {
             let refused = parse(line).unwrap_err();
             assert!(refused.message.contains(says), "{line}: {}", refused.message);
@@ -247,7 +251,7 @@ mod tests {
         assert!(refused("s3://backups/one", "http://FAR:9000/"));
         assert!(refused("s3://backups/one/packs", "http://far:9000"));
         assert!(!refused("s3://backups/two", "http://far:9000"));
-        assert!(!refused("s3://backups/one", "http://other:9000"));
+        assert!(refused("s3://backups/one", "http://far.local:9000"), "it may have another name");
         assert!(!refused("s3://other", "http://far:9000"));
     }
 }

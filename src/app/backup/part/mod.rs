@@ -92,7 +92,9 @@ impl Job<'_> {
             return Ok(Report::new(self.dry_run, &self.repository, &self.plan, self.part, done));
         }
         let removed = tokio::task::spawn_blocking(move || scratch.remove()).await;
-        removed.map_err(|error| AppError::failure("the restore", error))??;
+        removed
+            .map_err(|error| unfinished(&done, &error))?
+            .map_err(|error| unfinished(&done, &error.message))?;
         Ok(Report::new(self.dry_run, &self.repository, &self.plan, self.part, done))
     }
 
@@ -114,9 +116,11 @@ impl Job<'_> {
             restoring.stop().await;
         }
         // What is kept for the next attempt is tidy.
-        crate::app::verbs::close(store).await?;
+        let closed = crate::app::verbs::close(store).await;
         let (done, ended) = selected?;
-        ended.map(|()| done.clone()).map_err(|error| unfinished(&done, &error))
+        ended.map_err(|error| unfinished(&done, &error))?;
+        closed.map_err(|error| unfinished(&done, &error.message))?;
+        Ok(done)
     }
 
     async fn select(
@@ -147,7 +151,7 @@ impl Job<'_> {
 }
 
 /// It ended before its end: what was done stays done.
-fn unfinished(done: &SelectReport, error: &SelectError) -> AppError {
+fn unfinished(done: &SelectReport, error: &dyn std::fmt::Display) -> AppError {
     let SelectReport { created, replaced, deleted, failures, failed, .. } = done;
     let mut why = format!(
         "{error}; {created} objects were created, {replaced} replaced and {deleted} deleted; the same command goes on there"

@@ -47,7 +47,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SelectReport { created, replaced, deleted, left, failed, bytes: sent, failures } = &self.done;
+        let SelectReport { created, replaced, deleted, left, failed, bytes: sent, failures, overtaken } =
+            &self.done;
         let would = if self.dry_run { "would be " } else { "" };
         write!(
             f,
@@ -66,6 +67,9 @@ impl fmt::Display for Report {
         }
         for why in &self.passed_over {
             write!(f, "\nDAMAGED  {why}")?;
+        }
+        for key in overtaken {
+            write!(f, "\nleft     {key}: written by others meanwhile")?;
         }
         for failure in failures {
             write!(f, "\nfailed   {}: {}", failure.key, failure.why)?;

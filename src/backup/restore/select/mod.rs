@@ -9,6 +9,7 @@
 mod chosen;
 mod decide;
 mod error;
+mod guard;
 mod join;
 mod report;
 mod run;

@@ -3,7 +3,7 @@
 use crate::remote::ReplicaStat;
 use serde::Serialize;
 
-/// Failures that are kept; more are only counted.
+/// Keys of a kind that are kept; more are only counted.
 const MOST_FAILURES: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -51,6 +51,8 @@ pub struct SelectReport {
     pub deleted: u64,
     pub left: u64,
     pub failed: u64,
+    /// Of those that were left: what was written there while this ran, and stays. The first thousand.
+    pub overtaken: Vec<String>,
     /// Of the objects that were written, as clients see them.
     pub bytes: u64,
     /// The first thousand.
@@ -67,6 +69,12 @@ impl SelectReport {
         };
         *count += 1;
         self.bytes += change.bytes;
+    }
+
+    pub(super) fn overtaken(&mut self, key: &str) {
+        if self.overtaken.len() < MOST_FAILURES {
+            self.overtaken.push(key.to_owned());
+        }
     }
 
     pub(super) fn fail(&mut self, failure: ObjectFailure) {

@@ -12,6 +12,7 @@ use crate::sys::Clock;
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio_util::sync::CancellationToken;
 
 /// Buckets that are named when the one that was asked for was not there.
@@ -47,6 +48,8 @@ pub(super) struct Work {
     pub(super) settings: SelectSettings,
     pub(super) bucket: Bucket,
     pub(super) facts: BucketFacts,
+    /// The target does not know conditions of writes.
+    pub(super) is_unconditional: AtomicBool,
     pub(super) stop: CancellationToken,
     progress: ShownProgress,
     report: Mutex<SelectReport>,
@@ -88,6 +91,7 @@ impl Work {
             settings,
             bucket,
             facts: BucketFacts { has_versions: false, has_lock: false },
+            is_unconditional: AtomicBool::new(false),
             stop,
             progress: Arc::clone(progress),
             report: Mutex::default(),
@@ -204,15 +208,22 @@ impl Work {
         };
         tell(&change);
         let Some(bodies) = &self.parts.bodies else { return Ok(change) };
-        if kind == ChangeKind::Delete {
-            self.patiently(async || Ok(self.parts.sink.delete(&at).await?)).await?;
-        }
-        if let Some(wanted) = &pair.wanted {
-            for then in writes {
-                self.write(&**bodies, &at, &wanted.key, then).await?;
+        let done = async |only| {
+            if kind == ChangeKind::Delete {
+                self.patiently(async || Ok(self.parts.sink.delete(&at, only).await?)).await?;
             }
+            if let Some(wanted) = &pair.wanted {
+                for then in writes {
+                    self.write(&**bodies, &at, &wanted.key, (then, only)).await?;
+                }
+            }
+            Ok(())
+        };
+        if self.guarded(&at, &change, done).await? {
+            return Ok(change);
         }
-        Ok(change)
+        self.report.lock().overtaken(&change.key);
+        Ok(SelectedChange { kind: ChangeKind::Leave, writes: 0, bytes: 0, ..change })
     }
 
     async fn writes<'w>(&self, at: &str, wanted: &'w Wanted, pair: &Pair) -> Result<&'w [Then], SelectError> {

@@ -5,7 +5,9 @@ use super::chosen::Then;
 use super::run::Work;
 use crate::engine::{BodyStore, EngineError};
 use crate::meta::{MetaError, ObjectData, VersionKind};
-use crate::remote::{BodySource, Class, RemoteError, ReplicaBody, ReplicaHead, SentPart, Trouble, Verb};
+use crate::remote::{
+    BodySource, Class, OnlyOver, RemoteError, ReplicaBody, ReplicaHead, SentPart, Trouble, Verb,
+};
 use crate::types::{Checksum, ChecksumKind, ObjectKey, ObjectLock, ResolvedRange};
 
 /// The most that S3 takes in one piece.
@@ -52,10 +54,10 @@ impl Work {
         bodies: &dyn BodyStore,
         at: &str,
         key: &ObjectKey,
-        then: &Then,
+        (then, only): (&Then, OnlyOver),
     ) -> Result<(), SelectError> {
         if then.object.is_none() {
-            return self.patiently(async || Ok(self.parts.sink.delete(at).await?)).await;
+            return self.patiently(async || Ok(self.parts.sink.delete(at, only).await?)).await;
         }
         let found = self.parts.meta.version(self.bucket.id, key, then.id).await?;
         let Some(VersionKind::Object(data)) = found.map(|version| version.kind) else {
@@ -64,8 +66,8 @@ impl Work {
         };
         let head = self.head(&data);
         match pieces(&data, MOST_WHOLE_BYTES) {
-            None => self.put_whole(bodies, at, &data, &head).await,
-            Some(pieces) => self.put_parts(bodies, at, (&data, &pieces), &head).await,
+            None => self.put_whole(bodies, (at, only), &data, &head).await,
+            Some(pieces) => self.put_parts(bodies, (at, only), (&data, &pieces), &head).await,
         }
     }
 
@@ -87,7 +89,7 @@ impl Work {
     async fn put_whole(
         &self,
         bodies: &dyn BodyStore,
-        at: &str,
+        (at, only): (&str, OnlyOver),
         data: &ObjectData,
         head: &ReplicaHead,
     ) -> Result<(), SelectError> {
@@ -99,7 +101,7 @@ impl Work {
             let trouble = Trouble::default();
             let body = body(bodies, data, whole, &trouble).await?;
             let body = ReplicaBody { md5, checksum: checksum.clone(), ..body };
-            own_first(self.parts.sink.put(at, head, body).await, &trouble)
+            own_first(self.parts.sink.put(at, head, body, only).await, &trouble)
         })
         .await
     }
@@ -108,7 +110,7 @@ impl Work {
     async fn put_parts(
         &self,
         bodies: &dyn BodyStore,
-        at: &str,
+        (at, only): (&str, OnlyOver),
         (data, pieces): (&ObjectData, &[Piece]),
         head: &ReplicaHead,
     ) -> Result<(), SelectError> {
@@ -116,7 +118,7 @@ impl Work {
         let is_known = pieces.iter().all(|piece| piece.checksum.is_some());
         let checksum = data.checksum.as_ref().filter(|_| is_known);
         let begun = self.patiently(async || Ok(self.parts.sink.begin(at, head, checksum).await?)).await?;
-        let sent = self.put_each(bodies, (at, &begun), data, pieces).await;
+        let sent = self.put_each(bodies, ((at, &begun), only), data, pieces).await;
         if sent.is_err() {
             // The failure is what counts; what is left there costs space only.
             let _ = self.parts.sink.abort((at, &begun)).await;
@@ -127,7 +129,7 @@ impl Work {
     async fn put_each(
         &self,
         bodies: &dyn BodyStore,
-        upload: (&str, &str),
+        (upload, only): ((&str, &str), OnlyOver),
         data: &ObjectData,
         pieces: &[Piece],
     ) -> Result<(), SelectError> {
@@ -145,18 +147,18 @@ impl Work {
             let why = "the parts there are not the parts that were sent";
             return Err(RemoteError::new(Class::Wrong, Verb::PutPart, upload.0, why).into());
         }
-        self.complete(upload, &sent, data).await
+        self.complete((upload, only), &sent, data).await
     }
 
     /// An answer that was lost, and an upload that is gone then: it is done, if what stands there is what was sent.
     async fn complete(
         &self,
-        upload: (&str, &str),
+        (upload, only): ((&str, &str), OnlyOver),
         sent: &[SentPart],
         data: &ObjectData,
     ) -> Result<(), SelectError> {
         let completed =
-            self.patiently(async || Ok(self.parts.sink.complete(upload, sent, data.size).await?)).await;
+            self.patiently(async || Ok(self.parts.sink.complete(upload, sent, data.size, only).await?)).await;
         let Err(SelectError::Target(error)) = completed else { return completed };
         if error.class != Class::Gone {
             return Err(error.into());

@@ -1,7 +1,8 @@
 //! Where objects go.
 
 use crate::remote::{
-    BucketFacts, RemoteError, ReplicaBody, ReplicaHead, ReplicaHistory, ReplicaPage, S3Replicas, SentPart,
+    BucketFacts, OnlyOver, RemoteError, ReplicaBody, ReplicaHead, ReplicaHistory, ReplicaPage, S3Replicas,
+    SentPart,
 };
 use crate::types::Checksum;
 use async_trait::async_trait;
@@ -20,7 +21,13 @@ pub trait ObjectSink: Send + Sync + Debug {
     async fn history(&self, key: &str, most: usize) -> Result<ReplicaHistory, RemoteError>;
 
     /// The object in one piece. What the body's sums do not match is not stored.
-    async fn put(&self, key: &str, head: &ReplicaHead, body: ReplicaBody) -> Result<(), RemoteError>;
+    async fn put(
+        &self,
+        key: &str,
+        head: &ReplicaHead,
+        body: ReplicaBody,
+        only: OnlyOver,
+    ) -> Result<(), RemoteError>;
 
     /// Begins an object in parts. Returns the name of the upload.
     async fn begin(
@@ -37,13 +44,18 @@ pub trait ObjectSink: Send + Sync + Debug {
         body: ReplicaBody,
     ) -> Result<SentPart, RemoteError>;
 
-    async fn complete(&self, upload: (&str, &str), parts: &[SentPart], bytes: u64)
-    -> Result<(), RemoteError>;
+    async fn complete(
+        &self,
+        upload: (&str, &str),
+        parts: &[SentPart],
+        bytes: u64,
+        only: OnlyOver,
+    ) -> Result<(), RemoteError>;
 
     async fn abort(&self, upload: (&str, &str)) -> Result<(), RemoteError>;
 
     /// Deletes what stands under a key; where there are versions it stays below a delete marker.
-    async fn delete(&self, key: &str) -> Result<(), RemoteError>;
+    async fn delete(&self, key: &str, only: OnlyOver) -> Result<(), RemoteError>;
 }
 
 #[async_trait]
@@ -60,8 +72,14 @@ impl ObjectSink for S3Replicas {
         Self::history(self, key, most).await
     }
 
-    async fn put(&self, key: &str, head: &ReplicaHead, body: ReplicaBody) -> Result<(), RemoteError> {
-        Self::put(self, key, head, body).await.map(drop)
+    async fn put(
+        &self,
+        key: &str,
+        head: &ReplicaHead,
+        body: ReplicaBody,
+        only: OnlyOver,
+    ) -> Result<(), RemoteError> {
+        Self::put(self, key, head, body, only).await.map(drop)
     }
 
     async fn begin(
@@ -87,15 +105,16 @@ impl ObjectSink for S3Replicas {
         upload: (&str, &str),
         parts: &[SentPart],
         bytes: u64,
+        only: OnlyOver,
     ) -> Result<(), RemoteError> {
-        Self::complete(self, upload, parts, bytes).await.map(drop)
+        Self::complete(self, upload, parts, bytes, only).await.map(drop)
     }
 
     async fn abort(&self, upload: (&str, &str)) -> Result<(), RemoteError> {
         Self::abort(self, upload).await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), RemoteError> {
-        self.mark_deleted(key, None).await.map(drop)
+    async fn delete(&self, key: &str, only: OnlyOver) -> Result<(), RemoteError> {
+        self.mark_deleted(key, None, only).await.map(drop)
     }
 }

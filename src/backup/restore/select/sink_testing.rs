@@ -2,8 +2,8 @@
 
 use super::ObjectSink;
 use crate::remote::{
-    BodySource, BucketFacts, Class, RemoteError, ReplicaBody, ReplicaHead, ReplicaHistory, ReplicaPage,
-    ReplicaStat, SentPart, Verb,
+    BodySource, BucketFacts, Class, OnlyOver, RemoteError, ReplicaBody, ReplicaHead, ReplicaHistory,
+    ReplicaPage, ReplicaStat, SentPart, Verb,
 };
 use crate::types::{Checksum, ETag};
 use async_trait::async_trait;
@@ -35,6 +35,8 @@ struct State {
     writes: u64,
     fault: Option<Fault>,
     refused: Option<String>,
+    overtaking: BTreeMap<String, Vec<u8>>,
+    knows_no_conditions: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +47,17 @@ pub(super) struct MemorySink {
 
 fn stat((bytes, etag, _): &(Vec<u8>, ETag, ReplicaHead)) -> ReplicaStat {
     ReplicaStat { bytes: bytes.len() as u64, etag: Some(*etag) }
+}
+
+fn stored(bytes: &[u8]) -> Stored {
+    let head = ReplicaHead {
+        attributes: crate::types::Attributes::default(),
+        storage_class: None,
+        tags: crate::types::TagSet::default(),
+        lock: crate::types::ObjectLock::default(),
+        origin: None,
+    };
+    Some((bytes.to_vec(), ETag::of_body(Md5::digest(bytes).into()), head))
 }
 
 async fn collect(body: ReplicaBody) -> Result<Vec<u8>, RemoteError> {
@@ -79,6 +92,31 @@ impl MemorySink {
         self.state.lock().refused = Some(key.to_owned());
     }
 
+    /// Somebody else writes this key just before it is written next.
+    pub(super) fn overtake(&self, key: &str, bytes: &[u8]) {
+        self.state.lock().overtaking.insert(key.to_owned(), bytes.to_vec());
+    }
+
+    pub(super) fn forget_conditions(&self) {
+        self.state.lock().knows_no_conditions = true;
+    }
+
+    fn check(&self, state: &mut State, verb: Verb, key: &str, only: OnlyOver) -> Result<(), RemoteError> {
+        if let Some(bytes) = state.overtaking.remove(key) {
+            self.add(state, key, stored(&bytes));
+        }
+        let failed = |class| Err(RemoteError::new(class, verb, key, "condition"));
+        let now = state.keys.get(key).and_then(|versions| versions.last()).and_then(Option::as_ref);
+        match (only, now) {
+            (OnlyOver::Anything, _) => Ok(()),
+            _ if state.knows_no_conditions => failed(Class::Unsupported),
+            (OnlyOver::Nothing, None) => Ok(()),
+            (OnlyOver::This(_), None) => failed(Class::Gone),
+            (OnlyOver::This(etag), Some((_, now, _))) if etag == *now => Ok(()),
+            _ => failed(Class::Conflict),
+        }
+    }
+
     pub(super) fn calls(&self) -> u64 {
         self.state.lock().calls
     }
@@ -93,15 +131,7 @@ impl MemorySink {
     }
 
     pub(super) fn store(&self, key: &str, bytes: &[u8]) {
-        let head = ReplicaHead {
-            attributes: crate::types::Attributes::default(),
-            storage_class: None,
-            tags: crate::types::TagSet::default(),
-            lock: crate::types::ObjectLock::default(),
-            origin: None,
-        };
-        let stored = Some((bytes.to_vec(), ETag::of_body(Md5::digest(bytes).into()), head));
-        self.add(&mut self.state.lock(), key, stored);
+        self.add(&mut self.state.lock(), key, stored(bytes));
     }
 
     pub(super) fn add_marker(&self, key: &str) {
@@ -183,7 +213,13 @@ impl ObjectSink for MemorySink {
         })
     }
 
-    async fn put(&self, key: &str, head: &ReplicaHead, body: ReplicaBody) -> Result<(), RemoteError> {
+    async fn put(
+        &self,
+        key: &str,
+        head: &ReplicaHead,
+        body: ReplicaBody,
+        only: OnlyOver,
+    ) -> Result<(), RemoteError> {
         let md5 = body.md5;
         let bytes = collect(body).await?;
         self.call(Verb::Put, key, |state| {
@@ -194,6 +230,7 @@ impl ObjectSink for MemorySink {
             if state.refused.as_deref() == Some(key) {
                 return Err(RemoteError::new(Class::Refused, Verb::Put, key, "InvalidStorageClass"));
             }
+            self.check(state, Verb::Put, key, only)?;
             self.add(state, key, Some((bytes, ETag::of_body(sum), head.clone())));
             Ok(())
         })
@@ -232,9 +269,14 @@ impl ObjectSink for MemorySink {
         (key, upload): (&str, &str),
         parts: &[SentPart],
         _: u64,
+        only: OnlyOver,
     ) -> Result<(), RemoteError> {
         self.call(Verb::CompleteUpload, key, |state| {
             let gone = || RemoteError::new(Class::Gone, Verb::CompleteUpload, key, "NoSuchUpload");
+            if !state.uploads.contains_key(upload) {
+                return Err(gone());
+            }
+            self.check(state, Verb::CompleteUpload, key, only)?;
             let (head, mut sent) = state.uploads.remove(upload).ok_or_else(gone)?;
             let (mut bytes, mut md5) = (Vec::new(), Md5::new());
             for part in parts {
@@ -255,8 +297,9 @@ impl ObjectSink for MemorySink {
         })
     }
 
-    async fn delete(&self, key: &str) -> Result<(), RemoteError> {
+    async fn delete(&self, key: &str, only: OnlyOver) -> Result<(), RemoteError> {
         self.call(Verb::Delete, key, |state| {
+            self.check(state, Verb::Delete, key, only)?;
             self.add(state, key, None);
             Ok(())
         })

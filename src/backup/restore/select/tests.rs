@@ -232,6 +232,28 @@ async fn in_place_what_differs_is_replaced_and_what_is_newer_stays_unless_it_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_what_others_write_meanwhile_is_neither_overwritten_nor_deleted() {
+    let world = World::then().await;
+    for at in ["c", "b/new", "b/parts", "a/plain"] {
+        let sink = Arc::new(MemorySink::default());
+        sink.store("b/new", b"made since");
+        sink.store("c", b"changed since");
+        sink.overtake(at, b"in between");
+        let report = world.done(&sink, |asked| asked.delete = true).await;
+        assert_eq!((&report.overtaken, report.left), (&vec![at.to_owned()], 1), "{report:?}");
+        let mut found = sink.bodies();
+        assert_eq!(found.remove(at).unwrap(), b"in between");
+        let others = world.then.iter().filter(|(key, _)| *key != at);
+        assert!(found == others.map(|(key, body)| (key.clone(), body.clone())).collect(), "{at}");
+    }
+    let sink = Arc::new(MemorySink::default());
+    sink.store("b/new", b"made since");
+    sink.forget_conditions();
+    world.done(&sink, |asked| asked.delete = true).await;
+    assert!(sink.bodies() == world.then, "a target without conditions gets all");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_versions_come_oldest_first_with_their_markers() {
     let world = World::new(true, |_, seq| Target::Seq(seq)).await;
     let sink = Arc::new(MemorySink::versioned());

@@ -17,6 +17,7 @@ use crate::types::{
 };
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types as sdk;
 use base64::Engine as _;
@@ -64,6 +65,27 @@ pub struct FoundReplica {
     pub modified: UnixMillis,
     /// What another Sediment says that it is a copy of.
     pub replica_of: Option<ReplicaOf>,
+}
+
+/// What must stand under a key for a write of it to be done; else it fails with `Conflict`, or with `Gone` where nothing stands there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnlyOver {
+    Anything,
+    Nothing,
+    This(ETag),
+}
+
+impl OnlyOver {
+    fn if_none_match(self) -> Option<String> {
+        (self == Self::Nothing).then(|| "*".to_owned())
+    }
+
+    fn if_match(self) -> Option<String> {
+        match self {
+            Self::This(etag) => Some(format!("\"{etag}\"")),
+            Self::Anything | Self::Nothing => None,
+        }
+    }
 }
 
 /// What a bucket is set to.
@@ -174,14 +196,24 @@ impl S3Replicas {
     /// # Errors
     /// `Gone` when there is no such bucket.
     pub async fn facts(&self) -> Result<BucketFacts, RemoteError> {
-        let call = (Verb::Head, self.bucket.as_str());
+        let (call, ask) = ((Verb::Head, self.bucket.as_str()), (Verb::Ask, self.bucket.as_str()));
         let look = async {
             let versioning = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
             let versioning = versioning.map_err(|error| failed(call, &error))?;
             let has_versions = versioning.status() == Some(&sdk::BucketVersioningStatus::Enabled);
             let lock = self.client.get_object_lock_configuration().bucket(&self.bucket).send().await;
-            // What a server says that has no locks differs; what matters is whether it says yes.
-            Ok(BucketFacts { has_versions, has_lock: lock.is_ok() })
+            let has_lock = match lock {
+                Ok(_) => true,
+                Err(error) => {
+                    let (code, error) = (error.code().map(str::to_owned), failed(ask, &error));
+                    if !is_without_lock(error.class, code.as_deref()) {
+                        let why = format!("whether it has object lock: {}", error.why);
+                        return Err(RemoteError { why, ..error });
+                    }
+                    false
+                }
+            };
+            Ok(BucketFacts { has_versions, has_lock })
         };
         self.within(call, 0, look).await
     }
@@ -227,6 +259,7 @@ impl S3Replicas {
         key: &str,
         head: &ReplicaHead,
         body: ReplicaBody,
+        only: OnlyOver,
     ) -> Result<Option<String>, RemoteError> {
         let call = (Verb::Put, key);
         let ReplicaHead { attributes, lock, .. } = head;
@@ -236,6 +269,8 @@ impl S3Replicas {
             .put_object()
             .bucket(&self.bucket)
             .key(key)
+            .set_if_none_match(only.if_none_match())
+            .set_if_match(only.if_match())
             .content_length(length(call, body.bytes)?)
             .set_content_md5(body.md5.map(|md5| BASE64.encode(md5)))
             .set_checksum_crc32(crc32)
@@ -243,7 +278,7 @@ impl S3Replicas {
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_sha1(sha1)
             .set_checksum_sha256(sha256)
-            .set_content_type(attributes.content_type.clone())
+            .content_type(content_type(attributes))
             .set_content_encoding(attributes.content_encoding.clone())
             .set_content_language(attributes.content_language.clone())
             .set_content_disposition(attributes.content_disposition.clone())
@@ -272,9 +307,11 @@ impl S3Replicas {
         &self,
         key: &str,
         origin: Option<&ReplicaOf>,
+        only: OnlyOver,
     ) -> Result<Option<String>, RemoteError> {
         let call = (Verb::Delete, key);
-        let request = self.client.delete_object().bucket(&self.bucket).key(key).customize();
+        let request = self.client.delete_object().bucket(&self.bucket).key(key);
+        let request = request.set_if_match(only.if_match()).customize();
         let request = request.mutate_request(with_headers(origin, None));
         let sent = self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
         Ok(sent.await?.version_id().map(str::to_owned))
@@ -341,6 +378,19 @@ impl S3Replicas {
     }
 }
 
+/// Whether a bucket that was asked for its locks says that it has none. All else, a refusal too, says nothing: what was locked would come
+/// back unlocked.
+fn is_without_lock(class: Class, code: Option<&str>) -> bool {
+    match class {
+        Class::Gone => code != Some("NoSuchBucket"),
+        Class::Unsupported => true,
+        Class::Refused => {
+            matches!(code, Some("ObjectLockConfigurationNotFoundError" | "ObjectLockConfigurationNotFound"))
+        }
+        _ => false,
+    }
+}
+
 /// A delete marker, as an answer without an object tells of it.
 fn marker(response: &HttpResponse) -> Option<FoundReplica> {
     let header = |name: &str| response.headers().get(name);
@@ -372,5 +422,32 @@ impl aws_sdk_s3::config::Intercept for Noting {
         let header = context.response().headers().get(REPLICA_OF);
         *self.0.lock() = header.and_then(|origin| ReplicaOf::parse(origin).ok());
         Ok(())
+    }
+}
+
+/// S3's own where there is none: the client would put another one.
+fn content_type(attributes: &Attributes) -> &str {
+    attributes.content_type.as_deref().unwrap_or("binary/octet-stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_without_lock;
+    use crate::remote::Class;
+
+    #[test]
+    fn only_a_bucket_that_says_so_has_no_locks() {
+        let none = Some("ObjectLockConfigurationNotFoundError");
+        assert!(is_without_lock(Class::Gone, none) && is_without_lock(Class::Refused, none));
+        assert!(is_without_lock(Class::Unsupported, Some("NotImplemented")));
+        for (class, code) in [
+            (Class::Gone, "NoSuchBucket"),
+            (Class::Denied, "AccessDenied"),
+            (Class::Unavailable, "ServiceUnavailable"),
+            (Class::Throttled, "SlowDown"),
+            (Class::Refused, "InvalidArgument"),
+        ] {
+            assert!(!is_without_lock(class, Some(code)), "{code}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Objects in parts.
 
 use super::{
-    ReplicaBody, ReplicaHead, S3Replicas, Sums, date, hold, length, lock_mode, tagging, with_headers,
+    OnlyOver, ReplicaBody, ReplicaHead, S3Replicas, Sums, date, hold, length, lock_mode, tagging,
+    with_headers,
 };
 use crate::remote::s3::errors::failed;
 use crate::remote::{Class, RemoteError, Verb};
@@ -61,7 +62,7 @@ impl S3Replicas {
                 checksum.map(|checksum| sdk::ChecksumAlgorithm::from(checksum.algorithm().name())),
             )
             .set_checksum_type(checksum.map(kind))
-            .set_content_type(attributes.content_type.clone())
+            .content_type(super::content_type(attributes))
             .set_content_encoding(attributes.content_encoding.clone())
             .set_content_language(attributes.content_language.clone())
             .set_content_disposition(attributes.content_disposition.clone())
@@ -123,6 +124,7 @@ impl S3Replicas {
         (key, upload): (&str, &str),
         parts: &[SentPart],
         bytes: u64,
+        only: OnlyOver,
     ) -> Result<Option<String>, RemoteError> {
         let call = (Verb::CompleteUpload, key);
         let part = |part: &SentPart| {
@@ -139,6 +141,8 @@ impl S3Replicas {
             .bucket(&self.bucket)
             .key(key)
             .upload_id(upload)
+            .set_if_none_match(only.if_none_match())
+            .set_if_match(only.if_match())
             .multipart_upload(list.build());
         // Servers put the parts together now, and may take their time.
         let sent =
