@@ -1,5 +1,6 @@
 //! Everything that is in the bucket, by name, and how the pieces of the log follow one another.
 
+use super::restore::Target;
 use super::{
     BackupError, Contents, Epoch, Holdings, Inventory, LogLevel, ObjectName, Repository, Segment, SegmentRef,
     Snapshot, SnapshotName, Stamp, Stretch, Timeline,
@@ -67,6 +68,17 @@ impl Catalogue {
     pub async fn load(repository: &Repository) -> Result<Self, BackupError> {
         let listed = Self::list(repository).await?;
         Ok(listed.along(repository.timeline().await?))
+    }
+
+    /// For whoever restores: a snapshot that is named needs none of the epochs, which may be damaged.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_for(repository: &Repository, target: Target) -> Result<Self, BackupError> {
+        match target {
+            Target::Snapshot(_) => Self::list(repository).await,
+            Target::Latest | Target::Seq(_) | Target::Time(_) => Self::load(repository).await,
+        }
     }
 
     /// Without the epochs.

@@ -322,7 +322,7 @@ pub(crate) async fn restore_the_rows(
     target: Target,
     dir: &Path,
 ) -> Result<Plan, BackupError> {
-    let mut catalogue = Catalogue::load(repository).await?;
+    let mut catalogue = Catalogue::load_for(repository, target).await?;
     let mut plan = Plan::make(repository, &catalogue, target).await?;
     std::fs::create_dir_all(dir.join("meta")).unwrap();
     let (progress, stop) =

@@ -106,8 +106,8 @@ pub(in crate::app) fn restore(
         let remote = open(&settings.backup, Patience::default())?;
         let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
         let repository = Arc::new(repository);
-        let catalogue = Catalogue::load(&repository).await.map_err(failed)?;
         let target = target(moment);
+        let catalogue = Catalogue::load_for(&repository, target).await.map_err(failed)?;
         let plan = Plan::make(&repository, &catalogue, target).await.map_err(failed)?;
         let mut work = Work { repository, catalogue, target, plan };
         let mut report = Report::of(&work.repository, &work.plan, (dry_run, lazy));

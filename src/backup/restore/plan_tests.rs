@@ -106,6 +106,17 @@ async fn i1_a_time_whose_log_was_pruned_is_refused() {
     past.compare(Target::Snapshot(name), bodies, "a snapshot that needs no log").await;
 }
 
+/// A path needs its epochs; a snapshot that is named does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_a_named_snapshot_comes_back_without_the_epochs() {
+    let past = Past::new().await;
+    past.flip(ObjectName::Epoch(Epoch::FIRST));
+    let error = Catalogue::load_for(&past.repository, Target::Latest).await.unwrap_err();
+    assert!(error.is_damage(), "{error}");
+    let (name, bodies) = (past.snapshots[1].name(), &past.moments[5].2);
+    past.compare(Target::Snapshot(name), bodies, "by its name").await;
+}
+
 fn epoch(number: u32) -> Epoch {
     Epoch::new(number).unwrap()
 }

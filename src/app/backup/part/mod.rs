@@ -44,8 +44,9 @@ pub(in crate::app) fn restore_part(
         let remote = open(&settings.backup, Patience::default())?;
         let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
         let repository = Arc::new(repository);
-        let catalogue = Catalogue::load(&repository).await.map_err(failed)?;
-        let plan = Plan::make(&repository, &catalogue, target(moment)).await.map_err(failed)?;
+        let target = target(moment);
+        let catalogue = Catalogue::load_for(&repository, target).await.map_err(failed)?;
+        let plan = Plan::make(&repository, &catalogue, target).await.map_err(failed)?;
         let scratch = Scratch::open(&settings.storage.data_dir, &repository, &plan)?;
         let job = Job { settings, repository, plan, part, dry_run, json, shown: shown.clone() };
         job.run(scratch).await
