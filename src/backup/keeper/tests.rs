@@ -387,7 +387,7 @@ async fn i1_a_backup_that_is_gone_is_an_alert() {
     let catalogue = Catalogue::load(&*open(&remote, true).await).await.unwrap();
     let kept = [ObjectName::Lease, ObjectName::Repository];
     let gone: Vec<_> =
-        catalogue.objects().keys().filter(|name| !kept.contains(name)).map(|name| name.key()).collect();
+        catalogue.objects().keys().filter(|name| !kept.contains(name)).map(ObjectName::key).collect();
     remote.delete(&gone).await.unwrap();
     let verify = verified(&keeper, 0, false).await.care.verify.unwrap();
     assert!(!verify.is_newest_whole, "{verify:?}");

@@ -402,7 +402,7 @@ async fn i4_nothing_is_whole_that_no_epoch_leads_to() {
         world.remote.delete(&[name.key()]).await.unwrap();
     }
     assert!(!world.verify(Verification::All, 0).await.is_newest_whole());
-    let all: Vec<_> = catalogue.objects().keys().map(|name| name.key()).collect();
+    let all: Vec<_> = catalogue.objects().keys().map(ObjectName::key).collect();
     world.remote.delete(&all).await.unwrap();
     let found = world.verify(Verification::All, 0).await;
     assert!(!found.is_newest_whole() && found.newest.is_none(), "{found:?}");
