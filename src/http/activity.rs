@@ -28,6 +28,8 @@ pub(super) struct Activity {
     /// A response, or its end, was given to hyper and may still be in its buffer.
     handed_over: AtomicBool,
     interim_wanted: AtomicBool,
+    /// A request has come, and is not read before its turn.
+    waits_for_turn: AtomicBool,
     /// Of HTTP/2, whose answers stand still one by one: no one of them blocks the socket, or is asked for more.
     answers: Mutex<Vec<Arc<Sent>>>,
     pub(super) progress: Progress,
@@ -67,6 +69,7 @@ impl Activity {
             flushed: AtomicBool::new(true),
             handed_over: AtomicBool::new(false),
             interim_wanted: AtomicBool::new(false),
+            waits_for_turn: AtomicBool::new(false),
             answers: Mutex::default(),
             progress: Progress::default(),
         }
@@ -82,6 +85,10 @@ impl Activity {
         } else {
             self.head_since.store(0, SeqCst);
         }
+    }
+
+    pub(super) fn waits_for_turn(&self, waits: bool) {
+        self.waits_for_turn.store(waits, SeqCst);
     }
 
     pub(super) fn request_began(&self) {
@@ -136,7 +143,10 @@ impl Activity {
 
     /// For how long no request has been under way; `None` while one is.
     pub(super) fn idle_for(&self) -> Option<Duration> {
-        if self.open_requests.load(SeqCst) > 0 || self.head_since.load(SeqCst) > 0 {
+        if self.waits_for_turn.load(SeqCst)
+            || self.open_requests.load(SeqCst) > 0
+            || self.head_since.load(SeqCst) > 0
+        {
             return None;
         }
         Some(Duration::from_millis(self.now().saturating_sub(self.last_event.load(SeqCst))))
@@ -180,6 +190,9 @@ impl Activity {
         // A head may begin while the watchdog sleeps, so it never sleeps for long.
         let nap = limits.header_timeout() / 4;
         let last = self.last_event.load(SeqCst);
+        if self.waits_for_turn.load(SeqCst) {
+            return Verdict::Wait(nap);
+        }
         if self.open_requests.load(SeqCst) == 0 {
             let left = left(limits.idle_timeout(), last);
             return if left.is_zero() { Verdict::Idle } else { Verdict::Wait(left.min(nap)) };

@@ -13,6 +13,7 @@ mod reading;
 mod server;
 mod settings;
 mod stream;
+mod turns;
 mod unreadable;
 
 #[doc(hidden)]

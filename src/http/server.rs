@@ -7,7 +7,9 @@ use super::progress::{STREAM_WINDOW_BYTES, Watch};
 use super::reading::{ReadShare, Reading};
 use super::settings::HttpSettings;
 use super::stream::{GuardedStream, Place};
+use super::turns::{Turn, Turns};
 use super::unreadable::{Refuser, Unreadable, plain};
+use crate::types::Caller;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, Version, header};
@@ -75,6 +77,7 @@ struct Shared {
     crowd: Arc<Crowd>,
     http2_connections: Arc<Semaphore>,
     reading: Arc<Reading>,
+    turns: Arc<Turns>,
     /// Tells idle connections to make room.
     pressure: Notify,
     /// Tells connections to look whether they are stalled, since others wait: so many may be ended.
@@ -127,6 +130,7 @@ impl HttpServer {
                 settings.max_http2_connections.min(Semaphore::MAX_PERMITS),
             )),
             reading: Arc::new(Reading::new(settings.read_buffer_bytes)),
+            turns: Arc::default(),
             crowd: Arc::new(Crowd::new(settings.connections_per_address())),
             settings,
             service,
@@ -140,6 +144,7 @@ impl HttpServer {
             tasks: tasks.clone(),
         });
         tasks.spawn(squeeze(Arc::clone(&shared)));
+        tokio::spawn(take_turns(Arc::clone(&shared.turns), tasks.clone()));
         tasks.spawn(accept(listener, shared));
         Ok(Self { address, stop, abort, tasks })
     }
@@ -158,6 +163,14 @@ impl HttpServer {
         self.abort.cancel();
         self.tasks.wait().await;
         finished
+    }
+}
+
+/// Until the last connection has ended.
+async fn take_turns(turns: Arc<Turns>, connections: TaskTracker) {
+    tokio::select! {
+        () = turns.call() => {}
+        () = connections.wait() => {}
     }
 }
 
@@ -222,15 +235,17 @@ fn begin(tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, shared:
     let _ = tcp.set_nodelay(true);
     let place = Place { _member: member, _permit: permit };
     let share = ReadShare::new(Arc::clone(&shared.reading));
+    let caller = Caller::default();
+    let turn = Turn::new(Arc::clone(&shared.turns), peer.ip(), caller.clone());
     let stream = GuardedStream::new(
         tcp,
         Arc::clone(&activity),
         (place, Arc::clone(&shared.http2_connections)),
         &shared.settings,
         Arc::clone(&shared.service.refuser),
-        share,
+        (share, turn),
     );
-    shared.tasks.spawn(serve(stream, peer, activity, Arc::clone(shared)));
+    shared.tasks.spawn(serve(stream, (peer, caller), activity, Arc::clone(shared)));
 }
 
 /// As long as somebody waits, has connections look whether it is their clients that are waited for; and the idle ones of a crowded
@@ -283,10 +298,17 @@ async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
     }
 }
 
-async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>, shared: Arc<Shared>) {
+async fn serve(
+    stream: GuardedStream,
+    (peer, caller): (SocketAddr, Caller),
+    activity: Arc<Activity>,
+    shared: Arc<Shared>,
+) {
     let gauge = metrics::gauge!("sediment_http_connections", "listener" => shared.name);
     gauge.increment(1.0);
-    let service = service_fn(|request| answer(request, peer, Arc::clone(&activity), Arc::clone(&shared)));
+    let service = service_fn(|request| {
+        answer(request, (peer, caller.clone()), Arc::clone(&activity), Arc::clone(&shared))
+    });
     let connection = shared.builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let (mut closing, mut watch) = (false, Watch::default());
@@ -346,7 +368,7 @@ async fn serve(stream: GuardedStream, peer: SocketAddr, activity: Arc<Activity>,
 
 async fn answer(
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    (peer, caller): (SocketAddr, Caller),
     activity: Arc<Activity>,
     shared: Arc<Shared>,
 ) -> Result<Response<WatchedBody>, Infallible> {
@@ -359,6 +381,7 @@ async fn answer(
     }
     let (waits, is_empty) = (waits_for_continue(&request), request.body().size_hint().exact() == Some(0));
     request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(caller);
     let pace = shared.settings.body_pace();
     let is_http2 = request.version() == Version::HTTP_2;
     let request = request.map(|body| RequestBody::new(body, pace, is_http2, Arc::clone(&activity)));

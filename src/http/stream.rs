@@ -5,6 +5,7 @@ use super::crowd::Member;
 use super::framing::{Framing, Phase};
 use super::reading::ReadShare;
 use super::settings::HttpSettings;
+use super::turns::Turn;
 use super::unreadable::{Refuser, Unreadable, refusal_to};
 use bytes::Bytes;
 use std::io::{self, IoSlice};
@@ -52,6 +53,7 @@ pub(super) struct GuardedStream {
     /// Why the rules were broken, once they were.
     violated: Option<Unreadable>,
     share: ReadShare,
+    turn: Turn,
     /// What is written in place of hyper's answer to what it cannot read. Empty once it has left.
     own: Option<Bytes>,
 }
@@ -63,7 +65,7 @@ impl GuardedStream {
         (place, http2_permits): (Place, Arc<Semaphore>),
         limits: &HttpSettings,
         refuser: Refuser,
-        share: ReadShare,
+        (share, turn): (ReadShare, Turn),
     ) -> Self {
         Self {
             tcp: Some(tcp),
@@ -81,6 +83,7 @@ impl GuardedStream {
             violated: None,
             own: None,
             share,
+            turn,
         }
     }
 
@@ -113,6 +116,17 @@ impl GuardedStream {
                 violation.at
             }
         }
+    }
+
+    /// A request that has come is read when it is its client's turn.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.framing.phase(), Phase::Idle | Phase::Http2) {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.tcp()?.poll_read_ready(cx))?;
+        let turn = self.turn.poll(cx);
+        self.activity.waits_for_turn(turn.is_pending());
+        turn.map(Ok)
     }
 
     /// Reads no more at once than this connection's share.
@@ -182,6 +196,7 @@ impl AsyncRead for GuardedStream {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
+        ready!(self.poll_turn(cx))?;
         ready!(self.poll_share(cx, buffer))?;
         let read = &buffer.filled()[before..];
         if read.is_empty() {

@@ -27,7 +27,7 @@ use super::unreadable::Unreadable;
 use super::{Credentials, S3Settings};
 use crate::service::{ObjectService, parse_bucket_name, parse_key};
 use crate::sys::{Clock, Random};
-use crate::types::Principal;
+use crate::types::{Caller, Principal};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
@@ -179,6 +179,9 @@ impl S3Gateway {
             return Box::pin(self.form(&head, bucket, &query, body, traffic, noted)).await;
         }
         let verified = self.authenticator.check(&head, &query, host.as_deref(), self.now())?;
+        if let Some(caller) = head.extensions.get::<Caller>() {
+            caller.is(&verified.principal);
+        }
         hoist(&mut query, &mut head.headers)?;
         let address = address.map_err(|_| invalid())?;
         check_method(&head, &address, &query)?;

@@ -4,6 +4,7 @@
 //! one. Where all the lines together are full, the longest loses its last.
 
 use super::Party;
+use super::shares::Shares;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -33,6 +34,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Lines {
     free: usize,
+    /// Where clients have shares.
+    shares: Option<Shares>,
     waiting: usize,
     lines: HashMap<Party, VecDeque<Turn>>,
     /// Those who have a line, in the order of their turns.
@@ -51,11 +54,22 @@ struct Turn {
 pub(in crate::s3) struct Slot {
     gate: Option<Arc<Shared>>,
     weight: usize,
+    /// Whose share it is of.
+    party: Option<Party>,
 }
 
 impl Gate {
     pub(in crate::s3) fn new(class: &'static str, limit: usize, patience: Duration) -> Self {
-        let lines = Mutex::new(Lines { free: limit, ..Lines::default() });
+        Self::of(class, limit, None, patience)
+    }
+
+    /// Where one client has no more than its share as long as another one comes, too. All weights are one.
+    pub(in crate::s3) fn shared(class: &'static str, limit: usize, share: usize, patience: Duration) -> Self {
+        Self::of(class, limit, Some(Shares::new(share.min(limit))), patience)
+    }
+
+    fn of(class: &'static str, limit: usize, shares: Option<Shares>, patience: Duration) -> Self {
+        let lines = Mutex::new(Lines { free: limit, shares, ..Lines::default() });
         Self(Arc::new(Shared { lines, limit, patience, meters: Meters::new(class) }))
     }
 
@@ -87,10 +101,10 @@ impl Gate {
 impl Shared {
     fn try_enter(self: &Arc<Self>, party: &Party, weight: usize) -> Result<Slot, oneshot::Receiver<Slot>> {
         let mut lines = self.lines.lock();
-        if lines.waiting == 0 && lines.free >= weight {
-            lines.free -= weight;
+        if lines.lets_in(party, weight) {
+            let party = lines.take(party, weight);
             drop(lines);
-            return Ok(self.slot(weight));
+            return Ok(self.slot(weight, party));
         }
         let (let_in, turn) = oneshot::channel();
         let may_wait = lines.waiting < MOST_WAITING || lines.make_room(party);
@@ -100,28 +114,28 @@ impl Shared {
         drop(lines);
         if may_wait {
             // Those before may all have given up.
-            self.pass_on(0);
+            self.pass_on(0, None);
         }
         Err(turn)
     }
 
-    fn slot(self: &Arc<Self>, weight: usize) -> Slot {
+    fn slot(self: &Arc<Self>, weight: usize, party: Option<Party>) -> Slot {
         self.meters.running.increment(1.0);
-        Slot { gate: Some(Arc::clone(self)), weight }
+        Slot { gate: Some(Arc::clone(self)), weight, party }
     }
 
     /// Gives back, and lets in whose turn it is, as far as there is room for them.
-    fn pass_on(self: &Arc<Self>, weight: usize) {
-        let mut free = weight;
+    fn pass_on(self: &Arc<Self>, weight: usize, party: Option<Party>) {
+        let mut free = (weight, party);
         loop {
             let next = {
                 let mut lines = self.lines.lock();
-                lines.free += std::mem::take(&mut free);
+                lines.give_back(std::mem::take(&mut free));
                 lines.next()
             };
-            let Some(Turn { weight, let_in }) = next else { return };
+            let Some((Turn { weight, let_in }, party)) = next else { return };
             // Who gave up this moment leaves his place to the next.
-            if let Err(slot) = let_in.send(self.slot(weight)) {
+            if let Err(slot) = let_in.send(self.slot(weight, party)) {
                 free = slot.void();
             }
         }
@@ -129,6 +143,33 @@ impl Shared {
 }
 
 impl Lines {
+    /// Whether somebody who comes now need not wait.
+    fn lets_in(&mut self, party: &Party, weight: usize) -> bool {
+        match &mut self.shares {
+            None => self.waiting == 0 && self.free >= weight,
+            // Who waits although there is room has his share.
+            Some(shares) => {
+                shares.seen(party);
+                self.free >= weight && !self.lines.contains_key(party) && shares.allow(party)
+            }
+        }
+    }
+
+    /// Whose share is less by it, where there are any.
+    fn take(&mut self, party: &Party, weight: usize) -> Option<Party> {
+        self.free -= weight;
+        let shares = self.shares.as_mut()?;
+        shares.take(party);
+        Some(party.clone())
+    }
+
+    fn give_back(&mut self, (weight, party): (usize, Option<Party>)) {
+        self.free += weight;
+        if let (Some(shares), Some(party)) = (&mut self.shares, party) {
+            shares.give_back(&party);
+        }
+    }
+
     fn join(&mut self, party: &Party, turn: Turn) {
         let line = self.lines.entry(party.clone()).or_default();
         if line.is_empty() {
@@ -139,8 +180,19 @@ impl Lines {
     }
 
     /// Whose turn it is, if there is room for him; his share is taken.
-    fn next(&mut self) -> Option<Turn> {
+    fn next(&mut self) -> Option<(Turn, Option<Party>)> {
+        let mut with_all_of_theirs = 0;
         loop {
+            if let (Some(shares), Some(party)) = (&self.shares, self.turns.front())
+                && !shares.allow(party)
+            {
+                if with_all_of_theirs >= self.turns.len() {
+                    return None;
+                }
+                with_all_of_theirs += 1;
+                self.turns.rotate_left(1);
+                continue;
+            }
             let line = self.lines.get_mut(self.turns.front()?)?;
             let has_gone = |turn: &Turn| turn.let_in.is_closed();
             if line.front().is_some_and(|turn| !has_gone(turn) && turn.weight > self.free) {
@@ -151,15 +203,17 @@ impl Lines {
             self.waiting -= usize::from(turn.is_some());
             let turn = turn.filter(|turn| !has_gone(turn));
             // Who has gone has not had the client's turn.
-            match self.turns.pop_front() {
-                Some(party) if is_last => drop(self.lines.remove(&party)),
-                Some(party) if turn.is_some() => self.turns.push_back(party),
-                Some(party) => self.turns.push_front(party),
-                None => {}
+            let party = self.turns.pop_front()?;
+            let taken = turn.map(|turn| (self.take(&party, turn.weight), turn));
+            if is_last {
+                self.lines.remove(&party);
+            } else if taken.is_some() {
+                self.turns.push_back(party);
+            } else {
+                self.turns.push_front(party);
             }
-            if let Some(turn) = turn {
-                self.free -= turn.weight;
-                return Some(turn);
+            if let Some((party, turn)) = taken {
+                return Some((turn, party));
             }
         }
     }
@@ -178,11 +232,11 @@ impl Lines {
 
 impl Slot {
     /// Forgets a place whose share is passed on by whoever made this.
-    fn void(mut self) -> usize {
+    fn void(mut self) -> (usize, Option<Party>) {
         if let Some(gate) = self.gate.take() {
             gate.meters.running.decrement(1.0);
         }
-        self.weight
+        (self.weight, self.party.take())
     }
 }
 
@@ -190,7 +244,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(gate) = self.gate.take() {
             gate.meters.running.decrement(1.0);
-            gate.pass_on(self.weight);
+            gate.pass_on(self.weight, self.party.take());
         }
     }
 }
@@ -211,7 +265,7 @@ impl Drop for Waiting<'_> {
         self.0.meters.waiting.decrement(1.0);
         self.0.meters.now_waiting.fetch_sub(1, Ordering::Relaxed);
         // Who gave up may have kept those behind him from what is free.
-        self.0.pass_on(0);
+        self.0.pass_on(0, None);
     }
 }
 

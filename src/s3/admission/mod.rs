@@ -13,6 +13,7 @@
 mod class;
 mod desk;
 mod gate;
+mod shares;
 
 pub(super) use class::Class;
 pub(super) use desk::{Desks, Place};
@@ -70,7 +71,12 @@ impl Admission {
         Self {
             reads: Gate::new("read", settings.concurrent_reads, patience),
             lists: Gate::new("list", settings.concurrent_listings, patience),
-            writes: Gate::new("write", settings.concurrent_writes, patience),
+            writes: Gate::shared(
+                "write",
+                settings.concurrent_writes,
+                settings.concurrent_writes_per_client,
+                patience,
+            ),
             heavy: Gate::new("heavy", settings.concurrent_heavy, patience),
             desks: Desks::new(settings.concurrent_per_client, patience),
         }
