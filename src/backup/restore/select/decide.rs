@@ -4,16 +4,18 @@ use super::chosen::Then;
 use crate::remote::{ReplicaHistory, ReplicaStat};
 
 /// Of the versions of a key those that have to be put on top of what is there, the oldest first, so that afterwards all of them are there in
-/// their order and the last one is what is read. What an earlier run has put is not put again.
-pub(super) fn to_write<'a>(versions: &'a [Then], there: &ReplicaHistory) -> &'a [Then] {
+/// their order and the last one is what is read. What an earlier run has put is not put again. `delete`: also what was made since goes below a
+/// delete marker; else it stays where nothing but that marker is missing.
+pub(super) fn to_write<'a>(versions: &'a [Then], there: &ReplicaHistory, delete: bool) -> &'a [Then] {
     let Some(last) = versions.last() else { return &[] };
     let objects: Vec<ReplicaStat> = versions.iter().filter_map(|then| then.object).collect();
     if contains(&there.objects, &objects) {
-        let is_as_then = match last.object {
+        let has_no_more = || there.objects.last() == objects.last();
+        let stays = match last.object {
             Some(object) => !there.is_deleted && there.objects.last() == Some(&object),
-            None => there.is_deleted || there.objects.is_empty(),
+            None => there.is_deleted || there.objects.is_empty() || !(delete || has_no_more()),
         };
-        return if is_as_then { &[] } else { &versions[versions.len() - 1..] };
+        return if stays { &[] } else { &versions[versions.len() - 1..] };
     }
     let put = already_on_top(&there.objects, &objects);
     let begin = match put.checked_sub(1) {
@@ -95,9 +97,23 @@ mod tests {
             (&[1, 0, 2], &[1, 0], &[2]),
             (&[1, 0, 2], &[1], &[0, 2]),
             (&[0], &[], &[]),
-            (&[0], &[5], &[0]),
+            (&[1, 0], &[7], &[1, 0]),
         ] {
-            assert_eq!(to_write(&versions(then), &there(now)), versions(expected), "{then:?} {now:?}");
+            for delete in [false, true] {
+                let found = there(now);
+                assert_eq!(to_write(&versions(then), &found, delete), versions(expected), "{then:?} {now:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_made_since_is_not_deleted_by_a_marker_alone_unless_that_is_asked_for() {
+        for (then, now) in
+            [(&[0][..], &[5][..]), (&[1, 0], &[1, 5]), (&[1, 0], &[1, 0, 5]), (&[1, 0, 2, 0], &[1, 2, 5])]
+        {
+            let (wanted, found) = (versions(then), there(now));
+            assert_eq!(to_write(&wanted, &found, false), &[], "{then:?} {now:?}");
+            assert_eq!(to_write(&wanted, &found, true), versions(&[0]), "{then:?} {now:?}");
         }
     }
 
@@ -108,17 +124,18 @@ mod tests {
             then in prop::collection::vec(prop_oneof![Just(0u8), 1..4u8], 1..8),
             now in prop::collection::vec(4..6u8, 0..3),
             cut in any::<prop::sample::Index>(),
+            delete in any::<bool>(),
         ) {
             let mut wanted = versions(&then);
             wanted.dedup_by(|then, before| then.object.is_none() && before.object.is_none());
             let mut at_once = there(&now);
-            let all = to_write(&wanted, &at_once).to_vec();
+            let all = to_write(&wanted, &at_once, delete).to_vec();
             let mut in_two = at_once.clone();
             all.iter().for_each(|version| write(&mut at_once, version));
             all[..cut.index(all.len() + 1)].iter().for_each(|version| write(&mut in_two, version));
-            to_write(&wanted, &in_two.clone()).iter().for_each(|version| write(&mut in_two, version));
+            to_write(&wanted, &in_two.clone(), delete).iter().for_each(|version| write(&mut in_two, version));
             prop_assert_eq!(&in_two, &at_once);
-            prop_assert_eq!(to_write(&wanted, &at_once), &[]);
+            prop_assert_eq!(to_write(&wanted, &at_once, delete), &[]);
         }
     }
 }

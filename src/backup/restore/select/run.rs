@@ -230,10 +230,10 @@ impl Work {
         if self.selection.all_versions {
             let history =
                 self.patiently(async || Ok(self.parts.sink.history(at, MOST_VERSIONS).await?)).await?;
-            return Ok(to_write(&wanted.versions, &history));
+            return Ok(to_write(&wanted.versions, &history, self.settings.delete));
         }
         let there = ReplicaHistory { objects: pair.now.into_iter().collect(), is_deleted: false };
-        Ok(to_write(&wanted.versions, &there))
+        Ok(to_write(&wanted.versions, &there, self.settings.delete))
     }
 
     /// Does again what may succeed later. Both sides may be away for a while.

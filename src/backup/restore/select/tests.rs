@@ -97,7 +97,8 @@ impl World {
         let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
         let packs = Arc::new(DiskPackStore::open(Arc::clone(&fs), to.join("packs")).unwrap());
         let plain = PlainStore::open(Arc::clone(&fs), &to.join("plain")).unwrap();
-        let lazy = LazyRestore::open(&repository, &fs, &to, packs, plain, Handle::current());
+        let runtime = (Handle::current(), &CancellationToken::new());
+        let lazy = LazyRestore::open(&repository, &fs, &to, packs, plain, runtime);
         let lazy = lazy.unwrap().unwrap();
         lazy.before_packs().await.unwrap();
         let store = TestStore::open_over(&to, lazy.packs(), lazy.files(), Some(&lazy)).await.unwrap();
@@ -268,6 +269,12 @@ async fn all_versions_come_oldest_first_with_their_markers() {
     assert!(sink.bodies() == world.then);
     world.done(&sink, |asked| asked.all_versions = true).await;
     assert_eq!(all().0.len() + all().1.len(), 4, "nothing is put twice");
+
+    sink.store("b/gone", b"made since");
+    world.done(&sink, |asked| asked.all_versions = true).await;
+    assert_eq!(sink.bodies()["b/gone"], b"made since", "only its marker was missing");
+    world.done(&sink, |asked| (asked.all_versions, asked.delete) = (true, true)).await;
+    assert!(sink.bodies() == world.then);
 }
 
 /// Each call fails once for good, and the same command goes on; or it fails for a moment, or loses its answer, and nobody notices.
