@@ -10,6 +10,15 @@ use crate::engine::gc::Collector;
 use crate::storage::{DiskPackStore, PackStore};
 use crate::sys::FileSystem;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Where the rest of a store is.
+#[derive(Debug, Clone)]
+pub(super) struct Rest {
+    pub(super) repository: Arc<Repository>,
+    /// Once it is cancelled nothing is fetched, and whoever waits for that fails.
+    pub(super) stop: CancellationToken,
+}
 
 /// Where packs and plain bodies are read from.
 #[derive(Debug)]
@@ -20,11 +29,11 @@ pub(super) struct Files {
     pub(super) restoring: Option<LazyRestore>,
 }
 
-/// Blocks. A directory whose restore has not ended is refused without the repository: what is missing would pass for damage.
+/// Blocks. A directory whose restore has not ended is refused without the rest: what is missing would pass for damage.
 pub(super) fn files(
     data: &DataDir,
     fs: &Arc<dyn FileSystem>,
-    repository: Option<&Arc<Repository>>,
+    rest: Option<&Rest>,
     handle: &tokio::runtime::Handle,
 ) -> Result<Files, AppError> {
     let dir = data.path();
@@ -34,15 +43,15 @@ pub(super) fn files(
     if !LazyRestore::is_unfinished(&**fs, dir).map_err(io)? {
         return Ok(Files { packs: local, plain: Arc::clone(fs), restoring: None });
     }
-    let Some(repository) = repository else {
+    let Some(Rest { repository, stop }) = rest else {
         let why =
             "the rest of it is in the backup; `sediment serve` with the backup's settings goes on with it";
         return Err(AppError::failure(&format!("the restore into {} is not finished", dir.display()), why));
     };
     let opened = || {
         let plain = PlainStore::open(Arc::clone(fs), &data.join("plain"))?;
-        let (packs, handle) = (Arc::clone(&local), handle.clone());
-        let restoring = LazyRestore::open(repository, fs, dir, packs, plain, handle.clone())?;
+        let (packs, runtime) = (Arc::clone(&local), handle.clone());
+        let restoring = LazyRestore::open(repository, fs, dir, packs, plain, (runtime, stop))?;
         if let Some(restoring) = &restoring {
             handle.block_on(restoring.before_packs())?;
         }
@@ -92,6 +101,7 @@ fn failed(error: BackupError) -> AppError {
 #[cfg(test)]
 mod tests {
     use crate::app::data_dir::DataDir;
+    use crate::app::restoring::Rest;
     use crate::app::store::Store;
     use crate::backup::testing::repository;
     use crate::backup::testing_store::{TestStore, restore_the_rows};
@@ -129,7 +139,14 @@ mod tests {
         let refused = Store::open(data(&to), &settings, silent.clone()).await.unwrap_err();
         assert!(refused.to_string().contains("is not finished"), "{refused}");
 
-        let opened = Store::open_from(data(&to), &settings, Some(repository), silent.clone()).await.unwrap();
+        let rest = |stop| Some(Rest { repository: Arc::clone(&repository), stop });
+        let over = CancellationToken::new();
+        over.cancel();
+        let stopped = Store::open_from(data(&to), &settings, rest(over), silent.clone()).await.unwrap_err();
+        assert!(stopped.to_string().contains("it was stopped"), "{stopped}");
+
+        let rest = rest(CancellationToken::new());
+        let opened = Store::open_from(data(&to), &settings, rest, silent.clone()).await.unwrap();
         let (restoring, stop) = (opened.restoring.clone().unwrap(), CancellationToken::new());
         let collected = opened.collector.run(&stop, None).await;
         assert!(matches!(collected, Err(EngineError::Busy(_))), "{collected:?}");

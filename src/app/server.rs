@@ -259,8 +259,8 @@ async fn open(
     let progress = Arc::new(|done: u64, total: u64| {
         tracing::info!(done, total, "bringing the chunk index up to date");
     });
-    let repository = backup::unfinished(data.path(), settings).await?;
-    let store = Arc::new(Store::open_from(data, settings, repository, progress).await?);
+    let rest = backup::unfinished(data.path(), settings).await?;
+    let store = Arc::new(Store::open_from(data, settings, rest, progress).await?);
     let parts = store.parts();
     let (fs, dir) = (Arc::clone(&parts.fs), store.data.path().to_owned());
     let min_free_bytes = settings.storage.min_free_bytes;

@@ -3,8 +3,9 @@
 use super::data_dir::DataDir;
 use super::error::{AppError, Exit};
 use super::lock_clock::{self, LifecycleClock};
-use super::{presence, restoring, warm};
-use crate::backup::{LazyRestore, RemoteRecords, Repository};
+use super::restoring::{self, Rest};
+use super::{presence, warm};
+use crate::backup::{LazyRestore, RemoteRecords};
 use crate::config::Settings;
 use crate::engine::Follower;
 use crate::engine::check::Checker;
@@ -52,15 +53,15 @@ impl Store {
         Self::open_from(data, settings, None, progress).await
     }
 
-    /// As [`Self::open`]. What a restore that has not ended has not brought yet is read from this repository, also while
+    /// As [`Self::open`]. What a restore that has not ended has not brought yet is read from there, also while
     /// the store is served: see [`Self::restoring`].
     pub(super) async fn open_from(
         data: DataDir,
         settings: &Settings,
-        repository: Option<Arc<Repository>>,
+        rest: Option<Rest>,
         progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     ) -> Result<Self, AppError> {
-        let store = Self::open_parts(data, settings, repository, Arc::clone(&progress)).await?;
+        let store = Self::open_parts(data, settings, rest, Arc::clone(&progress)).await?;
         presence::check_metadata(&store).await?;
         restoring::before_counting(&store).await?;
         let caught_up = store.follower().catch_up(Progress(progress.as_ref())).await;
@@ -82,13 +83,13 @@ impl Store {
     async fn open_parts(
         data: DataDir,
         settings: &Settings,
-        repository: Option<Arc<Repository>>,
+        rest: Option<Rest>,
         progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     ) -> Result<Self, AppError> {
         let settings = settings.clone();
         let handle = tokio::runtime::Handle::current();
         let opened = tokio::task::spawn_blocking(move || {
-            open(data, &settings, repository.as_ref(), progress.as_ref(), &handle)
+            open(data, &settings, rest.as_ref(), progress.as_ref(), &handle)
         });
         opened.await.map_err(|error| AppError::failure("cannot open the store", error))?
     }
@@ -128,7 +129,7 @@ impl Store {
 fn open(
     mut data: DataDir,
     settings: &Settings,
-    repository: Option<&Arc<Repository>>,
+    rest: Option<&Rest>,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
     handle: &tokio::runtime::Handle,
 ) -> Result<Store, AppError> {
@@ -143,7 +144,7 @@ fn open(
     // Before packs are recovered: a store of a newer version stays as it is.
     SqliteStore::check(&database(&data)).map_err(|error| failed(error.into()))?;
 
-    let files = restoring::files(&data, &fs, repository, handle)?;
+    let files = restoring::files(&data, &fs, rest, handle)?;
     let (packs, recovery) =
         PackSet::open(files.packs, Arc::clone(&clock), Arc::clone(&random), &settings.packs)
             .map_err(failed)?;

@@ -5,6 +5,7 @@ use super::rehearsal::Loopback;
 use super::remote::open;
 use crate::app::data_dir::unusable;
 use crate::app::error::{AppError, Exit};
+use crate::app::restoring::Rest;
 use crate::app::store::Store;
 use crate::backup::{
     Alerts, BackupSettings, CareParts, Keeper, KeeperParts, LazyRestore, NewRepository, PruneParts,
@@ -16,6 +17,7 @@ use crate::sys::{RealFileSystem, SystemSteady};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// How often a running server deletes what no rule keeps.
 const PRUNE_EVERY: Duration = Duration::from_secs(86_400);
@@ -107,10 +109,7 @@ fn care(settings: &Settings, looks: Looks) -> CareParts {
 }
 
 /// Where the rest of a restore is that has not ended; `None`: all is here.
-pub(in crate::app) async fn unfinished(
-    dir: &Path,
-    settings: &Settings,
-) -> Result<Option<Arc<Repository>>, AppError> {
+pub(in crate::app) async fn unfinished(dir: &Path, settings: &Settings) -> Result<Option<Rest>, AppError> {
     let is_unfinished = LazyRestore::is_unfinished(&RealFileSystem, dir);
     if !is_unfinished.map_err(|error| unusable(dir, &error))? {
         return Ok(None);
@@ -119,7 +118,7 @@ pub(in crate::app) async fn unfinished(
     let remote = open(&settings.backup, Patience::default())?;
     let opened = Repository::open(remote, key).await;
     opened
-        .map(|opened| Some(Arc::new(opened)))
+        .map(|opened| Some(Rest { repository: Arc::new(opened), stop: CancellationToken::new() }))
         .map_err(|error| AppError::failure("the restore cannot go on", error))
 }
 

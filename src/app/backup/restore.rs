@@ -11,8 +11,8 @@ use crate::app::stats::bytes;
 use crate::app::store::Store;
 use crate::app::verbs::{catching_up, close, interrupted, runtime};
 use crate::backup::{
-    BackupError, BytesReport, Catalogue, LazyRestore, Plan, Repository, RestoreProgress, ShippedTo,
-    ShownProgress, Target, restore_bytes, restore_rows,
+    BackupError, BackupKey, BackupSettings, BytesReport, Catalogue, LazyRestore, Plan, Repository,
+    RestoreProgress, ShippedTo, ShownProgress, Target, restore_bytes, restore_rows,
 };
 use crate::config::Settings;
 use crate::engine::PlainStore;
@@ -85,11 +85,27 @@ impl fmt::Display for Report {
 }
 
 /// What is restored, and from what it is planned anew where something of that is damaged.
-struct Work {
-    repository: Arc<Repository>,
+pub(super) struct Work {
+    pub(super) repository: Arc<Repository>,
     catalogue: Catalogue,
     target: Target,
-    plan: Plan,
+    pub(super) plan: Plan,
+}
+
+impl Work {
+    pub(super) async fn plan(
+        settings: &BackupSettings,
+        key: BackupKey,
+        moment: Moment,
+    ) -> Result<Self, AppError> {
+        let failed = |error: BackupError| AppError::failure("the restore", error);
+        let opened = Repository::open(open(settings, Patience::default())?, key).await;
+        let repository = Arc::new(opened.map_err(|error| failed(error.into()))?);
+        let target = target(moment);
+        let catalogue = Catalogue::load_for(&repository, target).await.map_err(failed)?;
+        let plan = Plan::make(&repository, &catalogue, target).await.map_err(failed)?;
+        Ok(Self { repository, catalogue, target, plan })
+    }
 }
 
 /// Into the data directory, which must be empty, or hold a restore of the same moment that was not finished.
@@ -102,14 +118,7 @@ pub(in crate::app) fn restore(
     let key = read_key(&settings.backup, &settings.storage.data_dir)?;
     let shown = Shown::new(json);
     let report = runtime()?.block_on(async {
-        let failed = |error: BackupError| AppError::failure("the restore", error);
-        let remote = open(&settings.backup, Patience::default())?;
-        let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
-        let repository = Arc::new(repository);
-        let target = target(moment);
-        let catalogue = Catalogue::load_for(&repository, target).await.map_err(failed)?;
-        let plan = Plan::make(&repository, &catalogue, target).await.map_err(failed)?;
-        let mut work = Work { repository, catalogue, target, plan };
+        let mut work = Work::plan(&settings.backup, key, moment).await?;
         let mut report = Report::of(&work.repository, &work.plan, (dry_run, lazy));
         if !dry_run {
             let (began, fetched) = (Instant::now(), into(settings, &mut work, lazy, &shown).await?);
@@ -127,7 +136,7 @@ pub(in crate::app) fn restore(
     print_report(&report, json)
 }
 
-pub(super) const fn target(moment: Moment) -> Target {
+const fn target(moment: Moment) -> Target {
     match moment {
         Moment::Latest => Target::Latest,
         Moment::Seq(seq) => Target::Seq(seq),
@@ -183,16 +192,16 @@ async fn into(
     // The chunk index is built from what was restored: then the store is whole.
     let store = Store::open(data, settings, catching_up(shown)).await?;
     let unreadable = store.parts().index.uncounted_nodes();
-    close(store).await?;
+    let closed = close(store).await;
     if unreadable > 0 {
         let message = format!("{unreadable} manifest nodes cannot be read: run `sediment fsck --deep`");
         return Err(AppError::new(Exit::Damage, message));
     }
-    Ok(fetched)
+    closed.map(|()| fetched)
 }
 
 /// The rows of the plan, below a data directory, where a backup's shipping would go on.
-pub(super) async fn restored_rows(
+async fn restored_rows(
     settings: &Settings,
     repository: &Arc<Repository>,
     plan: &Plan,
@@ -258,7 +267,7 @@ async fn fetch(
 }
 
 /// The metadata; around what turns out to be damaged when it is read.
-async fn rows(
+pub(super) async fn rows(
     settings: &Settings,
     work: &mut Work,
     dir: &Path,

@@ -1,6 +1,7 @@
 //! `sediment restore … --into`: a part of the store goes to a bucket, as it was at a moment.
 
 mod args;
+mod room;
 mod scratch;
 mod told;
 
@@ -8,15 +9,14 @@ pub(in crate::app) use args::{Part, PartArgs};
 
 use super::key::read_key;
 use super::moment::Moment;
-use super::remote::open;
-use super::restore::{show, target};
+use super::restore::{Work, show};
 use crate::app::error::{AppError, Exit};
 use crate::app::print::print_report;
 use crate::app::progress::Shown;
 use crate::app::verbs::{interrupted, runtime};
 use crate::backup::{
-    BackupError, Catalogue, Plan, Repository, RestoreProgress, SelectError, SelectParts, SelectReport,
-    SelectSettings, ShownProgress, select,
+    BackupError, RestoreProgress, SelectError, SelectParts, SelectReport, SelectSettings, ShownProgress,
+    select,
 };
 use crate::config::Settings;
 use crate::engine::BodyStore;
@@ -24,6 +24,7 @@ use crate::meta::MetaStore;
 use crate::remote::{Patience, S3Replicas};
 use crate::sys::SystemClock;
 use parking_lot::Mutex;
+use room::Room;
 use scratch::Scratch;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -41,15 +42,10 @@ pub(in crate::app) fn restore_part(
     let key = read_key(&settings.backup, &settings.storage.data_dir)?;
     let shown = Shown::new(json);
     let report = runtime()?.block_on(async {
-        let remote = open(&settings.backup, Patience::default())?;
-        let repository = Repository::open(remote, key).await.map_err(|error| failed(error.into()))?;
-        let repository = Arc::new(repository);
-        let target = target(moment);
-        let catalogue = Catalogue::load_for(&repository, target).await.map_err(failed)?;
-        let plan = Plan::make(&repository, &catalogue, target).await.map_err(failed)?;
-        let scratch = Scratch::open(&settings.storage.data_dir, &repository, &plan)?;
-        let job = Job { settings, repository, plan, part, dry_run, json, shown: shown.clone() };
-        job.run(scratch).await
+        let work = Work::plan(&settings.backup, key, moment).await?;
+        let scratch = Scratch::open(&settings.storage.data_dir, &work).await?;
+        let job = Job { settings, part, dry_run, json, shown: shown.clone() };
+        job.run(work, scratch).await
     })?;
     let failures = (report.done.failed, report.done.failures.iter().any(|failure| failure.is_damage));
     print_report(&report, json)?;
@@ -71,8 +67,6 @@ fn failed(error: BackupError) -> AppError {
 
 struct Job<'a> {
     settings: &'a Settings,
-    repository: Arc<Repository>,
-    plan: Plan,
     part: &'a Part,
     dry_run: bool,
     json: bool,
@@ -81,36 +75,39 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// What was brought here goes when all is done, and stays for the next attempt otherwise.
-    async fn run(&self, scratch: Scratch) -> Result<Report, AppError> {
+    async fn run(&self, mut work: Work, scratch: Scratch) -> Result<Report, AppError> {
         let (progress, stop): (ShownProgress, _) =
             (Arc::new(Mutex::new(RestoreProgress::default())), interrupted());
         let showing = show(&self.shown, &progress);
-        let ended = self.all(&scratch, &progress, &stop).await;
+        let room = Room::new(scratch.dir.clone(), self.settings.storage.min_free_bytes);
+        let all = async |stop| self.all(&mut work, &scratch, &progress, &stop).await;
+        let ended = room.within(&stop, all).await;
         showing.cancel();
         self.shown.finish();
         let done = ended?;
         if self.dry_run && scratch.is_begun {
-            return Ok(Report::new(self.dry_run, &self.repository, &self.plan, self.part, done));
+            return Ok(Report::new(self.dry_run, &work, self.part, done));
         }
         let removed = tokio::task::spawn_blocking(move || scratch.remove()).await;
         removed
             .map_err(|error| unfinished(&done, &error))?
             .map_err(|error| unfinished(&done, &error.message))?;
-        Ok(Report::new(self.dry_run, &self.repository, &self.plan, self.part, done))
+        Ok(Report::new(self.dry_run, &work, self.part, done))
     }
 
     async fn all(
         &self,
+        work: &mut Work,
         scratch: &Scratch,
         progress: &ShownProgress,
         stop: &CancellationToken,
     ) -> Result<SelectReport, AppError> {
         if self.dry_run {
-            let meta = scratch.rows(self.settings, &self.repository, &self.plan, progress, stop).await?;
+            let meta = scratch.rows(self.settings, work, progress, stop).await?;
             let (done, ended) = self.select(meta, None, progress, stop).await?;
             return ended.map(|()| done).map_err(|error| AppError::failure("the restore", error));
         }
-        let store = scratch.store(self.settings, &self.repository, &self.plan, progress, stop).await?;
+        let store = scratch.store(self.settings, work, progress, stop).await?;
         let bodies: Arc<dyn BodyStore> = Arc::new(store.engine.clone());
         let selected = self.select(Arc::clone(&store.meta) as _, Some(bodies), progress, stop).await;
         if let Some(restoring) = &store.restoring {

@@ -2,8 +2,9 @@
 
 use super::Part;
 use crate::app::backup::moment::shown;
+use crate::app::backup::restore::Work;
 use crate::app::stats::bytes;
-use crate::backup::{ChangeKind, Plan, Repository, SelectReport, SelectedChange};
+use crate::backup::{ChangeKind, SelectReport, SelectedChange};
 use crate::remote::ReplicaStat;
 use serde::Serialize;
 use std::fmt;
@@ -18,23 +19,18 @@ pub(super) struct Report {
     moment: String,
     bucket: String,
     into: String,
-    /// Snapshots that are newer and damaged.
+    /// What is missing or damaged in the bucket, and was done without.
     passed_over: Vec<String>,
     #[serde(flatten)]
     pub(super) done: SelectReport,
 }
 
 impl Report {
-    pub(super) fn new(
-        dry_run: bool,
-        repository: &Repository,
-        plan: &Plan,
-        part: &Part,
-        done: SelectReport,
-    ) -> Self {
+    pub(super) fn new(dry_run: bool, work: &Work, part: &Part, done: SelectReport) -> Self {
+        let plan = &work.plan;
         Self {
             dry_run,
-            store: repository.description().store_id.to_string(),
+            store: work.repository.description().store_id.to_string(),
             seq: plan.seq.get(),
             moment: shown(plan.at),
             bucket: part.selection.bucket.to_string(),

@@ -67,7 +67,7 @@ impl Shared {
         journal: Journal,
         parts: Vec<Arc<Part>>,
         files: HashMap<FileId, Arc<File>>,
-        (runtime, pause): (Handle, Duration),
+        (runtime, pause, stop): (Handle, Duration, CancellationToken),
     ) -> Self {
         let left: Vec<_> = parts.iter().filter(|part| !part.is_local()).collect();
         Self {
@@ -79,7 +79,7 @@ impl Shared {
             parts,
             files: RwLock::new(files),
             hot: Mutex::default(),
-            stop: CancellationToken::new(),
+            stop,
             flights: TaskTracker::new(),
             pause,
             runtime,

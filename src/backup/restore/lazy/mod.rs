@@ -97,7 +97,8 @@ impl LazyRestore {
         Saved::is_there(fs, dir)
     }
 
-    /// Goes on with what was begun; `None` when nothing was, or all is done. `packs` and `plain` are the local ones. Blocks.
+    /// Goes on with what was begun; `None` when nothing was, or all is done. `packs` and `plain` are the local ones. Once `stop` is cancelled nothing
+    /// is fetched, and whoever waits for that fails. Blocks.
     ///
     /// # Errors
     /// When the repository is another one, or the directory cannot be read or written.
@@ -107,9 +108,10 @@ impl LazyRestore {
         dir: &Path,
         packs: Arc<dyn PackStore>,
         plain: PlainStore,
-        runtime: Handle,
+        (runtime, stop): (Handle, &CancellationToken),
     ) -> Result<Option<Self>, BackupError> {
-        Self::open_pausing(repository, fs, dir, Local::new(packs, plain), (runtime, PAUSE))
+        let local = Local::new(packs, plain);
+        Self::open_pausing(repository, fs, dir, local, (runtime, PAUSE, stop.child_token()))
     }
 
     fn open_pausing(
@@ -117,7 +119,7 @@ impl LazyRestore {
         fs: &Arc<dyn FileSystem>,
         dir: &Path,
         local: Local,
-        runtime: (Handle, Duration),
+        runtime: (Handle, Duration, CancellationToken),
     ) -> Result<Option<Self>, BackupError> {
         let Some(saved) = Saved::load(&**fs, dir)? else { return Ok(None) };
         if saved.repository != repository.description().id {

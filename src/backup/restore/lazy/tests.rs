@@ -182,7 +182,7 @@ async fn open(far: &Arc<Repository>, to: &Path) -> Result<(TestStore, LazyRestor
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
     let packs = Arc::new(DiskPackStore::open(Arc::clone(&fs), to.join("packs"))?);
     let plain = PlainStore::open(Arc::clone(&fs), &to.join("plain"))?;
-    let pausing = (Handle::current(), Duration::from_millis(3));
+    let pausing = (Handle::current(), Duration::from_millis(3), CancellationToken::new());
     let lazy = LazyRestore::open_pausing(far, &fs, to, Local::new(packs, plain), pausing)?;
     let lazy = lazy.expect("a restore that is not finished");
     lazy.before_packs().await?;
