@@ -1,12 +1,13 @@
 //! `sediment backup prune`: by the server that runs, or here.
 
+use super::asking;
 use super::keep::lock;
 use super::key::read_key;
 use super::remote::open;
-use super::run::PATH;
 use crate::app::data_dir::{DataDir, unusable};
 use crate::app::error::{AppError, Exit};
 use crate::app::print::print_report;
+use crate::app::progress::Shown;
 use crate::app::running::Running;
 use crate::app::stats::bytes;
 use crate::app::verbs::{interrupted, open_dir, runtime};
@@ -20,19 +21,15 @@ use crate::config::Settings;
 use crate::remote::Patience;
 use crate::sys::{Clock, OsRandom, RealFileSystem, SystemClock, SystemSteady};
 use serde::Serialize;
-use serde_json::Value;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-
-const ASK_EVERY: Duration = Duration::from_millis(300);
 
 /// A plan, shown.
 #[derive(Debug, Serialize)]
-struct Shown(Plan);
+struct ShownPlan(Plan);
 
-impl fmt::Display for Shown {
+impl fmt::Display for ShownPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = &self.0;
         for Verdict { name, reasons } in &plan.snapshots {
@@ -71,13 +68,16 @@ pub(in crate::app) fn prune(settings: &Settings, dry_run: bool, json: bool) -> R
             let now = SystemClock.now();
             pruner(settings, &repository).plan(None, now).await.map_err(failed)
         })?;
-        return print_report(&Shown(plan), json);
+        return print_report(&ShownPlan(plan), json);
     }
     match open_dir(&settings.storage.data_dir) {
         Err(error) if error.exit == Exit::InUse => {
             let server = Running::find(&settings.storage.data_dir, &error)?;
-            let outcome = runtime()?.block_on(there(&server))?;
-            end(&outcome, json)
+            let shown = Shown::new(json);
+            let pick = |status: BackupStatus, number| status.prune.filter(|prune| prune.number >= number);
+            let outcome = runtime()?.block_on(asking::there(&server, ("pruning", "/prune"), &shown, pick));
+            shown.finish();
+            end(&outcome?, json)
         }
         // The repository is all that is needed, also without a store.
         _ => {
@@ -159,21 +159,4 @@ async fn by(
     let watch = |_: &Pruned| !stop.is_cancelled();
     let pruned = pruner.execute(&plan, now, &**session, &watch).await?;
     Ok(PruneOutcome::of(0, SystemClock.now(), &plan, &pruned))
-}
-
-/// By the server that runs.
-async fn there(server: &Running) -> Result<PruneOutcome, AppError> {
-    let interrupt = interrupted();
-    let asked = server.ask("POST", "/admin/v1/backup/prune")?;
-    let number = asked.get("number").and_then(Value::as_u64).unwrap_or(0);
-    loop {
-        let status: BackupStatus = serde_json::from_value(server.ask("GET", PATH)?)
-            .map_err(|error| AppError::failure("an answer of another version", error))?;
-        if let Some(outcome) = status.prune.filter(|prune| prune.number >= number) {
-            return Ok(outcome);
-        }
-        if interrupt.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_none() {
-            return Err(AppError::failure("pruning", "not waited for: the server goes on with it"));
-        }
-    }
 }

@@ -81,7 +81,7 @@ pub(in crate::app) fn verify(settings: &Settings, args: VerifyArgs, json: bool) 
         }
         Ok(data) if args.repair => {
             let shown = Shown::new(json);
-            let outcome = runtime()?.block_on(async {
+            let (outcome, closed) = runtime()?.block_on(async {
                 let store = Store::open(data, settings, catching_up(&shown)).await?;
                 let none = || AppError::new(Exit::Usage, "backup.bucket is not set: there is no backup");
                 let outcome = match keeper(&store, settings, Looks::WhenAsked)?.ok_or_else(none) {
@@ -91,11 +91,10 @@ pub(in crate::app) fn verify(settings: &Settings, args: VerifyArgs, json: bool) 
                     }
                     Err(error) => Err(error),
                 };
-                let closed = close(store).await;
-                closed.and(outcome)
-            });
+                Ok::<_, AppError>((outcome, close(store).await))
+            })?;
             shown.finish();
-            end(&outcome?, json)
+            end(&outcome?, json).and(closed)
         }
         Err(error) if args.repair => Err(error),
         _ => look(settings, args.percent(), args.all, json),
