@@ -25,7 +25,7 @@ const fn trouble(fault: Fault, words: &'static [&'static str], restore: Option<&
 }
 
 #[rustfmt::skip]
-const TROUBLES: [Trouble; 15] = [
+const TROUBLES: [Trouble; 16] = [
     trouble(Fault::Down, &["unavailable", "the way to it is down"], Some("unavailable")),
     trouble(Fault::Slow(Duration::from_secs(3)), &["timed out", "slow"], None),
     trouble(Fault::Says(503, "SlowDown"), &["throttled", "fewer requests"], Some("SlowDown")),
@@ -37,6 +37,7 @@ const TROUBLES: [Trouble; 15] = [
     trouble(Fault::Other, &["backup verify|cannot hold backups"], Some("")),
     trouble(Fault::Missing, &["backup verify|cannot hold backups"], Some("")),
     trouble(Fault::Garbage, &["wrong answer", "proxies"], Some("wrong answer")),
+    trouble(Fault::ShortList, &["wrong answer", "proxies"], Some("wrong answer")),
     trouble(Fault::Says(403, "ExpiredToken"), &["credentials expired", "renew them"], Some("expired")),
     trouble(Fault::Says(403, "AccessDenied"), &["denied", "check the access key"], Some("denied")),
     trouble(Fault::SaysToWrites(507, "InsufficientStorage"), &["full", "make room"], None),

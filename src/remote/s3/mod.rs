@@ -6,6 +6,7 @@ mod read;
 mod replicas;
 mod settings;
 mod smoke;
+mod whole;
 mod write;
 
 pub use bucket::{BucketLock, BucketRules};

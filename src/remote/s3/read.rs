@@ -2,6 +2,7 @@
 
 use super::S3Remote;
 use super::errors::failed;
+use super::whole::Whole;
 use crate::remote::{Class, Listed, MAX_PIECE_BYTES, Page, RemoteError, RemoteKey, Span, Stat, Tag, Verb};
 use crate::types::UnixMillis;
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -96,7 +97,7 @@ impl S3Remote {
         let full = format!("{}{prefix}", self.prefix);
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(full).max_keys(self.page);
         let behind = after.map(|after| format!("{}{after}", self.prefix));
-        let sent = request.set_start_after(behind).send().await;
+        let sent = request.set_start_after(behind).customize().interceptor(Whole).send().await;
         let listed = sent.map_err(|error| failed((Verb::List, prefix), &error))?;
         let mut page = Page::default();
         for object in listed.contents() {

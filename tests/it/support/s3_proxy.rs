@@ -44,6 +44,8 @@ pub enum Fault {
     CutOff,
     /// A part of the body, with the length of that part.
     Short,
+    /// As [`Self::Short`], of listings.
+    ShortList,
     /// One bit is another.
     Flipped,
     /// What was read before this.
@@ -63,7 +65,7 @@ impl Fault {
             Self::SaysToWrites(..) => *method == Method::PUT || *method == Method::POST,
             Self::CutOff | Self::Short | Self::Flipped | Self::Other => *method == Method::GET && is_object,
             Self::Missing => is_read && is_object,
-            Self::Garbage => *method == Method::GET && !is_object,
+            Self::Garbage | Self::ShortList => *method == Method::GET && !is_object,
             _ => true,
         }
     }
@@ -277,7 +279,7 @@ impl Inner {
         let wrong = match fault {
             Fault::LosesAnswers => return Ok(whole(says(&method, 500, "InternalError"))),
             Fault::CutOff => return Ok(Response::from_parts(head, cut_off(&body))),
-            Fault::Short => body.slice(..body.len() / 2),
+            Fault::Short | Fault::ShortList => body.slice(..body.len() / 2),
             Fault::Flipped => {
                 let mut wrong = body.to_vec();
                 wrong[body.len() / 2] ^= 1;

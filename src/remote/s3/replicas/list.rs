@@ -2,6 +2,7 @@
 
 use super::S3Replicas;
 use crate::remote::s3::errors::failed;
+use crate::remote::s3::whole::Whole;
 use crate::remote::{Class, RemoteError, Verb};
 use crate::types::ETag;
 use aws_sdk_s3::types::EncodingType;
@@ -71,6 +72,7 @@ impl S3Replicas {
         let call = (Verb::List, prefix);
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let request = request.encoding_type(EncodingType::Url).set_start_after(after.map(str::to_owned));
+        let request = request.customize().interceptor(Whole);
         let sent = self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
         let listed = sent.await?;
         let mut page = ReplicaPage::default();
@@ -99,6 +101,7 @@ impl S3Replicas {
             let request = request.encoding_type(EncodingType::Url);
             let request =
                 request.set_key_marker(key_marker.take()).set_version_id_marker(version_marker.take());
+            let request = request.customize().interceptor(Whole);
             let sent =
                 self.within(call, 0, async { request.send().await.map_err(|error| failed(call, &error)) });
             let listed = sent.await?;
