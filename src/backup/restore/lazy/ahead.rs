@@ -41,13 +41,13 @@ fn footer(shared: &Arc<Shared>, id: PackId, file: &File) -> Result<(), BackupErr
     let Some(at) = len.checked_sub(TRAILER_BYTES as u64) else {
         return Ok(shared.force(file, &(0..len))?);
     };
-    let has_waited = shared.ensure(file, &(at..len))?;
+    let has_waited = shared.ensure_first(file, &(at..len))?;
     let trailer = shared.local.packs.read_at(id, at, TRAILER_BYTES)?;
     let Ok(trailer) = Trailer::decode(&trailer, id, len) else {
         return Ok(shared.force(file, &(0..len))?);
     };
     let footer = u64::from(trailer.records_end)..len;
-    if shared.ensure(file, &footer)? || has_waited {
+    if shared.ensure_first(file, &footer)? || has_waited {
         shared.secure(file, &[footer])?;
     }
     Ok(())
@@ -62,7 +62,7 @@ fn pack_nodes(shared: &Arc<Shared>, packs: &PackSet, id: PackId, file: &File) ->
     })?;
     let mut has_waited = false;
     for range in &nodes {
-        has_waited |= shared.ensure(file, range)?;
+        has_waited |= shared.ensure_first(file, range)?;
     }
     if has_waited { Ok(shared.secure(file, &nodes)?) } else { Ok(()) }
 }

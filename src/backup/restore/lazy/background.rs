@@ -28,7 +28,7 @@ async fn work(shared: &Arc<Shared>, next: &AtomicUsize, stop: &CancellationToken
                 return;
             }
             // Others are at the last ones, or some failed: from the beginning.
-            let _ = stop.run_until_cancelled(tokio::time::sleep(shared.pause)).await;
+            let _ = stop.run_until_cancelled(tokio::time::sleep(shared.waits.pause)).await;
             next.store(0, Ordering::Release);
             continue;
         };
@@ -40,7 +40,7 @@ async fn work(shared: &Arc<Shared>, next: &AtomicUsize, stop: &CancellationToken
         {
             metrics::counter!("sediment_restore_errors_total").increment(1);
             tracing::warn!(%error, %name, "a part of the store could not be fetched from the backup; it is tried again");
-            let _ = stop.run_until_cancelled(tokio::time::sleep(shared.pause)).await;
+            let _ = stop.run_until_cancelled(tokio::time::sleep(shared.waits.pause)).await;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Who needs bytes that are not here waits until they are; several that need the same ones share one fetch.
 
+use super::Waits;
 use super::local::Local;
 use super::part::{Failure, File, FileId, Part};
 use super::record::{Journal, Note};
@@ -21,8 +22,8 @@ use tokio_util::task::TaskTracker;
 pub(super) const MOST_PIECES: usize = 8;
 /// Requests at a time, readers' and the background's together. Memory: three times 8 MiB for each at most.
 const SEATS: usize = 16;
-/// A reader is told to come again after so long; the fetch goes on.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Whoever waits for as long as it takes looks again so often.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// Parts that readers asked for and that are fetched first. Those beyond come in their turn.
 const MOST_HOT: usize = 1024;
 /// For so long the background lets readers go first.
@@ -33,6 +34,8 @@ const LONGEST_COURTESY: Duration = Duration::from_secs(1);
 pub(super) enum Who {
     /// Comes again when it takes long.
     Reader,
+    /// A gateway that cannot serve before.
+    Start,
     Writer,
     Background,
 }
@@ -50,8 +53,7 @@ pub(super) struct Shared {
     pub(super) hot: Mutex<VecDeque<u32>>,
     pub(super) stop: CancellationToken,
     pub(super) flights: TaskTracker,
-    /// What failed is not tried again before.
-    pub(super) pause: Duration,
+    pub(super) waits: Waits,
     runtime: Handle,
     seats: Semaphore,
     /// The remote could not be reached.
@@ -67,7 +69,7 @@ impl Shared {
         journal: Journal,
         parts: Vec<Arc<Part>>,
         files: HashMap<FileId, Arc<File>>,
-        (runtime, pause, stop): (Handle, Duration, CancellationToken),
+        (runtime, waits, stop): (Handle, Waits, CancellationToken),
     ) -> Self {
         let left: Vec<_> = parts.iter().filter(|part| !part.is_local()).collect();
         Self {
@@ -81,7 +83,7 @@ impl Shared {
             hot: Mutex::default(),
             stop,
             flights: TaskTracker::new(),
-            pause,
+            waits,
             runtime,
             seats: Semaphore::new(SEATS),
             away: Mutex::new(None),
@@ -110,6 +112,19 @@ impl Shared {
             self.heat(part);
             let _reader = Reader::new(self);
             self.wait_for(part, &pieces, Who::Reader)?;
+        }
+        Ok(has_waited)
+    }
+
+    /// As [`Self::ensure`], for a start: it waits for as long as it takes, and what else is near is not asked for.
+    pub(super) fn ensure_first(self: &Arc<Self>, file: &File, range: &Range<u64>) -> io::Result<bool> {
+        let mut has_waited = false;
+        for part in file.touching(range) {
+            let pieces = part.covering(range);
+            if !part.state.lock().has(&pieces) {
+                has_waited = true;
+                self.wait_for(part, &pieces, Who::Start)?;
+            }
         }
         Ok(has_waited)
     }
@@ -147,7 +162,7 @@ impl Shared {
                 return Ok(());
             }
             let failure = state.failure.clone().or_else(|| self.away.lock().clone());
-            if let Some(failure) = failure.filter(|failure| failure.at.elapsed() < self.pause) {
+            if let Some(failure) = failure.filter(|failure| failure.at.elapsed() < self.waits.pause) {
                 return Err(io::Error::new(failure.kind, failure.why));
             }
             if let Some(run) = state.take_missing(&part.worthwhile(wanted), MOST_PIECES) {
@@ -156,8 +171,9 @@ impl Shared {
                 state = part.state.lock();
                 continue;
             }
-            part.changed.wait_for(&mut state, LONGEST_WAIT);
-            if who == Who::Reader && begun.elapsed() >= LONGEST_WAIT && !state.has(wanted) {
+            let longest = if who == Who::Reader { self.waits.longest } else { LOOK_EVERY };
+            part.changed.wait_for(&mut state, longest);
+            if who == Who::Reader && begun.elapsed() >= longest && !state.has(wanted) {
                 return Err(busy("the backup takes long to give bytes that are not here yet"));
             }
         }

@@ -43,8 +43,16 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-/// How long what failed rests before it is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long is waited.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    /// What failed is not tried again before.
+    pause: Duration,
+    /// A reader is told to come again after so long; the fetch goes on.
+    longest: Duration,
+}
+
+const WAITS: Waits = Waits { pause: Duration::from_secs(1), longest: Duration::from_secs(20) };
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -111,15 +119,15 @@ impl LazyRestore {
         (runtime, stop): (Handle, &CancellationToken),
     ) -> Result<Option<Self>, BackupError> {
         let local = Local::new(packs, plain);
-        Self::open_pausing(repository, fs, dir, local, (runtime, PAUSE, stop.child_token()))
+        Self::open_waiting(repository, fs, dir, local, (runtime, WAITS, stop.child_token()))
     }
 
-    fn open_pausing(
+    fn open_waiting(
         repository: &Arc<Repository>,
         fs: &Arc<dyn FileSystem>,
         dir: &Path,
         local: Local,
-        runtime: (Handle, Duration, CancellationToken),
+        runtime: (Handle, Waits, CancellationToken),
     ) -> Result<Option<Self>, BackupError> {
         let Some(saved) = Saved::load(&**fs, dir)? else { return Ok(None) };
         if saved.repository != repository.description().id {

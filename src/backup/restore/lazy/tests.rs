@@ -1,6 +1,6 @@
 use super::local::Local;
 use super::record::{Journal, Note, Saved};
-use super::{FileId, LazyRestore};
+use super::{FileId, LazyRestore, WAITS, Waits};
 use crate::backup::testing::{TestRemote, repository};
 use crate::backup::testing_store::{Bodies, TestStore, restore_the_rows};
 use crate::backup::{BackupError, BackupKey, Contents, Epoch, Repository, RepositoryId, Target};
@@ -179,11 +179,19 @@ impl World {
 
 /// As a process does that goes on with a restore and serves.
 async fn open(far: &Arc<Repository>, to: &Path) -> Result<(TestStore, LazyRestore), BackupError> {
+    open_waiting(far, to, Waits { pause: Duration::from_millis(3), ..WAITS }).await
+}
+
+async fn open_waiting(
+    far: &Arc<Repository>,
+    to: &Path,
+    waits: Waits,
+) -> Result<(TestStore, LazyRestore), BackupError> {
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
     let packs = Arc::new(DiskPackStore::open(Arc::clone(&fs), to.join("packs"))?);
     let plain = PlainStore::open(Arc::clone(&fs), &to.join("plain"))?;
-    let pausing = (Handle::current(), Duration::from_millis(3), CancellationToken::new());
-    let lazy = LazyRestore::open_pausing(far, &fs, to, Local::new(packs, plain), pausing)?;
+    let waiting = (Handle::current(), waits, CancellationToken::new());
+    let lazy = LazyRestore::open_waiting(far, &fs, to, Local::new(packs, plain), waiting)?;
     let lazy = lazy.expect("a restore that is not finished");
     lazy.before_packs().await?;
     let store = TestStore::open_over(to, lazy.packs(), lazy.files(), Some(&lazy)).await?;
@@ -245,6 +253,17 @@ async fn the_first_body_is_there_before_the_rest() {
     // What was read is here.
     assert!(get(&store, "key-2").await.as_ref() == world.bodies.get("key-2"));
     assert_eq!(world.line.taken(), 0);
+    drop(store);
+    lazy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_a_start_waits_for_as_long_as_a_slow_bucket_takes_and_a_reader_does_not() {
+    let world = World::filled(60).await;
+    world.begin(Target::Latest).await;
+    let waits = Waits { longest: Duration::ZERO, ..WAITS };
+    let (store, lazy) = open_waiting(&world.far().await, &world.to, waits).await.unwrap();
+    assert!(store.get("key-2").await.is_err(), "it is asked for again");
     drop(store);
     lazy.stop().await;
 }
