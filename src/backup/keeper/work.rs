@@ -142,31 +142,42 @@ async fn repair(this: &Shared, shipper: &mut Shipper) -> Result<(), BackupError>
 async fn step(this: &Shared, shipper: &mut Shipper) -> Result<(), BackupError> {
     let began = this.parts.world.clock.now();
     let wanted = this.wanted();
-    if wanted.is_some() || this.is_due(shipper, began) {
-        snapshot(this, shipper, wanted.unwrap_or_default()).await?;
+    let done = if wanted.is_some() || this.is_due(shipper, began) {
+        snapshot(this, shipper, wanted.unwrap_or_default()).await?
     } else {
         this.show(KeeperState::Shipping);
         shipper.round().await?;
-    }
+        None
+    };
     let (seq, at) = shipper.shipped();
     let mut state = this.state.lock();
     state.covered = Some(began);
     state.shipped = Some((seq.get(), at));
     state.shown = KeeperState::Idle;
+    // Told together with all that it means: whoever has waited for it looks at the rest next.
+    if done.is_some() {
+        (state.done, state.failures_in_a_row) = (done, 0);
+    }
     Ok(())
 }
 
-async fn snapshot(this: &Shared, shipper: &mut Shipper, wanted: Wanted) -> Result<(), BackupError> {
+/// What is to be told to whoever has asked for it, if anybody has.
+async fn snapshot(
+    this: &Shared,
+    shipper: &mut Shipper,
+    wanted: Wanted,
+) -> Result<Option<RunOutcome>, BackupError> {
     this.show(KeeperState::Snapshot);
     let began = Instant::now();
     let made = shipper.snapshot(wanted.full).await;
-    if wanted.number > 0 {
-        this.state.lock().done = Some(outcome(wanted.number, &made, began.elapsed()));
+    let done = (wanted.number > 0).then(|| outcome(wanted.number, &made, began.elapsed()));
+    if made.is_err() && done.is_some() {
+        this.state.lock().done.clone_from(&done);
     }
     let made = made?;
     tracing::info!(snapshot = %made.name(), seq = %made.seq, sent_bytes = made.totals.sent_bytes, "snapshot made");
     this.made(shipper, &made);
-    Ok(())
+    Ok(done)
 }
 
 fn outcome(number: u64, made: &Result<Snapshot, BackupError>, took: Duration) -> RunOutcome {
