@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// What was done without when the rows were brought here: for whoever goes on with them.
 const PASSED_OVER: &str = "passed-over.json";
 
+/// What directories are called of which only a part may be there.
+const GOING: &str = "going";
+
 /// One moment's.
 pub(super) struct Scratch {
     data_dir: PathBuf,
@@ -150,7 +153,7 @@ impl Scratch {
                 Err(error) => return Err(failed(error)),
             },
         };
-        std::fs::remove_dir_all(&self.dir).map_err(failed)?;
+        discard(&self.dir).map_err(failed)?;
         drop((own, lock));
         // Others may be at work there.
         let _ = std::fs::remove_dir(self.data_dir.join(PART_DIR));
@@ -178,15 +181,29 @@ fn unused(dir: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// By another name first: what is half gone when the process is killed is taken up by nobody.
+fn discard(dir: &Path) -> io::Result<()> {
+    let going = dir.with_extension(GOING);
+    match std::fs::remove_dir_all(&going) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::rename(dir, &going)?;
+    std::fs::remove_dir_all(going)
+}
+
 /// What restores have left that were given up. Those that somebody is at stay.
 fn remove_others(parent: &Path, own: &str) -> io::Result<()> {
-    for entry in std::fs::read_dir(parent)? {
-        let entry = entry?;
+    let entries = std::fs::read_dir(parent)?.collect::<io::Result<Vec<_>>>()?;
+    for entry in entries {
+        let path = entry.path();
         if entry.file_name() == own || !entry.file_type()?.is_dir() {
             continue;
         }
-        if let Some(_lock) = unused(&entry.path())? {
-            std::fs::remove_dir_all(entry.path())?;
+        if path.extension().is_some_and(|extension| extension == GOING) {
+            std::fs::remove_dir_all(path)?;
+        } else if let Some(_lock) = unused(&path)? {
+            discard(&path)?;
         }
     }
     Ok(())
@@ -218,6 +235,22 @@ mod tests {
         assert!(first.dir.exists() && other.dir.exists(), "another moment's is nobody's business");
         first.remove().unwrap();
         other.remove().unwrap();
+        assert!(!dir.path().join("restore-part").exists());
+    }
+
+    /// Killed while it removed a directory, of which anything may be left then.
+    #[test]
+    fn i5_what_was_half_removed_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = enter(dir.path(), 1).unwrap();
+        give_back(&scratch);
+        let going = scratch.dir.with_extension("going");
+        std::fs::rename(&scratch.dir, &going).unwrap();
+        std::fs::remove_dir_all(going.join("meta")).unwrap();
+        let again = enter(dir.path(), 1).unwrap();
+        assert!(!again.is_begun && !going.exists());
+        std::fs::create_dir(&going).unwrap();
+        again.remove().unwrap();
         assert!(!dir.path().join("restore-part").exists());
     }
 
