@@ -3,6 +3,7 @@
 pub mod backups;
 pub mod form;
 pub mod gate;
+pub mod parts;
 pub mod redis;
 pub mod refusal;
 pub mod s3_proxy;
