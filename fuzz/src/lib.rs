@@ -20,7 +20,8 @@ use sediment::service::{
 use sediment::storage::{MemoryPackStore, PackId, PackStore};
 use sediment::sys::{ManualClock, SeededRandom};
 use sediment::types::{
-    Checksum, ChecksumAlgorithm, ChunkId, ETag, Manifest, Node, VersionId, decode_row_key, row_key,
+    Checksum, ChecksumAlgorithm, ChunkId, DeltaDecoder, DeltaPiece, ETag, Manifest, Node, VersionId,
+    decode_row_key, decode_there, encode_there, row_key,
 };
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("codec", codec),
     ("copy_source", copy_source),
     ("credentials", credentials),
+    ("delta", delta),
     ("file_name", file_name),
     ("file_record", file_record),
     ("framing", framing),
@@ -267,6 +269,38 @@ pub fn aws_chunked(bytes: &[u8]) {
     let [piece, length, stream @ ..] = bytes else { return };
     let pieces: Vec<Vec<u8>> = stream.chunks(usize::from(*piece).max(1)).map(<[u8]>::to_vec).collect();
     sediment::s3::fuzzing::aws_chunked(u64::from(*length), &pieces);
+}
+
+/// How long the pieces are that a delta comes in, how many bytes it stands for (u32), and the delta: however it is cut, it stands for
+/// the same.
+pub fn delta(bytes: &[u8]) {
+    let Some(([piece, length @ ..], stream)) = bytes.split_first_chunk::<5>() else { return };
+    let length = u64::from(u32::from_le_bytes(*length));
+    let decode = |piece: usize| {
+        let (mut decoder, mut found) = (DeltaDecoder::new(length), Vec::new());
+        let mut pieces = stream.chunks(piece.max(1));
+        let fed = pieces.try_for_each(|bytes| decoder.decode(Bytes::copy_from_slice(bytes), &mut found));
+        let (mut literals, mut copies, mut total) = (Vec::new(), Vec::new(), 0);
+        for piece in found {
+            match piece {
+                DeltaPiece::Literal(bytes) => literals.extend_from_slice(&bytes),
+                DeltaPiece::Copy { id, bytes } => {
+                    copies.push((literals.len(), id, bytes));
+                    total += u64::from(bytes);
+                }
+            }
+        }
+        total += literals.len() as u64;
+        assert!(total <= length, "more than announced");
+        fed.and_then(|()| decoder.finish()).ok().map(|()| {
+            assert_eq!(total, length);
+            (literals, copies)
+        })
+    };
+    assert_eq!(decode(usize::from(*piece)), decode(stream.len()));
+    if let Some(there) = decode_there(stream, usize::from(*piece)) {
+        assert_eq!(encode_there(&there), stream);
+    }
 }
 
 /// A request's target and headers, a line each.

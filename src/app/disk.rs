@@ -3,7 +3,9 @@
 //! The margin is kept for what must go on when the disk is full: deletes, collection, metadata, the index.
 
 use super::reserve;
-use crate::engine::{BodySpec, BodyStore, BodyStream, BodyWriter, EngineError, ReadHold, StagedBody};
+use crate::engine::{
+    BodySpec, BodyStore, BodyStream, BodyWriter, ChunkStore, EngineError, ReadHold, StagedBody,
+};
 use crate::meta::StoredBody;
 use crate::sys::FileSystem;
 use crate::types::ResolvedRange;
@@ -191,6 +193,10 @@ impl BodyStore for GuardedBodies {
             self.disk.check()?;
         }
         self.disk.seen(self.inner.join(bodies).await)
+    }
+
+    fn chunk_store(&self) -> Option<Arc<dyn ChunkStore>> {
+        self.inner.chunk_store()
     }
 }
 

@@ -1,12 +1,13 @@
 //! What the rest of the crate sees of the engine: streams in, streams out.
 
-use super::EngineError;
+use super::{ChunkStore, EngineError};
 use crate::meta::{NewBody, StoredBody};
 use crate::types::{Checksum, ChecksumAlgorithm, ResolvedRange};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use std::any::Any;
+use std::sync::Arc;
 
 /// Bytes of a body, in frames of at most 256 KiB. The first error ends the stream.
 pub type BodyStream = BoxStream<'static, Result<Bytes, EngineError>>;
@@ -38,6 +39,11 @@ pub trait BodyStore: Send + Sync + std::fmt::Debug {
     /// read the parts' rows until this returns: plain bodies are read. The rows must stay until the commit (which
     /// `Commit::CompleteUpload` checks).
     async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError>;
+
+    /// The chunks of which bodies are made, where they are made of any.
+    fn chunk_store(&self) -> Option<Arc<dyn ChunkStore>> {
+        None
+    }
 }
 
 /// What is known of a body before its first byte.

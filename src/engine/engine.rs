@@ -4,12 +4,13 @@ use super::index::Hold;
 use super::ingest::{Catalog, CatalogSession, Fallback, Ingest, IngestParts, IngestStages, Moved};
 use super::pack::{Location, RecordKind};
 use super::{
-    BodySpec, BodyStore, BodyStream, BodyWriter, ChunkIndex, EngineError, EngineParts, MayWork, ReadHold,
-    Rechunker, StagedBody, join, read,
+    BodySpec, BodyStore, BodyStream, BodyWriter, ChunkIndex, ChunkStore, EngineError, EngineParts, MayWork,
+    Outline, ReadHold, Rechunker, SharedHold, StagedBody, Wanted, join, read,
 };
 use crate::meta::{Inspect, StoredBody};
 use crate::types::{ChunkId, ResolvedRange};
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Bodies in, deduplicated; bodies out, verified. Cheap to clone; all clones are one engine.
@@ -77,6 +78,25 @@ impl BodyStore for Engine {
 
     async fn join(&self, bodies: Vec<(StoredBody, u64)>) -> Result<StagedBody, EngineError> {
         join::join(&self.ingest, bodies).await
+    }
+
+    fn chunk_store(&self) -> Option<Arc<dyn ChunkStore>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl ChunkStore for Engine {
+    async fn which(&self, ids: Vec<ChunkId>) -> Result<Vec<bool>, EngineError> {
+        read::which(&self.parts, ids).await
+    }
+
+    async fn load(&self, wanted: Vec<Wanted>) -> Result<Vec<Bytes>, EngineError> {
+        read::load(&self.parts, wanted).await
+    }
+
+    fn outline(&self, hold: SharedHold, body: &StoredBody, range: ResolvedRange) -> Option<Outline> {
+        read::outline(&self.parts, hold, body, range)
     }
 }
 

@@ -6,6 +6,7 @@ mod budget;
 mod buffers;
 mod cache;
 pub mod check;
+mod chunk_store;
 pub mod codec;
 #[expect(clippy::module_inception, reason = "the engine itself, among its parts")]
 mod engine;
@@ -49,6 +50,7 @@ pub mod fuzzing {
 
 pub use body_store::{BodySpec, BodyStore, BodyStream, BodyWriter, Digests, ReadHold, StagedBody};
 pub use cache::{CacheError, CacheSettings, ChunkCache, RedisUrl, Wanted, read_hot_list};
+pub use chunk_store::{BodyPiece, ChunkStore, Outline, SharedHold};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use follow::Follower;

@@ -12,6 +12,7 @@ mod caller;
 mod checksum;
 mod chunk;
 mod cors;
+mod delta;
 mod etag;
 mod id;
 mod key;
@@ -38,6 +39,11 @@ pub use caller::Caller;
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub use chunk::ChunkId;
 pub use cors::{CorsMethod, CorsPattern, CorsQuestion, CorsRule, CorsRules, ExposedHeader, MAX_CORS_RULES};
+pub use delta::{
+    CHUNKS_ANSWER, CHUNKS_PARAMETER, COPY_RECORD_BYTES, DELTA_HEADER, DeltaDecoder, DeltaError, DeltaPiece,
+    MAX_ASKED_CHUNKS, MAX_DELTA_RECORD_BYTES, decode_there, encode_there, literal_record_bytes, parse_asked,
+    put_copy, put_literal,
+};
 pub use etag::ETag;
 pub use id::ParseError;
 pub use key::{MAX_KEY_BYTES, ObjectKey};

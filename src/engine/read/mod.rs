@@ -10,6 +10,7 @@
 mod ahead;
 mod along;
 mod budget;
+mod by_id;
 mod chunks;
 mod hot;
 mod open;
@@ -19,6 +20,7 @@ mod walk;
 mod window;
 
 pub use budget::ReadBudget;
+pub(crate) use by_id::{load, outline, which};
 pub use chunks::Locate;
 pub(crate) use open::open;
 

@@ -90,7 +90,7 @@ impl Source {
     }
 }
 
-async fn next_piece(
+pub(super) async fn next_piece(
     chunks: &Chunks,
     walk: &mut Walk,
     hold: &Guard,
