@@ -410,6 +410,13 @@ fn input(error: &InputError) -> (StatusCode, Code, Words) {
             custom("MalformedTrailerError"),
             "The request contained trailing data that was not well-formed or did not conform to our published schema.".into(),
         ),
+        InputError::ChunkGone(_) => (
+            StatusCode::CONFLICT,
+            custom("NoSuchChunk"),
+            "A chunk that the body names is not there, or not whole. Send the bytes themselves.".into(),
+        ),
+        // They are other errors by now.
+        InputError::Hash | InputError::Store(_) => internal(),
         InputError::Malformed(why) => {
             (StatusCode::BAD_REQUEST, Code::InvalidRequest, format!("The body is malformed: {why}").into())
         }

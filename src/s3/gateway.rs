@@ -8,6 +8,7 @@ use super::body::{Counted, Document, Documents, Traffic, Upload, UploadHead, rea
 use super::contents::Contents;
 use super::convert::sent_checksums;
 use super::cors;
+use super::delta::{self, ChunkQuestion, delta_length};
 use super::digest::require_digest;
 use super::direct::DirectRead;
 use super::direct_put::DirectPut;
@@ -15,7 +16,7 @@ use super::error::refusal_of;
 use super::finish::{Noted, finish, refused};
 use super::meters::Meters;
 use super::methods::check_method;
-use super::ops::Operations;
+use super::ops::{Operations, caller_of};
 use super::parameters::check_parameters;
 use super::post::{self, Posted};
 use super::query::Query;
@@ -189,6 +190,7 @@ impl S3Gateway {
         check_parameters(&mut query)?;
         check_headers(&head)?;
         let Verified { principal, payload } = verified;
+        let delta = delta_length(&head, &principal)?;
         let (class, party) = (Class::of(&head, &address, &query), party_of(&principal, &head));
         traffic.keep(self.admission.place(&party).await?);
         let is_bare = body.is_end_stream();
@@ -200,11 +202,19 @@ impl S3Gateway {
                 return Ok(response);
             }
         }
+        if let Some(question) = ChunkQuestion::of(&head, &address, &query, &principal)? {
+            traffic.names(delta::OPERATION);
+            let upload_head = UploadHead::parse(&head, payload, false, is_bare)?;
+            let upload = Upload::new(upload_head, body, Arc::clone(traffic));
+            let parts = (&self.service, &*self.admission, &self.documents);
+            let answer = question.answer(parts, (&head.headers, principal), (class, &party), &upload);
+            return Box::pin(answer).await;
+        }
         if let Some(put) = DirectPut::of(&head, &address, &query) {
             let put = put.answer(&self.service, (&head, &query), (principal, payload), body, traffic);
             return self.admission.run(class, &party, Box::pin(put)).await;
         }
-        let admitted = Admitted { head, address, query, principal, payload };
+        let admitted = Admitted { head, address, query, principal, payload, delta };
         Box::pin(self.by_s3s(admitted, (class, &party), body, traffic, noted)).await
     }
 
@@ -221,11 +231,15 @@ impl S3Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let Admitted { mut head, address, query, principal, payload } = admitted;
+        let Admitted { mut head, address, query, principal, payload, delta } = admitted;
         let shape = Shape::of(&head, &address, &query);
         let (is_anonymous, is_empty) = (principal == Principal::Anonymous, body.is_end_stream());
         let upload_head = UploadHead::parse(&head, payload, shape == Shape::Upload, body.is_end_stream())?;
-        let upload = Upload::new(upload_head, body, Arc::clone(traffic));
+        let mut upload = Upload::new(upload_head, body, Arc::clone(traffic));
+        if let Some(length) = delta.filter(|_| shape == Shape::Upload) {
+            let caller = caller_of(principal.clone(), &head.headers);
+            upload = upload.expanded(length, &self.service, &caller).map_err(refusal_of)?;
+        }
         let document = match shape {
             Shape::Upload => None,
             // Memory for documents is for those who have a key.
@@ -298,6 +312,7 @@ impl S3Gateway {
         traffic.keep(self.admission.place(&party).await?);
         check_names(&address)?;
         check_headers(&head)?;
+        delta_length(&head, &principal)?;
         let shape = Shape::of(&head, &address, query);
         let checked = Checked { head, address, query: query.clone(), shape, principal, upload };
         let put = pin!(self.call(checked, None, Body::empty(), traffic, noted));
@@ -373,6 +388,8 @@ struct Admitted {
     query: Query,
     principal: Principal,
     payload: Payload,
+    /// How long what the body stands for is, where the body is a delta.
+    delta: Option<u64>,
 }
 
 /// A request that s3s may see, and what goes beside it.

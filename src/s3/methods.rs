@@ -4,6 +4,7 @@ use super::address::Address;
 use super::post::not_a_form;
 use super::query::Query;
 use super::refusal::{Refusal, refuse};
+use crate::types::CHUNKS_PARAMETER;
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use s3s::S3ErrorCode as Code;
 
@@ -36,7 +37,7 @@ const OF_A_BUCKET: [(&str, &[&str]); 25] = [
     ("website", &["GET", "PUT", "DELETE"]),
 ];
 /// The methods of an object's sub-resources.
-const OF_AN_OBJECT: [(&str, &[&str]); 10] = [
+const OF_AN_OBJECT: [(&str, &[&str]); 11] = [
     ("acl", &["GET", "PUT"]),
     ("attributes", &["GET"]),
     ("legal-hold", &["GET", "PUT"]),
@@ -47,6 +48,7 @@ const OF_AN_OBJECT: [(&str, &[&str]); 10] = [
     ("torrent", &["GET"]),
     ("uploadId", &["GET", "PUT", "POST", "DELETE"]),
     ("uploads", &["POST"]),
+    (CHUNKS_PARAMETER, &["POST"]),
 ];
 
 /// # Errors

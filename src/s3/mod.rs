@@ -14,6 +14,7 @@ mod convert;
 mod cors;
 mod credentials;
 mod dates;
+mod delta;
 mod digest;
 mod direct;
 mod direct_put;

@@ -7,12 +7,12 @@ use super::ops::{REPLICA_OF, is_implemented};
 use super::promises::check_promises;
 use super::query::Query;
 use super::refusal::{Refusal, refuse};
-use crate::types::ChecksumAlgorithm;
+use crate::types::{CHUNKS_PARAMETER, ChecksumAlgorithm, DELTA_HEADER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 use s3s::S3ErrorCode as Code;
 
-/// Every sub-resource of AWS: a request with one of them is never the plain operation on the bucket or the object.
-const SUBRESOURCES: [&str; 44] = [
+/// Every sub-resource of AWS, and one of Sediment: a request with one of them is never the plain operation on the bucket or the object.
+const SUBRESOURCES: [&str; 45] = [
     "abac",
     "accelerate",
     "acl",
@@ -57,6 +57,7 @@ const SUBRESOURCES: [&str; 44] = [
     "website",
     "append",
     "events",
+    CHUNKS_PARAMETER,
 ];
 /// What s3s takes a request for when it knows no more special operation.
 const PLAIN: [&str; 11] = [
@@ -147,6 +148,9 @@ pub(super) fn check_operation(
     }
     if !REPLICATING.contains(&operation) && sent.contains_key(REPLICA_OF) {
         return Err(not_implemented(REPLICA_OF));
+    }
+    if !UPLOADS.contains(&operation) && sent.contains_key(DELTA_HEADER) {
+        return Err(not_implemented(DELTA_HEADER));
     }
     if PLAIN.contains(&operation) {
         if let Some(name) = query.names().find(|name| SUBRESOURCES.contains(name)) {

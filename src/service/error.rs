@@ -107,8 +107,8 @@ pub enum ServiceError {
     /// The body ended early or went on too long.
     #[error("the body has {actual} bytes, {announced} were announced")]
     IncompleteBody { announced: u64, actual: u64 },
-    #[error(transparent)]
-    Input(#[from] InputError),
+    #[error("{0}")]
+    Input(#[source] InputError),
     #[error("Content-MD5 {expected} was sent, the body has {computed}")]
     ContentMd5Mismatch { expected: String, computed: String },
     #[error("x-amz-content-sha256 is not that of the body")]
@@ -170,6 +170,16 @@ pub enum ServiceError {
 
 const NO_DESCRIPTORS: &str = "too many files are open";
 const NOT_RESTORED: &str = "the object is still in the backup, which gives no answer";
+
+impl From<InputError> for ServiceError {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Store(error) => error.into(),
+            InputError::Hash => Self::ContentSha256Mismatch,
+            other => Self::Input(other),
+        }
+    }
+}
 
 impl From<MetaError> for ServiceError {
     fn from(error: MetaError) -> Self {

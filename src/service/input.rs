@@ -2,7 +2,7 @@
 
 use super::{Inner, ServiceError};
 use crate::engine::{BodySpec, EngineError, StagedBody};
-use crate::types::ChecksumAlgorithm;
+use crate::types::{ChecksumAlgorithm, ChunkId};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 /// The bytes that a client sends, already freed of transfer framing. The first error ends the stream.
 pub type InputStream = BoxStream<'static, Result<Bytes, InputError>>;
 
-/// Why the client's bytes could not be read. Always the client's or the network's doing.
+/// Why the client's bytes could not be read. The client's or the network's doing, unless it says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     #[error("the body ended early")]
@@ -26,6 +26,15 @@ pub enum InputError {
     TimedOut,
     #[error("the body could not be read: {0}")]
     Io(String),
+    /// The hash of what came is not the one that was signed.
+    #[error("the body is not what was signed")]
+    Hash,
+    /// A chunk that the body names is not there, or not whole.
+    #[error("the chunk {0} is not there")]
+    ChunkGone(ChunkId),
+    /// Not the client's doing: what the body names could not be read.
+    #[error("a chunk could not be read: {0}")]
+    Store(#[source] EngineError),
 }
 
 impl Inner {

@@ -39,6 +39,7 @@ mod s3_checksums;
 mod s3_conditions;
 mod s3_continue;
 mod s3_cors;
+mod s3_delta;
 mod s3_direct;
 mod s3_direct_put;
 mod s3_documents;

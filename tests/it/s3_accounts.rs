@@ -46,7 +46,7 @@ fn world() -> World {
 }
 
 const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
-const SUBRESOURCES: [&str; 46] = [
+const SUBRESOURCES: [&str; 47] = [
     "",
     "abac",
     "accelerate",
@@ -93,6 +93,7 @@ const SUBRESOURCES: [&str; 46] = [
     "events",
     "versionId=null&tagging",
     "versionId=null&retention",
+    "x-sediment-chunks",
 ];
 /// Documents that are right for some operation or other, so that it is not the document that is refused.
 const DOCUMENTS: [&str; 6] = [

@@ -2,6 +2,7 @@
 
 use crate::s3::address::Address;
 use crate::s3::query::Query;
+use crate::types::{CHUNKS_PARAMETER, DELTA_HEADER};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
@@ -32,6 +33,9 @@ impl Class {
                 Some(..=SHORT_DOCUMENT_BYTES) => Self::Write,
                 _ => Self::Heavy,
             },
+            Method::POST if query.has(CHUNKS_PARAMETER) => Self::List,
+            // What it stands for is long.
+            Method::PUT if head.headers.contains_key(DELTA_HEADER) => Self::Long,
             Method::PUT if address.is_object() => match length(&head.headers) {
                 Some(..=SHORT_BODY_BYTES) => Self::Write,
                 _ => Self::Long,
@@ -101,6 +105,7 @@ mod tests {
             ("POST", "/b?delete", Class::Heavy),
             ("PUT", "/b/k", Class::Long),
             ("PUT", "/b", Class::Write),
+            ("POST", "/b/k?x-sediment-chunks=", Class::List),
         ];
         for (method, path, expected) in bare {
             assert_eq!(class(method, path, None), expected, "{method} {path}");

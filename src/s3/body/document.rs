@@ -127,6 +127,27 @@ pub(in crate::s3) struct Document {
 /// # Errors
 /// When the body is too long, is not what was signed or hashed, or is XML that no S3 client sends.
 pub(in crate::s3) async fn read_document(
+    memory: (&Documents, &Party),
+    headers: &HeaderMap,
+    checksums: Vec<Checksum>,
+    upload: &Upload,
+) -> Result<Document, Refusal> {
+    let document = read_bytes(memory, headers, checksums, upload).await?;
+    if document.bytes.len() <= SHORT_BYTES {
+        check_xml(&document.bytes)?;
+    } else {
+        let bytes = document.bytes.clone();
+        let checked = tokio::task::spawn_blocking(move || check_xml(&bytes)).await;
+        checked.map_err(|_| refusal_of(ServiceError::Internal("a document's check ended early")))??;
+    }
+    Ok(document)
+}
+
+/// As [`read_document`], of what is no XML.
+///
+/// # Errors
+/// As there.
+pub(in crate::s3) async fn read_bytes(
     (documents, party): (&Documents, &Party),
     headers: &HeaderMap,
     checksums: Vec<Checksum>,
@@ -143,13 +164,6 @@ pub(in crate::s3) async fn read_document(
     let read = tokio::time::timeout(PATIENCE, read_all(upload, most)).await;
     let bytes = read.map_err(|_| refusal_of(InputError::TimedOut.into()))??;
     check_hashes(&bytes, headers, checksums, upload).map_err(refusal_of)?;
-    if bytes.len() <= SHORT_BYTES {
-        check_xml(&bytes)?;
-    } else {
-        let document = bytes.clone();
-        let checked = tokio::task::spawn_blocking(move || check_xml(&document)).await;
-        checked.map_err(|_| refusal_of(ServiceError::Internal("a document's check ended early")))??;
-    }
     Ok(Document { bytes, _memory: memory })
 }
 

@@ -9,6 +9,6 @@ mod upload;
 
 pub(super) use chunked::Decoder;
 pub(super) use counted::{Counted, Traffic};
-pub(super) use document::{AnswerMemory, Document, Documents, check_xml, read_document};
+pub(super) use document::{AnswerMemory, Document, Documents, check_xml, read_bytes, read_document};
 pub(super) use strict::is_one_element;
 pub(super) use upload::{Upload, UploadHead};

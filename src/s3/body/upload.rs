@@ -5,7 +5,7 @@ use super::counted::Traffic;
 use crate::s3::auth::Payload;
 use crate::s3::gateway::BoxError;
 use crate::s3::refusal::{Refusal, refuse};
-use crate::service::{InputError, InputStream};
+use crate::service::{Caller, DeltaBody, InputError, InputStream, ObjectService, ServiceError};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderMap, Version, header, request::Parts};
@@ -120,6 +120,21 @@ impl Upload {
     pub(in crate::s3) fn of_stream(stream: InputStream) -> Self {
         let stream = Arc::new(Mutex::new(Some(stream)));
         Self { stream, trailers: Arc::new(Mutex::new(None)), size: None, sha256: None }
+    }
+
+    /// The body that this one is the delta of.
+    ///
+    /// # Errors
+    /// Those of [`ObjectService::expand`].
+    pub(in crate::s3) fn expanded(
+        self,
+        length: u64,
+        service: &ObjectService,
+        caller: &Caller,
+    ) -> Result<Self, ServiceError> {
+        let delta = DeltaBody { stream: self.take_stream(), sha256: self.sha256, length };
+        let stream = Arc::new(Mutex::new(Some(service.expand(caller, delta)?)));
+        Ok(Self { stream, trailers: self.trailers, size: Some(length), sha256: None })
     }
 
     /// The bytes. Empty the second time.
