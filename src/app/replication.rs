@@ -101,6 +101,7 @@ fn table(reports: &[DestinationReport]) -> String {
             ("lag seconds", report.lag_seconds.to_string()),
             ("copied versions", report.copied_versions.to_string()),
             ("copied bytes", report.copied_bytes.to_string()),
+            ("spared bytes", report.spared_bytes.to_string()),
             ("refused versions", report.refused_versions.to_string()),
             ("fails now", report.failing_since.map_or("no", |_| "yes").to_owned()),
             ("last failure", report.last_failure.clone().unwrap_or_else(|| "none".to_owned())),

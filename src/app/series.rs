@@ -388,6 +388,12 @@ const SERIES: &[Series] = &[
         "versions that replication copied or brought up to date, or that a destination refused",
     ),
     series(Counter, "sediment_replication_bytes_total", PLAIN, "bytes of the versions copied"),
+    series(
+        Counter,
+        "sediment_replication_spared_bytes_total",
+        PLAIN,
+        "bytes that were not sent because the destination had them",
+    ),
     series(Counter, "sediment_replication_failures_total", LATER, "failures of destinations, by class"),
     series(Gauge, "sediment_replication_queued_keys", LATER, "keys that wait for a target"),
     series(Gauge, "sediment_replication_lag_seconds", LATER, "how long the oldest of them has waited"),

@@ -1,5 +1,7 @@
 //! Looking at one key for one destination: what of it is not there as it is now goes there, oldest first.
 
+use super::delta::Proof;
+use super::peer::Peer;
 use super::worker::Shared;
 use crate::engine::EngineError;
 use crate::meta::{
@@ -58,12 +60,13 @@ impl From<EngineError> for Failure {
 }
 
 /// A version that is gone meanwhile needs nothing.
-struct Gone;
+pub(super) struct Gone;
 
 /// One look at a key.
 pub(super) struct Look<'a> {
     pub(super) shared: &'a Shared,
     pub(super) remote: &'a S3Replicas,
+    pub(super) peer: &'a Peer,
     pub(super) home: &'a Bucket,
     pub(super) queued: &'a QueuedKey,
     /// An earlier attempt may have got further than is known: what stands there is looked at before anything is sent.
@@ -213,7 +216,10 @@ impl<'a> Look<'a> {
         }
     }
 
-    async fn object(&self, id: VersionId) -> Result<Option<(ObjectVersion, ObjectData)>, MetaError> {
+    pub(super) async fn object(
+        &self,
+        id: VersionId,
+    ) -> Result<Option<(ObjectVersion, ObjectData)>, MetaError> {
         let route = &self.queued.route;
         let found = self.shared.meta.version(route.bucket, &route.key, Some(id)).await?;
         Ok(found.and_then(|version| match version.kind.clone() {
@@ -223,7 +229,7 @@ impl<'a> Look<'a> {
     }
 
     /// Bytes of a version, on their way.
-    async fn body(
+    pub(super) async fn body(
         &self,
         id: VersionId,
         range: ResolvedRange,
@@ -244,14 +250,13 @@ impl<'a> Look<'a> {
         data: &ObjectData,
         head: &ReplicaHead,
     ) -> Result<Result<Option<String>, Gone>, Failure> {
-        let trouble = Trouble::default();
         let whole = ResolvedRange { start: 0, end: data.size };
-        let Ok(body) = self.body(id, whole, &trouble).await? else { return Ok(Err(Gone)) };
         let md5 = (data.etag.parts() == 0).then(|| *data.etag.md5());
         let is_whole = |checksum: &Checksum| checksum.kind() == ChecksumKind::FullObject;
         let checksum = data.checksum.clone().filter(is_whole);
-        let put = self.remote.put(key, head, ReplicaBody { md5, checksum, ..body }, OnlyOver::Anything).await;
-        own_first(put, &trouble).map(Ok)
+        let proof = Proof { md5, checksum, is_compared: false };
+        let put = |body| self.remote.put(key, head, body, OnlyOver::Anything);
+        self.send_body((key, id, whole), proof, put).await
     }
 
     /// In the same parts, so that it has the same tag.
@@ -283,11 +288,13 @@ impl<'a> Look<'a> {
     ) -> Result<Result<Option<String>, Gone>, Failure> {
         let (mut sent, mut start) = (Vec::with_capacity(data.parts.len()), 0);
         for part in &data.parts {
-            let (trouble, range) = (Trouble::default(), ResolvedRange { start, end: start + part.size });
-            let Ok(body) = self.body(id, range, &trouble).await? else { return Ok(Err(Gone)) };
-            let body = ReplicaBody { checksum: part.checksum.clone(), ..body };
-            let put = self.remote.put_part((key, upload), part.number.get(), body).await;
-            sent.push(own_first(put, &trouble)?);
+            let range = ResolvedRange { start, end: start + part.size };
+            let proof = Proof { md5: None, checksum: part.checksum.clone(), is_compared: true };
+            let put = |body| self.remote.put_part((key, upload), part.number.get(), body);
+            let Ok(part_there) = self.send_body((key, id, range), proof, put).await? else {
+                return Ok(Err(Gone));
+            };
+            sent.push(part_there);
             start += part.size;
         }
         if !SentPart::make_up(&sent, data.etag) {
@@ -330,7 +337,10 @@ fn is_it(there: &FoundReplica, found: &ObjectVersion, data: &ObjectData, origin:
 }
 
 /// Trouble of this store's own made the request fail, whatever became of it.
-fn own_first<T>(sent: Result<T, RemoteError>, trouble: &Trouble<EngineError>) -> Result<T, Failure> {
+pub(super) fn own_first<T>(
+    sent: Result<T, RemoteError>,
+    trouble: &Trouble<EngineError>,
+) -> Result<T, Failure> {
     match trouble.take() {
         Some(error) => Err(error.into()),
         None => Ok(sent?),

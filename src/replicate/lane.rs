@@ -1,7 +1,9 @@
 //! The lane of one destination: looks at the keys that wait for it, several at a time.
 
+use super::WhetherToAsk;
 use super::copy::{Failure, Look, Looked};
 use super::pace::pause;
+use super::peer::Peer;
 use super::worker::Shared;
 use crate::meta::{Commit, CommitError, MetaError, QueuedKey, ReplicationChange, Route};
 use crate::remote::{Class, RemoteError, S3Replicas, Verb};
@@ -40,10 +42,10 @@ struct Traffic {
 
 impl Lane {
     pub(super) async fn run(self, stop: CancellationToken) {
-        let remote = self.connect();
+        let (remote, peer) = (self.connect(), self.peer());
         let mut traffic = Traffic::default();
         while !stop.is_cancelled() {
-            let turn = stop.run_until_cancelled(self.turn(&remote, &mut traffic)).await;
+            let turn = stop.run_until_cancelled(self.turn((&remote, &peer), &mut traffic)).await;
             if let Some(Err(error)) = turn {
                 tracing::warn!(%error, "replication cannot read its queue; it goes on in some seconds");
                 stop.run_until_cancelled(tokio::time::sleep(STORE_PAUSE)).await;
@@ -62,14 +64,19 @@ impl Lane {
         }
     }
 
+    fn peer(&self) -> Arc<Peer> {
+        let target = self.shared.targets.of(&self.destination);
+        Arc::new(Peer::new(target.is_some_and(|target| target.settings.chunks == WhetherToAsk::Auto)))
+    }
+
     async fn turn(
         &self,
-        remote: &Result<Arc<S3Replicas>, RemoteError>,
+        there: (&Result<Arc<S3Replicas>, RemoteError>, &Arc<Peer>),
         traffic: &mut Traffic,
     ) -> Result<(), MetaError> {
         let is_resting = traffic.resting.is_some_and(|until| until > Instant::now());
         if !is_resting {
-            self.fill(remote, traffic).await?;
+            self.fill(there, traffic).await?;
         }
         let until = match traffic.resting.filter(|_| is_resting) {
             Some(until) => until,
@@ -101,7 +108,7 @@ impl Lane {
 
     async fn fill(
         &self,
-        remote: &Result<Arc<S3Replicas>, RemoteError>,
+        (remote, peer): (&Result<Arc<S3Replicas>, RemoteError>, &Arc<Peer>),
         traffic: &mut Traffic,
     ) -> Result<(), MetaError> {
         let room = self.room(traffic).saturating_sub(traffic.working.len());
@@ -114,9 +121,10 @@ impl Lane {
         let next: Vec<_> = waiting.take(room).collect();
         for queued in next {
             traffic.busy.insert(queued.route.clone());
-            let (shared, remote, started) = (Arc::clone(&self.shared), remote.clone(), self.started);
+            let (shared, started) = (Arc::clone(&self.shared), self.started);
+            let (remote, peer) = (remote.clone(), Arc::clone(peer));
             traffic.working.spawn(async move {
-                let looked = look(&shared, remote, &queued, started).await;
+                let looked = look(&shared, (remote, &peer), &queued, started).await;
                 (queued.route, looked)
             });
         }
@@ -163,7 +171,7 @@ impl Lane {
 /// Looks at a key, and notes what comes of it.
 async fn look(
     shared: &Shared,
-    remote: Result<Arc<S3Replicas>, RemoteError>,
+    (remote, peer): (Result<Arc<S3Replicas>, RemoteError>, &Peer),
     queued: &QueuedKey,
     started: CommitSeq,
 ) -> Result<Looked, Failure> {
@@ -174,7 +182,7 @@ async fn look(
         (Some(_), Err(error)) => Err(error.into()),
         (Some(home), Ok(remote)) => {
             let is_in_doubt = queued.attempts > 0 || queued.from <= started;
-            Look { shared, remote: &remote, home, queued, is_in_doubt }.all().await
+            Look { shared, remote: &remote, peer, home, queued, is_in_doubt }.all().await
         }
     };
     let (route, touched) = (queued.route.clone(), queued.touched);

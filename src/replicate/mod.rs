@@ -6,12 +6,16 @@
 //! written. What is to be done is decided by the rules, the versions and the states as they are at that moment, never by
 //! what was noted; so doing it twice, or from anywhere, ends in the same. Notes and states are durable.
 //!
+//! Of bodies that go to another Sediment only the chunks are sent that are missing there (`delta`).
+//!
 //! A replica says of what it is a copy, and is never replicated itself: two stores may replicate to each other.
 
 mod copy;
+mod delta;
 mod follow;
 mod lane;
 mod pace;
+mod peer;
 mod report;
 mod scan;
 mod settings;
@@ -19,6 +23,6 @@ mod targets;
 mod worker;
 
 pub use report::{DestinationReport, Reports};
-pub use settings::{ReplicationSettings, TargetSettings};
+pub use settings::{ReplicationSettings, TargetSettings, WhetherToAsk};
 pub use targets::{Target, Targets};
 pub use worker::{ReplicationParts, ReplicationWorker};

@@ -19,6 +19,9 @@ pub struct DestinationReport {
     /// Since the server was started.
     pub copied_versions: u64,
     pub copied_bytes: u64,
+    /// Of those, what was not sent because it was there.
+    #[serde(default)]
+    pub spared_bytes: u64,
     pub refused_versions: u64,
     /// Since when nothing succeeds, in milliseconds since the epoch.
     pub failing_since: Option<i64>,
@@ -32,6 +35,7 @@ struct Tally {
     target: String,
     copied_versions: u64,
     copied_bytes: u64,
+    spared_bytes: u64,
     refused_versions: u64,
     failing_since: Option<UnixMillis>,
     last_failure: Option<String>,
@@ -63,6 +67,12 @@ impl Reports {
             tally.copied_bytes += bytes;
             (tally.failing_since, tally.class) = (None, None);
         });
+    }
+
+    /// Of a body, or a part of one, that has arrived.
+    pub(super) fn spared(&self, destination: &DestinationArn, bytes: u64) {
+        metrics::counter!("sediment_replication_spared_bytes_total").increment(bytes);
+        self.change(destination, |tally| tally.spared_bytes += bytes);
     }
 
     pub(super) fn changed(&self, destination: &DestinationArn) {
@@ -124,6 +134,7 @@ impl Reports {
             lag_seconds: lag_seconds(tally.depth, now),
             copied_versions: tally.copied_versions,
             copied_bytes: tally.copied_bytes,
+            spared_bytes: tally.spared_bytes,
             refused_versions: tally.refused_versions,
             failing_since: tally.failing_since.map(UnixMillis::get),
             last_failure: tally.last_failure.clone(),

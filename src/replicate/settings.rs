@@ -43,11 +43,24 @@ pub struct TargetSettings {
     /// Whether the bucket stands in the path and not in the host's name. Unset: at every endpoint but AWS's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_style: Option<bool>,
+    /// Whether it is asked which chunks it has, so that only the others are sent.
+    #[serde(default)]
+    pub chunks: WhetherToAsk,
     pub access_key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key: Option<Secret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_file: Option<PathBuf>,
+}
+
+/// Whether a target is asked which chunks it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhetherToAsk {
+    /// It is, and again in an hour if it does not know the question.
+    #[default]
+    Auto,
+    Never,
 }
 
 fn us_east_1() -> String {
@@ -110,7 +123,7 @@ fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TargetSetti
 
 #[cfg(test)]
 mod tests {
-    use super::ReplicationSettings;
+    use super::{ReplicationSettings, WhetherToAsk};
 
     fn parsed(text: &str) -> Result<ReplicationSettings, String> {
         toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_owned())
@@ -135,6 +148,10 @@ mod tests {
             let refusal = parsed(&text).unwrap().validate().unwrap_err();
             assert!(refusal.contains(why), "{refusal}");
         }
+        assert_eq!(settings.targets[0].chunks, WhetherToAsk::Auto);
+        let never = parsed(&format!("{whole}chunks = \"never\"\n")).unwrap();
+        assert_eq!(never.targets[0].chunks, WhetherToAsk::Never);
+        assert!(parsed(&format!("{whole}chunks = \"always\"\n")).is_err());
         let slip = parsed(&whole.replace("secret_key", "secret_kye")).unwrap_err();
         assert!(slip.contains("secret_kye") && !slip.contains("hunter2"), "{slip}");
     }

@@ -78,6 +78,7 @@ mod tests {
             region: "us-east-1".to_owned(),
             bucket: bucket.map(str::to_owned),
             path_style: None,
+            chunks: crate::replicate::WhetherToAsk::Auto,
             access_key: "k".to_owned(),
             secret_key: None,
             secret_key_file: None,

@@ -3,6 +3,8 @@
 //! `SEDIMENT_REPLICATION_KILLS` (default 3) asks for more kills, `SEDIMENT_REPLICATION_SEED` repeats their moments.
 
 mod api;
+mod between;
+mod delta;
 mod site;
 mod trouble;
 

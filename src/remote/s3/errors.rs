@@ -68,7 +68,8 @@ pub(super) fn of_answer(code: Option<&str>, status: u16) -> Class {
         "RequestTimeout" => Class::TimedOut,
         // The server got other bytes than were sent.
         "BadDigest" | "IncompleteBody" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => Class::Wrong,
-        "PreconditionFailed" => Class::Conflict,
+        // Of another Sediment: a chunk that a delta names is gone.
+        "PreconditionFailed" | "NoSuchChunk" => Class::Conflict,
         "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => Class::Expired,
         "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed"
         | "AllAccessDisabled" | "AccountProblem" | "InvalidToken" => Class::Denied,
@@ -111,6 +112,7 @@ mod tests {
             ("RequestTimeout", 400, Class::TimedOut),
             ("BadDigest", 400, Class::Wrong),
             ("PreconditionFailed", 412, Class::Conflict),
+            ("NoSuchChunk", 409, Class::Conflict),
             ("ExpiredToken", 400, Class::Expired),
             ("SignatureDoesNotMatch", 403, Class::Denied),
             ("QuotaExceeded", 403, Class::Full),

@@ -38,6 +38,8 @@ pub enum BodySource {
     Whole(Bytes),
     /// Frames that together have the announced length. An error ends the call.
     Frames(mpsc::Receiver<Result<Bytes, std::io::Error>>),
+    /// So many bytes that stand for others, for another Sediment.
+    Delta(Box<Self>, u64),
 }
 
 /// Frames from a channel as the body of a request.
@@ -111,8 +113,21 @@ impl BodySource {
         Ok(Self::Frames(source))
     }
 
+    /// How many bytes are sent for so many of a body.
+    pub(super) const fn bytes_of(&self, body: u64) -> u64 {
+        match self {
+            Self::Delta(_, bytes) => *bytes,
+            Self::Whole(_) | Self::Frames(_) => body,
+        }
+    }
+
+    pub(super) const fn is_delta(&self) -> bool {
+        matches!(self, Self::Delta(..))
+    }
+
     pub(super) fn stream(self, left: u64) -> ByteStream {
         match self {
+            Self::Delta(source, bytes) => source.stream(bytes),
             Self::Whole(bytes) => ByteStream::from(bytes),
             Self::Frames(frames) => ByteStream::new(SdkBody::from_body_1_x(Frames { frames, left })),
         }

@@ -2,6 +2,7 @@
 //! locks. One attempt at each call, each with a deadline.
 
 mod body;
+mod chunks;
 mod list;
 mod parts;
 
@@ -9,6 +10,7 @@ pub use body::{BodySource, Trouble};
 pub use list::{ReplicaHistory, ReplicaPage, ReplicaStat};
 pub use parts::SentPart;
 
+use self::chunks::as_delta_of;
 use super::errors::failed;
 use super::{S3Credentials, S3Settings, client};
 use crate::remote::{Class, RemoteError, Verb};
@@ -49,6 +51,7 @@ pub struct ReplicaHead {
 /// The bytes of an object or a part, and what proves them.
 #[derive(Debug)]
 pub struct ReplicaBody {
+    /// Of the object or the part, though its source be a delta.
     pub bytes: u64,
     pub source: BodySource,
     pub md5: Option<[u8; 16]>,
@@ -271,7 +274,7 @@ impl S3Replicas {
             .key(key)
             .set_if_none_match(only.if_none_match())
             .set_if_match(only.if_match())
-            .content_length(length(call, body.bytes)?)
+            .content_length(length(call, body.source.bytes_of(body.bytes))?)
             .set_content_md5(body.md5.map(|md5| BASE64.encode(md5)))
             .set_checksum_crc32(crc32)
             .set_checksum_crc32_c(crc32c)
@@ -290,10 +293,12 @@ impl S3Replicas {
             .set_object_lock_mode(lock.retention.map(|retention| lock_mode(retention.mode)))
             .set_object_lock_retain_until_date(lock.retention.map(|retention| date(retention.until)))
             .set_object_lock_legal_hold_status(lock.legal_hold.map(hold));
+        let delta_of = body.source.is_delta().then_some(body.bytes);
         let request = request.body(body.source.stream(body.bytes));
         let request = request
             .customize()
-            .mutate_request(with_headers(head.origin.as_ref(), attributes.expires.as_deref()));
+            .mutate_request(with_headers(head.origin.as_ref(), attributes.expires.as_deref()))
+            .mutate_request(as_delta_of(delta_of));
         let sent = self
             .within(call, body.bytes, async { request.send().await.map_err(|error| failed(call, &error)) });
         Ok(sent.await?.version_id().map(str::to_owned))

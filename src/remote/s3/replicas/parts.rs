@@ -1,5 +1,6 @@
 //! Objects in parts.
 
+use super::chunks::as_delta_of;
 use super::{
     OnlyOver, ReplicaBody, ReplicaHead, S3Replicas, Sums, date, hold, length, lock_mode, tagging,
     with_headers,
@@ -99,13 +100,15 @@ impl S3Replicas {
             .key(key)
             .upload_id(upload)
             .part_number(number.into())
-            .content_length(length(call, body.bytes)?)
+            .content_length(length(call, body.source.bytes_of(body.bytes))?)
             .set_checksum_crc32(crc32)
             .set_checksum_crc32_c(crc32c)
             .set_checksum_crc64_nvme(crc64nvme)
             .set_checksum_sha1(sha1)
-            .set_checksum_sha256(sha256)
-            .body(body.source.stream(body.bytes));
+            .set_checksum_sha256(sha256);
+        let delta_of = body.source.is_delta().then_some(body.bytes);
+        let request = request.body(body.source.stream(body.bytes)).customize();
+        let request = request.mutate_request(as_delta_of(delta_of));
         let sent = self
             .within(call, body.bytes, async { request.send().await.map_err(|error| failed(call, &error)) });
         let sent = sent.await?;
