@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Site {
     dir: tempfile::TempDir,
     server: Option<Sediment>,
+    /// One for each start: making one reads the system's certificates.
+    client: Option<Client>,
     /// The way to this site.
     pub gate: Gate,
     args: Vec<String>,
@@ -29,7 +31,8 @@ pub struct Shown {
 
 impl Site {
     pub async fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), server: None, gate: Gate::new().await, args: Vec::new() }
+        let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::new().await);
+        Self { dir, server: None, client: None, gate, args: Vec::new() }
     }
 
     /// Serves; what it replicates goes to the target `far`.
@@ -56,6 +59,7 @@ impl Site {
         let args: Vec<&str> = self.args.iter().flat_map(|set| ["--set", set.as_str()]).collect();
         let server = Sediment::serve(self.dir.path(), &args);
         self.gate.open(&server.s3);
+        self.client = Some(server.client());
         self.server = Some(server);
     }
 
@@ -70,7 +74,7 @@ impl Site {
     }
 
     pub fn client(&self) -> Client {
-        self.server().client()
+        self.client.clone().unwrap()
     }
 
     pub fn wire(&self) -> Wire {
@@ -166,15 +170,20 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < PATIENCE, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Waits until a bucket there holds what one here does.
+/// Waits until a bucket there holds what one here does. It lists no more than the servers have time for.
 pub async fn arrives(from: (&Site, &str), to: (&Site, &str)) {
     let start = Instant::now();
-    loop {
-        let (here, there) = (from.0.contents(from.1).await, to.0.contents(to.1).await);
+    let mut here = from.0.contents(from.1).await;
+    for look in 1u32.. {
+        let asked = Instant::now();
+        let there = to.0.contents(to.1).await;
+        if there.len() >= here.len() || look.is_multiple_of(8) {
+            here = from.0.contents(from.1).await;
+        }
         if here == there {
             return;
         }
@@ -183,7 +192,7 @@ pub async fn arrives(from: (&Site, &str), to: (&Site, &str)) {
             let more: Vec<_> = there.iter().filter(|one| !here.contains(one)).take(5).collect();
             panic!("{} here, {} there; missing {missing:?}, more {more:?}", here.len(), there.len());
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(asked.elapsed().max(Duration::from_millis(20)) * 2).await;
     }
 }
 
