@@ -26,6 +26,8 @@ struct StoreFile {
 
 /// `restoring.json`: the store is not whole yet.
 const RESTORING: &str = "restoring.json";
+/// While it is written: of a process that was killed.
+const RESTORING_TMP: &str = "restoring.json.tmp";
 
 /// Where parts of a backup stand while they are restored into a bucket.
 pub(super) const PART_DIR: &str = "restore-part";
@@ -191,7 +193,7 @@ fn at(path: &Path, point: FailPoint) -> Result<(), AppError> {
 
 /// A directory of something else must not be mixed with a store.
 fn refuse_foreign(path: &Path) -> Result<(), AppError> {
-    let ours = ["LOCK", "STORE.tmp", "lost+found", PART_DIR];
+    let ours = ["LOCK", "STORE.tmp", RESTORING_TMP, "lost+found", PART_DIR];
     let entries = std::fs::read_dir(path).map_err(|error| unusable(path, &error))?;
     for entry in entries {
         let name = entry.map_err(|error| unusable(path, &error))?.file_name();

@@ -28,6 +28,16 @@ fn a_store_keeps_its_id() {
     assert_eq!(first.len(), 32);
 }
 
+/// A restore that was killed while it wrote down what it restores is begun by the same command.
+#[test]
+fn a_restore_that_died_at_its_first_file_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("restoring.json.tmp"), "{\"sto").unwrap();
+    let restoring = super::Restoring { store_id: "ab".repeat(16), epoch: 1, seq: 7 };
+    drop(DataDir::restore(dir.path(), &restoring).unwrap());
+    assert!(DataDir::is_restoring(dir.path()).unwrap());
+}
+
 #[test]
 fn two_processes_never_share_a_directory() {
     let dir = tempfile::tempdir().unwrap();

@@ -22,8 +22,8 @@ pub use status::{BackupStatus, CareStatus, Failure, KeeperState, RunOutcome};
 
 use super::retention::RetentionSettings;
 use super::{
-    Alerts, BackupKey, NewRepository, RemoteRecords, Repository, RestoreProgress, ShipProgress, ShipSettings,
-    ShownProgress, ShownVerify, SnapshotName, Source, VerifyProgress, World,
+    Alerts, BackupKey, Claim, NewRepository, RemoteRecords, Repository, RestoreProgress, ShipProgress,
+    ShipSettings, ShownProgress, ShownVerify, SnapshotName, Source, VerifyProgress, World,
 };
 use crate::remote::Remote;
 use crate::types::UnixMillis;
@@ -31,7 +31,7 @@ use care::Care;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What backups are made of, and where they go.
@@ -44,6 +44,8 @@ pub struct KeeperParts {
     pub world: World,
     /// For people: who has the lease.
     pub holder: String,
+    /// What this data directory has written of the lease; `None`: after a crash it is waited for.
+    pub claim: Option<Arc<Claim>>,
     pub ship: ShipSettings,
     /// From one round to the next.
     pub interval: Duration,
@@ -83,6 +85,8 @@ struct Shared {
     care_poked: Notify,
     /// Held by who looks at what is there, or deletes some of it: one at a time, or what goes would pass for lost.
     looking: tokio::sync::Mutex<()>,
+    /// Counts what has come to an end, well or not.
+    ends: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -127,6 +131,7 @@ impl Keeper {
             drilling: Arc::new(Mutex::new(RestoreProgress::default())),
             care_poked: Notify::new(),
             looking: tokio::sync::Mutex::default(),
+            ends: watch::Sender::default(),
         }))
     }
 
@@ -180,6 +185,12 @@ impl Keeper {
         number
     }
 
+    /// Changes whenever a round, a look or an attempt has ended: then the status may be another.
+    #[must_use]
+    pub fn ends(&self) -> watch::Receiver<u64> {
+        self.0.ends.subscribe()
+    }
+
     /// Where alerts are raised.
     #[must_use]
     pub fn alerts(&self) -> &Alerts {
@@ -196,5 +207,12 @@ impl Keeper {
     pub async fn run(self, stop: CancellationToken) {
         tokio::join!(work::run(&self.0, &stop), care::run(&self.0, &stop));
         self.0.state.lock().shown = KeeperState::Stopped;
+        self.0.ended();
+    }
+}
+
+impl Shared {
+    fn ended(&self) {
+        self.ends.send_modify(|ends| *ends += 1);
     }
 }

@@ -3,18 +3,20 @@
 //! Each taking of the lease has an epoch of its own, higher than all before, since the object that says the epoch is replaced under the
 //! condition that it is still the one that was read. That alone makes it safe: a writer that lost the lease and does not know it writes
 //! below an epoch that is no longer the newest. Time only says when it is polite to take over, and when to stop for one's
-//! own sake; it is measured by each one's own steady clock or by the remote's, so clocks may differ as they like.
+//! own sake; it is measured by each one's own steady clock or by the remote's, so clocks may differ as they like. Nobody waits for what
+//! the last process of his own data directory has written ([`Claim`]), unless that one was about to do what must not come late.
 
-use super::{Epoch, EpochRecord, ObjectName, ProbeError, Repository, RepositoryError, probe};
+use super::{Claim, Epoch, EpochRecord, ObjectName, ProbeError, Repository, RepositoryError, probe};
 use crate::remote::{Class, PutOptions, RemoteError, Stat, Tag};
 use crate::sys::{Clock, Random, Steady};
 use crate::types::{CommitSeq, UnixMillis};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Attempts whose fate is not known that are kept in mind; older ones lost their turn long ago.
-const MAX_TRIED: usize = 16;
+pub(super) const MAX_TRIED: usize = 16;
 /// How much the remote's own clock may be off: it is in whole seconds, and a cluster has several.
 const REMOTE_CLOCK_MARGIN: Duration = Duration::from_secs(10);
 
@@ -81,6 +83,8 @@ pub enum LeaseError {
     Stale,
     #[error("the repository has no further epoch")]
     Exhausted,
+    #[error("what is about to be done in the bucket could not be noted beside the store: {0}")]
+    Note(#[source] io::Error),
     #[error(transparent)]
     Repository(#[from] RepositoryError),
 }
@@ -131,6 +135,8 @@ struct Desk {
     times: LeaseTimes,
     holder: String,
     tried: Vec<Tried>,
+    /// `None`: what was written before this process is another's.
+    claim: Option<Arc<Claim>>,
 }
 
 impl Desk {
@@ -151,6 +157,9 @@ impl Desk {
 
     /// Writes a record. Whatever does not end with success may still have happened, or happen later.
     async fn write(&mut self, record: LeaseRecord, options: &PutOptions) -> Result<(Tag, Tried), LeaseError> {
+        if let Some(claim) = &self.claim {
+            claim.note(&record.token).await;
+        }
         let tried = Tried { record, sent: self.world.moment() };
         if self.tried.len() == MAX_TRIED {
             self.tried.remove(0);
@@ -182,12 +191,19 @@ impl Candidate {
     /// `holder`: for people, such as the name of the host.
     #[must_use]
     pub const fn new(repository: Arc<Repository>, world: World, times: LeaseTimes, holder: String) -> Self {
-        let desk = Desk { repository, world, times, holder, tried: Vec::new() };
+        let desk = Desk { repository, world, times, holder, tried: Vec::new(), claim: None };
         Self { desk, remote_time: None, seen: None }
     }
 
-    /// Takes the lease if nobody has it, or whoever had it let it run out. The first attempt also tries whether the server
-    /// keeps its word on conditional writes.
+    /// Takes over at once what the data directory's last process has left. The server must keep its word on conditions.
+    #[must_use]
+    pub fn knowing(mut self, claim: Option<Arc<Claim>>) -> Self {
+        self.desk.claim = claim;
+        self
+    }
+
+    /// Takes the lease if nobody has it, whoever had it let it run out, or it is this data directory's own. The first attempt also tries
+    /// whether the server keeps its word on conditional writes.
     ///
     /// # Errors
     /// When it cannot be told who has it. The next attempt recognises a write of this one that went through all the same.
@@ -201,10 +217,17 @@ impl Candidate {
         if let Some(own) = self.desk.own(&record) {
             return Ok(Attempt::Taken(self.taken(own, stat.tag)));
         }
-        if let Some(holder) = self.holder(&record, &stat) {
+        if self.is_left_by_own(&record) {
+            tracing::info!(holder = %record.holder, "the lease on the backup repository is this store's own, and is taken over");
+        } else if let Some(holder) = self.holder(&record, &stat) {
             return Ok(Attempt::Held(holder));
         }
         self.take(Some(record.epoch), &PutOptions::matching(stat.tag)).await
+    }
+
+    /// Whether the process that wrote it has ended, and whatever it had sent may come late.
+    fn is_left_by_own(&self, record: &LeaseRecord) -> bool {
+        !record.released && self.desk.claim.as_ref().is_some_and(|claim| claim.is_own(&record.token))
     }
 
     async fn take(&mut self, last: Option<Epoch>, condition: &PutOptions) -> Result<Attempt, LeaseError> {
@@ -249,16 +272,21 @@ impl Candidate {
     }
 
     fn taken(&mut self, own: Tried, tag: Tag) -> Box<Lease> {
-        let Desk { repository, world, times, holder, .. } = &self.desk;
+        let Desk { repository, world, times, holder, claim, .. } = &self.desk;
         let desk = Desk {
             repository: Arc::clone(repository),
             world: world.clone(),
             times: *times,
             holder: holder.clone(),
             tried: Vec::new(),
+            claim: claim.clone(),
         };
         self.seen = None;
-        Box::new(Lease { desk, record: own.record, tag, renewed: own.sent, lost_to: None })
+        if let Some(claim) = claim {
+            claim.settle();
+        }
+        let (record, renewed) = (own.record, own.sent);
+        Box::new(Lease { desk, record, tag, renewed, lost_to: None, is_lingering: false, unanswered: None })
     }
 }
 
@@ -271,6 +299,10 @@ pub struct Lease {
     /// When the last renewal that went through was sent.
     renewed: i64,
     lost_to: Option<String>,
+    /// What must not come late is under way,
+    is_lingering: bool,
+    /// or was, and not answered, at this moment.
+    unanswered: Option<i64>,
 }
 
 impl Lease {
@@ -304,11 +336,60 @@ impl Lease {
         self.replace(record).await
     }
 
-    /// Gives it back, so that the next one need not wait.
+    /// Before what would do harm if it came late, such as a delete: until [`Self::settle`] nobody takes the lease over at once. It is
+    /// renewed for that: of what stands there then a copy of the data directory that was made before does not know.
+    ///
+    /// # Errors
+    /// When the lease is lost or could not be renewed, or that could not be noted: then nothing such may be done.
+    pub async fn linger(&mut self) -> Result<(), LeaseError> {
+        let Some(claim) = &self.desk.claim else { return Ok(()) };
+        let tried = self.desk.tried.iter().map(|tried| tried.record.token.clone());
+        let known: Vec<String> = tried.chain([self.record.token.clone()]).collect();
+        self.is_lingering = true;
+        claim.linger(true).await.map_err(LeaseError::Note)?;
+        // What is found first may be an earlier renewal that came late.
+        for _ in 0..2 {
+            self.renew().await?;
+            if !known.contains(&self.record.token) {
+                return Ok(());
+            }
+        }
+        Err(LeaseError::Stale)
+    }
+
+    /// It has ended.
+    pub async fn settle(&mut self, is_answered: bool) {
+        self.is_lingering = false;
+        if !is_answered {
+            self.unanswered = Some(self.desk.world.moment());
+        }
+        self.quieten().await;
+    }
+
+    /// What was not answered counts as over when the lease would have run out.
+    pub async fn quieten(&mut self) {
+        let (now, ttl) = (self.desk.world.moment(), millis(self.desk.times.ttl));
+        if self.unanswered.is_some_and(|at| now.saturating_sub(at) > ttl) {
+            self.unanswered = None;
+        }
+        let Some(claim) = self.desk.claim.as_ref().filter(|claim| claim.lingers()) else { return };
+        if self.is_lingering || self.unanswered.is_some() {
+            return;
+        }
+        if let Err(error) = claim.linger(false).await {
+            tracing::debug!(%error, "that nothing lingers could not be noted: after a crash the lease is waited for");
+        }
+    }
+
+    /// Gives it back, so that the next one need not wait; but not while something lingers.
     ///
     /// # Errors
     /// When that could not be written: it runs out by itself.
     pub async fn release(mut self) -> Result<(), LeaseError> {
+        self.quieten().await;
+        if self.desk.claim.as_ref().is_some_and(|claim| claim.lingers()) {
+            return Ok(());
+        }
         // What is found first may be an earlier renewal that came late.
         for _ in 0..2 {
             let record = self.desk.record(self.record.epoch, self.record.tenure.clone());

@@ -1,16 +1,18 @@
 //! Writers that race for one repository, interleaved at every call, with pauses longer than any lease, clocks that differ, lost answers and
-//! writes that arrive late. Whatever happens: never do two ship in one epoch, and what the newest one shipped is what a reader reads.
+//! writes that arrive late. Processes end at any call and start again at once in their data directories, of which copies are made, too.
+//! Whatever happens: never do two ship in one epoch, what the newest one shipped is what a reader reads, and nobody takes the
+//! lease over at once from one who deletes.
 //!
 //! `SEDIMENT_LEASE_SEEDS=5000` runs more of them; a failure names its seed, `SEDIMENT_LEASE_SEED=…` runs that one alone.
 
 #![allow(clippy::unwrap_used)]
 
 use super::{
-    Attempt, BackupKey, Candidate, Epoch, EpochRecord, Lease, LeaseError, LeaseTimes, LogLevel,
+    Attempt, BackupKey, Candidate, Claim, Epoch, EpochRecord, Lease, LeaseError, LeaseTimes, LogLevel,
     NewRepository, ObjectName, Repository, StoreId, World,
 };
 use crate::remote::{Class, Fault, Faulty, MemoryRemote, PutOptions, Remote, Span, Verb, list_all};
-use crate::sys::{ManualClock, ManualSteady, Random, SeededRandom};
+use crate::sys::{Clock, ManualClock, ManualSteady, Random, SeededRandom};
 use crate::types::{CommitSeq, UnixMillis};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -31,6 +33,12 @@ type FlakyRemote = Faulty<Arc<MemoryRemote>>;
 /// What was acknowledged to the writers: epoch and record.
 type Acknowledged = Mutex<BTreeSet<(Epoch, u64)>>;
 
+/// Since when somebody deletes in which epoch, whose deletes may still come.
+type Deleting = Mutex<Vec<(UnixMillis, Epoch)>>;
+
+/// Less than a lease is waited for by whoever has the fastest clock.
+const WAITED_MILLIS: i64 = 59_000;
+
 struct Writer {
     name: String,
     repository: Arc<Repository>,
@@ -40,6 +48,11 @@ struct Writer {
     random: Arc<SeededRandom>,
     acknowledged: Arc<Acknowledged>,
     taken: Arc<Mutex<BTreeSet<Epoch>>>,
+    deleting: Arc<Deleting>,
+    /// Of its data directory.
+    claim: Arc<Claim>,
+    /// The true time.
+    time: Arc<ManualClock>,
 }
 
 struct Life {
@@ -48,6 +61,7 @@ struct Life {
     random: SeededRandom,
     acknowledged: Arc<Acknowledged>,
     taken: Arc<Mutex<BTreeSet<Epoch>>>,
+    deleting: Arc<Deleting>,
 }
 
 impl Life {
@@ -60,6 +74,7 @@ impl Life {
             random: SeededRandom::new(seed),
             acknowledged: Arc::default(),
             taken: Arc::default(),
+            deleting: Arc::default(),
         }
     }
 
@@ -96,6 +111,9 @@ impl Life {
             random: Arc::new(SeededRandom::new(self.random.u64())),
             acknowledged: self.acknowledged.clone(),
             taken: self.taken.clone(),
+            deleting: self.deleting.clone(),
+            claim: Claim::in_memory(),
+            time: self.clock.clone(),
         }
     }
 
@@ -138,9 +156,20 @@ impl Writer {
         let world =
             World { clock: self.clock.clone(), steady: self.steady.clone(), random: self.random.clone() };
         let repository = self.repository.clone();
-        let mut candidate = Candidate::new(repository, world, LeaseTimes::default(), self.name.clone());
+        let candidate = Candidate::new(repository, world, LeaseTimes::default(), self.name.clone());
+        let mut candidate = candidate.knowing(Some(self.claim.clone()));
         loop {
             if let Ok(Attempt::Taken(lease)) = candidate.attempt().await {
+                let now = self.time.now().get();
+                // One of a later epoch has it since: the answer was long on its way.
+                self.deleting.lock().retain(|(since, epoch)| {
+                    let is_later = *epoch > lease.epoch();
+                    assert!(
+                        is_later || now - since.get() > WAITED_MILLIS,
+                        "taken at once from one who deletes"
+                    );
+                    is_later
+                });
                 assert!(self.taken.lock().insert(lease.epoch()), "two took epoch {}", lease.epoch());
                 return lease;
             }
@@ -165,6 +194,9 @@ impl Writer {
                 Err(LeaseError::Stale) => {}
                 Err(lost) => return Err(lost),
             }
+            if self.random.u64().is_multiple_of(64) {
+                self.delete(lease).await?;
+            }
             if self.random.u64().is_multiple_of(4) {
                 if self.random.u64().is_multiple_of(8) {
                     self.remote.script(Verb::Put, Fault::Late);
@@ -177,11 +209,35 @@ impl Writer {
         Ok(())
     }
 
+    async fn delete(&self, lease: &mut Lease) -> Result<(), LeaseError> {
+        let since = (self.time.now(), lease.epoch());
+        match lease.linger().await.and_then(|()| lease.check().map(drop)) {
+            Ok(()) => {
+                self.deleting.lock().push(since);
+                while !self.random.u64().is_multiple_of(4) {
+                    futures::pending!();
+                }
+                let mut deleting = self.deleting.lock();
+                // Unless somebody has it by now.
+                if let Some(at) = deleting.iter().position(|at| *at == since) {
+                    deleting.swap_remove(at);
+                }
+            }
+            Err(lost @ LeaseError::Lost(_)) => return Err(lost),
+            Err(_) => {}
+        }
+        lease.settle(true).await;
+        Ok(())
+    }
+
     /// Whether the record is there now.
     async fn ship_one(&self, epoch: Epoch, seq: u64, tenure: &str) -> Result<bool, LeaseError> {
         let at = CommitSeq::new(seq);
         let name = ObjectName::Log { epoch, level: LogLevel::Live, first: at, last: at }.key();
         let body = Bytes::from(tenure.to_owned());
+        if self.random.u64().is_multiple_of(32) {
+            self.remote.script(Verb::Put, Fault::Late);
+        }
         match self.remote.put(&name, body.clone(), &PutOptions::ABSENT).await {
             Ok(_) => {}
             // An attempt before this one, unless two ship in one epoch.
@@ -251,6 +307,14 @@ fn live(seed: u64) -> (usize, usize) {
         let next = life.below(WRITERS as u64) as usize;
         if frozen != Some(next) {
             assert!(tasks[next].as_mut().poll(&mut context).is_pending());
+        }
+        if life.below(300) == 0 {
+            // Its data directory may be gone, with a copy of another one in its place.
+            if life.below(3) == 0 {
+                let other = life.below(WRITERS as u64) as usize;
+                writers[next].claim.copy_of(&writers[other].claim);
+            }
+            tasks[next] = writers[next].live().boxed_local();
         }
         if life.below(20) == 0 {
             // What it is answered nobody hears.

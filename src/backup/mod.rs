@@ -6,6 +6,9 @@
 
 mod alerts;
 mod catalogue;
+mod claim;
+#[cfg(test)]
+mod claim_tests;
 pub mod container;
 mod drill;
 mod epoch;
@@ -56,6 +59,7 @@ pub mod fuzzing {
 
 pub use alerts::{Alert, Alerts, Condition, Turn};
 pub use catalogue::{Catalogue, Chain, Found, Known, Link};
+pub use claim::Claim;
 pub use drill::{Drill, DrillOutcome, DrillParts, DrillReport, DrillSettings, Rehearsal, RestoredStore};
 pub use epoch::{Epoch, EpochRecord, Stretch, Timeline, TimelineError};
 pub use error::BackupError;

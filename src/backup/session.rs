@@ -1,6 +1,7 @@
 //! A writer's time with a repository: the lease it holds, and the epoch that it writes.
 
 use super::{Attempt, BackupError, Candidate, Epoch, EpochRecord, Holder, Lease, LeaseError, Repository};
+use crate::remote::Class;
 use crate::types::CommitSeq;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,32 @@ impl Session {
         }
     }
 
+    /// Does what would do harm if it came late: nobody takes the lease over at once while it is under way, or afterwards if
+    /// something of it was not answered.
+    ///
+    /// # Errors
+    /// Of the work; when the lease is lost or could not be renewed.
+    pub async fn lingering<T>(
+        &self,
+        work: impl Future<Output = Result<T, BackupError>>,
+    ) -> Result<T, BackupError> {
+        {
+            let mut lease = self.lease.lock().await;
+            let Some(lease) = lease.as_mut() else { return Err(LeaseError::Stale.into()) };
+            let lingers = lease.linger().await;
+            if let Err(error) = lingers.and_then(|()| lease.check().map(drop)) {
+                lease.settle(true).await;
+                return Err(error.into());
+            }
+        }
+        let done = work.await;
+        let is_unanswered = |error: &BackupError| error.class().is_some_and(Class::may_have_worked);
+        if let Some(lease) = self.lease.lock().await.as_mut() {
+            lease.settle(!done.as_ref().is_err_and(is_unanswered)).await;
+        }
+        done
+    }
+
     /// Renews the lease until it is lost, or the token is cancelled; then it is given back.
     pub async fn keep(&self, stop: CancellationToken) -> Result<(), BackupError> {
         while stop.run_until_cancelled(tokio::time::sleep(self.renew_every)).await.is_some() {
@@ -86,7 +113,7 @@ impl Session {
                 Err(error) => {
                     tracing::warn!(%error, "the lease on the backup repository could not be renewed; it is tried again");
                 }
-                Ok(()) => {}
+                Ok(()) => held.quieten().await,
             }
         }
         self.release().await;

@@ -1,9 +1,10 @@
 //! The real process, killed at any request of backup, prune, verification, restore and serving while restoring: the same command again
 //! ends well, and nothing that was acknowledged is lost, here or in the bucket (I1).
 //!
-//! A proxy ends the world at the request of a number: before it is passed on, when it is done and not answered, or a moment after
-//! its answer. `SEDIMENT_BACKUP_KILLS=N` asks for N rounds (default 2), each of a kill in every command; `all` for every request of each
-//! command in all three ways. `SEDIMENT_BACKUP_SEED` repeats a run's choices.
+//! A proxy ends the world at the request of a number: before it is passed on, when it is done and not answered, a moment after
+//! its answer, or, of who writes, so that it is done only when the next process is at work. Nobody waits for the lease of the dead, but
+//! behind a prune. `SEDIMENT_BACKUP_KILLS=N` asks for N rounds (default 2), each of a kill in every command; `all` for every request
+//! of each command in all these ways (`SEDIMENT_TEST_BIN` with a release: some minutes). `SEDIMENT_BACKUP_SEED` repeats a run's choices.
 
 use super::support::backups::{BUCKET, Backups, Bodies, End, alone, difference, put, read, start, stop};
 use super::support::noise;
@@ -18,10 +19,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
 const LANES: u64 = 2;
+/// Where many rounds are asked for: they wait for processes most of the time.
+const MANY_LANES: u64 = 4;
 const ROUNDS: u64 = 2;
 const KEYS: u64 = 10;
 /// More than a call carries, so that it goes in parts.
@@ -45,9 +48,21 @@ enum Step {
     Run,
     Prune,
     Verify,
+    Repair,
     Restore,
     LazyRestore,
     ServeWhileRestoring,
+}
+
+impl Step {
+    /// It writes under the lease, and nothing of that does harm when it comes late.
+    const fn may_come_late(self) -> bool {
+        matches!(self, Self::Keeper | Self::Run | Self::Repair)
+    }
+
+    const fn ways(self) -> u64 {
+        if self.may_come_late() { 4 } else { 3 }
+    }
 }
 
 /// How many requests each step makes, at most, and how often it was killed.
@@ -55,11 +70,22 @@ enum Step {
 struct Tally {
     requests: BTreeMap<Step, u64>,
     kills: BTreeMap<Step, u64>,
+    rounds: u64,
     acknowledged: u64,
     restores: u64,
 }
 
 impl Tally {
+    /// Turns until each step has ended at each of its requests in each way; one more than there are: a command may have something
+    /// more to do than any before.
+    fn turns(&self, step: Step) -> u64 {
+        step.ways() * (self.requests.get(&step).copied().unwrap_or(0) + 1)
+    }
+
+    fn all_turns(&self) -> u64 {
+        self.requests.keys().map(|step| self.turns(*step)).max().unwrap_or(0)
+    }
+
     fn kills(&self) -> u64 {
         self.kills.values().sum()
     }
@@ -72,6 +98,7 @@ impl Tally {
     fn add(&mut self, other: &Self) {
         other.requests.iter().for_each(|(step, requests)| self.met(*step, *requests));
         other.kills.iter().for_each(|(step, kills)| *self.kills.entry(*step).or_default() += kills);
+        self.rounds += other.rounds;
         self.acknowledged += other.acknowledged;
         self.restores += other.restores;
     }
@@ -127,14 +154,14 @@ impl Lane {
         let requests = self.tally.requests.get(&step).copied().unwrap_or(0);
         let (number, way) = match choice {
             Choice::Nowhere => return None,
-            Choice::Random => (1 + self.below(requests), self.below(3)),
-            // One more than there are: a command may have something more to do than any before.
-            Choice::Turn(turn) => (1 + turn % (requests + 1), turn / (requests + 1) % 3),
+            Choice::Random => (1 + self.below(requests), self.below(step.ways())),
+            Choice::Turn(turn) => (1 + turn % (requests + 1), turn / (requests + 1) % step.ways()),
         };
         let moment = match way {
             0 => Moment::Before,
             1 => Moment::Unanswered,
-            _ => Moment::Answered(Duration::from_micros(self.below(5_000))),
+            2 => Moment::Answered(Duration::from_micros(self.below(5_000))),
+            _ => Moment::Late(1 + self.below(20)),
         };
         self.at.push_str(&format!("; {step:?} {number} {moment:?}"));
         Some((number, moment))
@@ -145,8 +172,18 @@ impl Lane {
         if let Some((number, moment)) = self.trap(step, choice) {
             match self.rig.kill_at(self.rig.command(store, args), number, moment).await {
                 End::Killed => *self.tally.kills.entry(step).or_default() += 1,
-                End::Itself(output) if output.status.success() => self.at.push_str(" (was faster)"),
+                End::Itself(output) if output.status.success() => {
+                    self.at.push_str(" (was faster)");
+                    // What is restored is left as it is.
+                    if matches!(step, Step::Restore | Step::LazyRestore) {
+                        return Value::Null;
+                    }
+                }
                 End::Itself(output) => self.fail(&format!("{output:?}")),
+            }
+            if self.lingers() {
+                assert_eq!(step, Step::Prune, "what others write may come late: {}", self.at);
+                self.rig.proxy.bury();
             }
         } else {
             self.rig.proxy.reset();
@@ -154,6 +191,12 @@ impl Lane {
         let answer = self.done(self.rig.json(store, args));
         self.tally.met(step, self.rig.proxy.requests());
         answer
+    }
+
+    /// Whether the next process waits: what was deleted may come late.
+    fn lingers(&self) -> bool {
+        let noted = std::fs::read_to_string(self.near.join("backup-lease.json")).unwrap_or_default();
+        noted.contains("\"lingers\":true")
     }
 
     async fn put(&mut self, server: &Sediment, key: String, body: Vec<u8>) {
@@ -191,7 +234,6 @@ impl Lane {
         if !run.is_finished() {
             run.await.unwrap();
         }
-        self.rig.proxy.bury();
         self.rig.proxy.hold();
         self.serial += written.len() as u64;
         self.reconcile(written).await;
@@ -257,18 +299,44 @@ impl Lane {
         let run = self.strike(Step::Run, choice, (&near, &[&["backup", "run"], full].concat())).await;
         let name = run["snapshot"].as_str().unwrap_or_else(|| self.fail(&run.to_string())).to_owned();
         self.moments.push((name, self.bodies.clone()));
+        self.collect();
         self.strike(Step::Prune, choice, (&near, &[&["backup", "prune"], &KEEP[..]].concat())).await;
         self.moments.drain(..self.moments.len().saturating_sub(2));
         self.strike(Step::Verify, choice, (&near, &["backup", "verify", "--read-data", "--all"])).await;
+        let repair = ["backup", "verify", "--repair"];
+        self.strike(Step::Repair, choice, (&near, &repair)).await;
         self.fsck(&near);
+    }
+
+    /// What was overwritten goes, so that no round is longer than the one before it.
+    fn collect(&self) {
+        self.done(self.rig.json(&self.near, &["gc"]));
     }
 
     /// The latest is restored, and an earlier moment served while it is; with a kill in each.
     async fn restore(&mut self, choice: Choice) {
-        let (whole, lazy) = (self.rig.store("whole"), self.rig.store("lazy"));
-        self.strike(Step::Restore, choice, (&whole, &["restore", "--latest"])).await;
-        let latest = self.bodies.clone();
-        self.is_restored(&whole, &latest).await;
+        if self.is_wanted(choice, &[Step::Restore]) {
+            let (whole, latest) = (self.rig.store("whole"), self.bodies.clone());
+            self.strike(Step::Restore, choice, (&whole, &["restore", "--latest"])).await;
+            self.is_restored(&whole, &latest).await;
+        }
+        if self.is_wanted(choice, &[Step::LazyRestore, Step::ServeWhileRestoring]) {
+            self.restore_lazily(choice).await;
+        }
+    }
+
+    /// What has been killed in every way is done now and then all the same.
+    fn is_wanted(&self, choice: Choice, steps: &[Step]) -> bool {
+        match choice {
+            Choice::Turn(turn) => {
+                self.tally.rounds.is_multiple_of(8) || steps.iter().any(|step| turn < self.tally.turns(*step))
+            }
+            Choice::Nowhere | Choice::Random => true,
+        }
+    }
+
+    async fn restore_lazily(&mut self, choice: Choice) {
+        let lazy = self.rig.store("lazy");
         let (name, then) = self.moments[0].clone();
         self.strike(Step::LazyRestore, choice, (&lazy, &["restore", "--snapshot", &name, "--lazy"])).await;
         if let Some((number, moment)) = self.trap(Step::ServeWhileRestoring, choice) {
@@ -302,6 +370,7 @@ impl Lane {
 
     async fn round(&mut self, choice: Choice) {
         self.at.clear();
+        self.tally.rounds += 1;
         self.live(choice).await;
         self.back_up(choice).await;
         self.restore(choice).await;
@@ -323,24 +392,28 @@ async fn write(client: Client, over: Arc<AtomicBool>, serial: u64) -> Vec<(Strin
     written
 }
 
-async fn run_lane(lane: u64, rounds: Option<u64>, seed: u64) -> Tally {
+async fn run_lane((lane, lanes): (u64, u64), rounds: Option<u64>, seed: u64) -> Tally {
     let mut life = Lane::new(seed ^ lane << 48).await;
     life.round(Choice::Nowhere).await;
     match rounds {
         Some(rounds) => {
-            for _ in (lane..rounds).step_by(LANES as usize) {
+            for _ in (lane..rounds).step_by(lanes as usize) {
                 life.round(Choice::Random).await;
             }
         }
         None => {
             let mut turn = lane;
             // Steps may make more requests in a later round than in the first.
-            while turn < 3 * (life.tally.requests.values().max().copied().unwrap_or(0) + 1) {
+            while turn < life.tally.all_turns() {
                 life.round(Choice::Turn(turn)).await;
-                turn += LANES;
-                if turn % 20 < LANES {
-                    let _ = writeln!(std::io::stderr(), "lane {lane} turn {turn}: {:?}", life.tally);
-                }
+                turn += lanes;
+                let (of, tally) = (life.tally.all_turns(), &life.tally);
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "lane {lane} turn {turn} of {of}: {} kills, {:?}",
+                    tally.kills(),
+                    tally.kills
+                );
             }
         }
     }
@@ -354,13 +427,15 @@ async fn i1_death_at_every_step_of_backup_and_restore_loses_nothing() {
     let seed = std::env::var("SEDIMENT_BACKUP_SEED");
     let seed = seed.map_or(u64::from(std::process::id()), |text| text.parse().expect("SEDIMENT_BACKUP_SEED"));
     let _ = writeln!(std::io::stderr(), "SEDIMENT_BACKUP_SEED={seed} SEDIMENT_BACKUP_KILLS={asked}");
-    let mut tally = Tally::default();
-    let lanes: Vec<_> = (0..LANES)
-        .map(|lane| tokio::spawn(alone(async move || run_lane(lane, rounds, seed).await)))
+    let (mut tally, began) = (Tally::default(), Instant::now());
+    let lanes = if rounds.is_none_or(|rounds| rounds > 8) { MANY_LANES } else { LANES };
+    let lives: Vec<_> = (0..lanes)
+        .map(|lane| tokio::spawn(alone(async move || run_lane((lane, lanes), rounds, seed).await)))
         .collect();
-    for lane in lanes {
-        tally.add(&lane.await.unwrap());
+    for life in lives {
+        tally.add(&life.await.unwrap());
     }
-    let _ = writeln!(std::io::stderr(), "{} kills, 0 losses: {tally:?}", tally.kills());
+    let (kills, seconds) = (tally.kills(), began.elapsed().as_secs());
+    let _ = writeln!(std::io::stderr(), "{kills} kills, 0 losses in {seconds} s: {tally:?}");
     assert!(tally.kills() > 0);
 }

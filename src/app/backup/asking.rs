@@ -43,6 +43,7 @@ pub(super) async fn here<T>(
     pick: impl Fn(BackupStatus, u64) -> Option<T>,
 ) -> Result<T, AppError> {
     let (stop, interrupt) = (CancellationToken::new(), interrupted());
+    let mut ends = keeper.ends();
     let working = tokio::spawn(keeper.clone().run(stop.clone()));
     let outcome = loop {
         let status = keeper.status().await;
@@ -55,7 +56,8 @@ pub(super) async fn here<T>(
             let message = format!("the repository is written by {holder}; wait until it has stopped");
             break Err(AppError::failure(what, message));
         }
-        if interrupt.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_none() {
+        let next = tokio::time::timeout(ASK_EVERY, ends.changed());
+        if interrupt.run_until_cancelled(next).await.is_none() {
             break Err(AppError::failure(what, "it was stopped; the next one goes on there"));
         }
     };

@@ -3,12 +3,12 @@
 use super::key::read_key;
 use super::rehearsal::Loopback;
 use super::remote::open;
-use crate::app::data_dir::unusable;
+use crate::app::data_dir::{DataDir, unusable};
 use crate::app::error::{AppError, Exit};
 use crate::app::restoring::Rest;
 use crate::app::store::Store;
 use crate::backup::{
-    Alerts, BackupSettings, CareParts, Keeper, KeeperParts, LazyRestore, NewRepository, PruneParts,
+    Alerts, BackupSettings, CareParts, Claim, Keeper, KeeperParts, LazyRestore, NewRepository, PruneParts,
     Repository, ShipSettings, Source, StoreId, World,
 };
 use crate::config::Settings;
@@ -78,6 +78,7 @@ pub(super) fn keeper(store: &Store, settings: &Settings, looks: Looks) -> Result
             random: Arc::clone(&parts.random),
         },
         holder: holder(),
+        claim: claim(backup, &store.data),
         ship: ship_settings(backup),
         interval: seconds(backup.interval_seconds),
         snapshot_interval: seconds(backup.snapshot_interval_seconds),
@@ -137,6 +138,12 @@ fn ship_settings(settings: &BackupSettings) -> ShipSettings {
         lock: lock(settings).unwrap_or_default(),
         ..ShipSettings::default()
     }
+}
+
+/// What stands in the bucket of this data directory's last process. Where the server ignores conditions, what that one had sent may
+/// replace what comes next: there the lease is waited for.
+pub(super) fn claim(settings: &BackupSettings, data: &DataDir) -> Option<Arc<Claim>> {
+    (!settings.exclusive).then(|| Claim::open(Arc::new(RealFileSystem), data.join("backup-lease.json")))
 }
 
 /// For people: this machine and process.

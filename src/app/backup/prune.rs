@@ -1,7 +1,7 @@
 //! `sediment backup prune`: by the server that runs, or here.
 
 use super::asking;
-use super::keep::lock;
+use super::keep::{claim, lock};
 use super::key::read_key;
 use super::remote::open;
 use crate::app::data_dir::{DataDir, unusable};
@@ -14,8 +14,8 @@ use crate::app::verbs::{interrupted, open_dir, runtime};
 use crate::backup::prune::{Plan, Pruned, Pruner, remote_time};
 use crate::backup::retention::Verdict;
 use crate::backup::{
-    Asked, BackupError, BackupStatus, Candidate, LazyRestore, LeaseTimes, PruneOutcome, Repository, Session,
-    World,
+    Asked, BackupError, BackupStatus, Candidate, Claim, LazyRestore, LeaseTimes, PruneOutcome, Repository,
+    Session, World,
 };
 use crate::config::Settings;
 use crate::remote::Patience;
@@ -79,10 +79,11 @@ pub(in crate::app) fn prune(settings: &Settings, dry_run: bool, json: bool) -> R
             shown.finish();
             end(&outcome?, json)
         }
-        // The repository is all that is needed, also without a store.
-        _ => {
+        // The repository is all that is needed, also without a store. One that is there stays locked meanwhile.
+        data => {
             refuse_while_restoring(&settings.storage.data_dir)?;
-            let outcome = runtime()?.block_on(here(settings))?;
+            let claim = data.as_ref().ok().and_then(|data| claim(&settings.backup, data));
+            let outcome = runtime()?.block_on(here(settings, claim))?;
             end(&outcome, json)
         }
     }
@@ -121,12 +122,13 @@ fn pruner(settings: &Settings, repository: &Arc<Repository>) -> Pruner {
 }
 
 /// By this process, which takes the lease for it.
-async fn here(settings: &Settings) -> Result<PruneOutcome, AppError> {
+async fn here(settings: &Settings, claim: Option<Arc<Claim>>) -> Result<PruneOutcome, AppError> {
     let repository = repository(settings).await?;
     let world =
         World { clock: Arc::new(SystemClock), steady: Arc::new(SystemSteady), random: Arc::new(OsRandom) };
     let holder = super::keep::holder();
-    let mut candidate = Candidate::new(Arc::clone(&repository), world, LeaseTimes::default(), holder);
+    let candidate = Candidate::new(Arc::clone(&repository), world, LeaseTimes::default(), holder);
+    let mut candidate = candidate.knowing(claim);
     let session = match Session::ask(&repository, &mut candidate).await.map_err(failed)? {
         Asked::Open(session) => session,
         Asked::Held(holder) => {
@@ -157,6 +159,6 @@ async fn by(
     let now = remote_time(&**repository.remote(), &OsRandom).await?;
     let plan = pruner.plan(Some(session.epoch()), now).await?;
     let watch = |_: &Pruned| !stop.is_cancelled();
-    let pruned = pruner.execute(&plan, now, &**session, &watch).await?;
+    let pruned = session.lingering(pruner.execute(&plan, now, &**session, &watch)).await?;
     Ok(PruneOutcome::of(0, SystemClock.now(), &plan, &pruned))
 }

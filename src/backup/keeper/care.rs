@@ -114,6 +114,7 @@ pub(super) async fn run(this: &Shared, stop: &CancellationToken) {
         {
             tracing::warn!(%error, "the backup could not be looked at; it is tried again");
         }
+        this.ended();
         let poked = tokio::time::timeout(every, this.care_poked.notified());
         let _ = stop.run_until_cancelled(poked).await;
     }

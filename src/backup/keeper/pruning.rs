@@ -112,7 +112,7 @@ async fn prune(
     let now = remote_time(&**repository.remote(), &*parts.world.random).await?;
     let plan = pruner.plan(Some(session.epoch()), now).await?;
     let watch = move |_: &Pruned| !stop.is_cancelled();
-    let pruned = pruner.execute(&plan, now, &*session, &watch).await?;
+    let pruned = session.lingering(pruner.execute(&plan, now, &*session, &watch)).await?;
     Ok(PruneOutcome::of(number, parts.world.clock.now(), &plan, &pruned))
 }
 

@@ -3,8 +3,8 @@ use crate::backup::retention::{Age, RetentionSettings};
 use crate::backup::testing::{STORE, TestRemote, open, remote};
 use crate::backup::testing_store::{TestStore, restore};
 use crate::backup::{
-    Alerts, BackupError, BackupKey, BackupStatus, Catalogue, Condition, Epoch, LogLevel, NewRepository,
-    ObjectName, RemoteRecords, ShipSettings, Target, VerifiedState, World,
+    Alerts, BackupError, BackupKey, BackupStatus, Catalogue, Claim, Condition, Epoch, LogLevel,
+    NewRepository, ObjectName, RemoteRecords, ShipSettings, Target, VerifiedState, World,
 };
 use crate::remote::{Class, Fault, PutOptions, Remote, Span, Verb};
 use crate::sys::{OsRandom, SeededRandom, SystemSteady};
@@ -13,6 +13,9 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// Far above anything that is not stuck.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 fn parts(store: &TestStore, remote: Arc<dyn Remote>) -> KeeperParts {
     KeeperParts {
@@ -26,6 +29,7 @@ fn parts(store: &TestStore, remote: Arc<dyn Remote>) -> KeeperParts {
             random: Arc::new(OsRandom),
         },
         holder: "test".into(),
+        claim: Some(claim(store)),
         ship: ShipSettings::default(),
         interval: Duration::from_millis(5),
         snapshot_interval: Duration::from_secs(3600),
@@ -53,16 +57,51 @@ fn parts(store: &TestStore, remote: Arc<dyn Remote>) -> KeeperParts {
     }
 }
 
+fn claim(store: &TestStore) -> Arc<Claim> {
+    let source = store.source();
+    Claim::open(source.fs, source.state.with_file_name("backup-lease.json"))
+}
+
 /// Until the keeper is what is wanted.
 async fn wait(keeper: &Keeper, what: &str, is_so: impl Fn(&BackupStatus) -> bool) -> BackupStatus {
-    for _ in 0..20_000 {
-        let status = keeper.status().await;
-        if is_so(&status) {
-            return status;
+    let mut ends = keeper.ends();
+    let holds = async {
+        loop {
+            let status = keeper.status().await;
+            if is_so(&status) {
+                return status;
+            }
+            ends.changed().await.unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    match tokio::time::timeout(PATIENCE, holds).await {
+        Ok(status) => status,
+        Err(_) => panic!("{what}: {:?}", keeper.status().await),
     }
-    panic!("{what}: {:?}", keeper.status().await);
+}
+
+/// A process that is killed: the next one in its data directory does not wait until the lease has run out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_who_was_killed_goes_on_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, remote) = (TestStore::open(&dir.path().join("store")).await, remote());
+    store.put("before", b"before", false).await;
+    let keeper = Keeper::new(parts(&store, remote.clone()));
+    let running = tokio::spawn(keeper.clone().run(CancellationToken::new()));
+    let first = wait(&keeper, "the first snapshot", |status| status.last_snapshot.is_some()).await;
+    running.abort();
+    running.await.unwrap_err();
+    store.put("after", b"after", false).await;
+    let keeper = Keeper::new(parts(&store, remote.clone()));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(keeper.clone().run(stop.clone()));
+    let next = wait(&keeper, "all of it", |status| status.shipped_seq.is_some() && status.lag_records == 0);
+    assert_eq!(next.await.epoch, first.epoch.map(|epoch| epoch + 1));
+    stop.cancel();
+    running.await.unwrap();
+    let (restored, _) =
+        restore(&open(&remote, true).await, Target::Latest, &dir.path().join("to")).await.unwrap();
+    assert!(restored.bodies().await == store.bodies().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

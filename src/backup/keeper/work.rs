@@ -23,6 +23,7 @@ pub(super) async fn run(this: &Shared, stop: &CancellationToken) {
             Err(error) => {
                 this.failed(&error);
                 this.cannot_repair(&error.to_string());
+                this.ended();
                 tracing::warn!(%error, "the backup failed; it is tried again");
                 this.pause(stop).await;
             }
@@ -64,7 +65,8 @@ async fn session(this: &Shared, stop: &CancellationToken) -> Result<(), BackupEr
 
 async fn take(this: &Shared, repository: &Arc<Repository>) -> Result<Arc<Session>, BackupError> {
     let (world, holder) = (this.parts.world.clone(), this.parts.holder.clone());
-    let mut candidate = Candidate::new(Arc::clone(repository), world, LeaseTimes::default(), holder);
+    let candidate = Candidate::new(Arc::clone(repository), world, LeaseTimes::default(), holder);
+    let mut candidate = candidate.knowing(this.parts.claim.clone());
     loop {
         match Session::ask(repository, &mut candidate).await? {
             Asked::Open(session) => {
@@ -75,6 +77,7 @@ async fn take(this: &Shared, repository: &Arc<Repository>) -> Result<Arc<Session
             Asked::Held(holder) => {
                 tracing::info!(holder = %holder.name, "another gateway writes the backup repository; waiting");
                 this.waits_for(holder.name);
+                this.ended();
                 tokio::time::sleep(holder.again_in.clamp(FIRST_PAUSE, LONGEST_PAUSE)).await;
             }
         }
@@ -110,11 +113,13 @@ async fn work(this: &Shared, session: &Arc<Session>, stop: &CancellationToken) -
             Err(error) if error.ends_session() || is_lease(&error) => return Err(error),
             Err(error) => {
                 this.failed(&error);
+                this.ended();
                 tracing::warn!(%error, "the backup failed; it is tried again");
                 this.pause(stop).await;
                 continue;
             }
         }
+        this.ended();
         let poked = tokio::time::timeout(parts.interval, this.poked.notified());
         let _ = poked.await;
     }

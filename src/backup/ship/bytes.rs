@@ -188,7 +188,8 @@ impl Shipper {
             let repository = Arc::clone(self.session.repository());
             let (content, writing) = (Arc::new(content), self.writing());
             let put = if self.spoiled.contains(&name) {
-                objects::put_over(&repository, name, Kind::Plain, content, &writing).await
+                let put = objects::put_over(&repository, name, Kind::Plain, content, &writing);
+                self.session.lingering(put).await
             } else {
                 objects::put(&repository, name, Kind::Plain, content, &writing).await
             };

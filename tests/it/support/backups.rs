@@ -105,7 +105,7 @@ impl Backups {
                 End::Killed
             }
         };
-        self.proxy.bury();
+        self.proxy.reset();
         end
     }
 }
@@ -142,10 +142,11 @@ pub async fn put(client: &Client, key: &str, body: Vec<u8>) -> bool {
 
 /// Everything that is there.
 pub async fn read(server: &Sediment) -> Bodies {
-    let listed = server.client().list_objects_v2().bucket(BUCKET).send().await.unwrap();
+    let client = server.client();
+    let listed = client.list_objects_v2().bucket(BUCKET).send().await.unwrap();
     let mut bodies = Bodies::new();
     for key in listed.contents().iter().filter_map(|object| object.key()) {
-        let got = server.client().get_object().bucket(BUCKET).key(key).send().await.unwrap();
+        let got = client.get_object().bucket(BUCKET).key(key).send().await.unwrap();
         bodies.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
     }
     bodies

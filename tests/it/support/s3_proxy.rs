@@ -25,6 +25,8 @@ pub enum Moment {
     Unanswered,
     /// It is answered, and a moment passes.
     Answered(Duration),
+    /// It is on its way for longer than its sender lives, and done before so many further requests of the next one.
+    Late(u64),
 }
 
 /// What becomes of requests and answers.
@@ -77,6 +79,8 @@ struct State {
     trap: Option<(u64, Moment)>,
     /// Of the trap: tells it from those before.
     serial: u64,
+    /// What is on its way still, and before which request it arrives.
+    late: Option<(u64, Request<Full<Bytes>>)>,
     /// Everything waits.
     is_held: bool,
     /// After so many requests that it concerns.
@@ -200,14 +204,30 @@ impl Inner {
         }
     }
 
+    /// The late one, if it arrives now.
+    fn arrives(&self) -> Option<Request<Full<Bytes>>> {
+        let mut state = self.state.lock();
+        let is_time = !state.is_held && state.late.as_ref().is_some_and(|(at, _)| state.requests + 1 >= *at);
+        state.late.take_if(|_| is_time).map(|(_, request)| request)
+    }
+
     async fn serve(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let request = Request::from_parts(head, Full::new(body));
+        if let Some(late) = self.arrives() {
+            // What it is answered nobody hears.
+            let _ = self.pass(late).await;
+        }
         match self.way(request.method(), &request.uri().to_string()) {
             Way::Pass => Ok(whole(self.pass(request).await?)),
             Way::Hold => self.held().await,
             Way::Fault(fault) => self.wrongly(request, fault).await,
+            Way::Trap(Moment::Late(at), serial) => {
+                self.state.lock().late = Some((at, request));
+                self.sprung.send_replace(serial);
+                self.held().await
+            }
             Way::Trap(moment, serial) => {
                 let answer = if moment == Moment::Before { None } else { Some(self.pass(request).await?) };
                 match (moment, answer) {
