@@ -8,7 +8,7 @@ use crate::types::{CommitSeq, PlainId};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The most of a plain body's file that one object holds: 64 MiB.
@@ -61,12 +61,15 @@ pub struct Contents {
     pub packs: Vec<Extent>,
     #[serde(default)]
     pub plains: Vec<PlainFile>,
+    /// Plain bodies of which the store had nothing any more when they were to be sent: versions may name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_plains: Vec<PlainId>,
 }
 
 impl Contents {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.packs.is_empty() && self.plains.is_empty()
+        self.packs.is_empty() && self.plains.is_empty() && self.lost_plains.is_empty()
     }
 
     /// All objects that it names.
@@ -139,6 +142,8 @@ pub struct Holdings {
     /// In order, without a gap from 0.
     packs: BTreeMap<PackId, Vec<Extent>>,
     plains: BTreeMap<PlainId, PlainFile>,
+    /// See [`Contents::lost_plains`]; none that is there.
+    lost_plains: BTreeSet<PlainId>,
 }
 
 impl Holdings {
@@ -152,8 +157,11 @@ impl Holdings {
             }
         }
         for plain in &contents.plains {
+            self.lost_plains.remove(&plain.id);
             self.plains.insert(plain.id, plain.clone());
         }
+        let lost = contents.lost_plains.iter().filter(|id| !self.plains.contains_key(id));
+        self.lost_plains.extend(lost);
     }
 
     /// Up to where the pack is there.
@@ -165,6 +173,17 @@ impl Holdings {
     #[must_use]
     pub fn has_plain(&self, id: PlainId) -> bool {
         self.plains.contains_key(&id)
+    }
+
+    /// Bodies that the store had lost before they could be sent.
+    #[must_use]
+    pub const fn lost_plains(&self) -> &BTreeSet<PlainId> {
+        &self.lost_plains
+    }
+
+    /// Nothing names it any more.
+    pub fn forget_lost(&mut self, id: PlainId) {
+        self.lost_plains.remove(&id);
     }
 
     #[must_use]
@@ -207,7 +226,8 @@ impl Holdings {
     #[must_use]
     pub fn contents(&self) -> Contents {
         let packs = self.packs.values().flatten().copied().collect();
-        Contents { packs, plains: self.plains.values().cloned().collect() }
+        let plains = self.plains.values().cloned().collect();
+        Contents { packs, plains, lost_plains: self.lost_plains.iter().copied().collect() }
     }
 }
 
@@ -244,7 +264,7 @@ mod tests {
     fn holdings(extents: &[(u64, u32, u32)]) -> Holdings {
         let packs = extents.iter().map(|(pack, from, to)| extent(*pack, *from, *to)).collect();
         let mut holdings = Holdings::default();
-        holdings.add(&Contents { packs, plains: Vec::new() });
+        holdings.add(&Contents { packs, ..Contents::default() });
         holdings
     }
 
@@ -259,7 +279,7 @@ mod tests {
     fn what_is_gone_from_the_bucket_is_not_held() {
         let mut held = holdings(&[(1, 0, 5), (1, 5, 9), (1, 9, 12), (2, 0, 7)]);
         let plain = PlainFile { id: PlainId::new([1; 16]), length: 2, pieces: vec![stamp(1), stamp(2)] };
-        held.add(&Contents { packs: Vec::new(), plains: vec![plain.clone()] });
+        held.add(&Contents { plains: vec![plain.clone()], ..Contents::default() });
         assert_eq!(held.plain(plain.id), Some(&plain));
         held.retain(|name, found| name != extent(1, 5, 9).name() && found != stamp(2));
         assert_eq!((held.end(PackId::new(1)), held.end(PackId::new(2))), (5, 7));

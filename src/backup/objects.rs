@@ -75,6 +75,28 @@ pub async fn put(
     }
 }
 
+/// As [`put`], of a piece of a plain body that may have been sent when it was damaged: where another one stands there it is written over.
+///
+/// # Errors
+/// Of the content, or of the remote.
+pub async fn put_same(
+    repository: &Arc<Repository>,
+    name: ObjectName,
+    kind: Kind,
+    content: Arc<dyn Content>,
+    writing: &Writing,
+) -> Result<Stamp, BackupError> {
+    let compared = match put(repository, name, kind, Arc::clone(&content), writing).await {
+        // Rare: what was just put is read back as well.
+        Ok(stamp) => compare(repository, name, kind, stamp, Arc::clone(&content)).await.map(|()| stamp),
+        failed => failed,
+    };
+    match compared {
+        Err(error) if error.is_damage() => put_over(repository, name, kind, content, writing).await,
+        compared => compared,
+    }
+}
+
 /// As [`put`], of an object whose name decides its content, over what stands there damaged.
 ///
 /// # Errors

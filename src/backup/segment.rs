@@ -104,6 +104,7 @@ impl Segment {
         self.records.extend(next.records);
         self.contents.packs.extend(next.contents.packs);
         self.contents.plains.extend(next.contents.plains);
+        self.contents.lost_plains.extend(next.contents.lost_plains);
         Ok(self)
     }
 

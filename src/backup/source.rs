@@ -3,7 +3,7 @@
 use super::{BackupError, Epoch, RepositoryId};
 use crate::engine::PlainStore;
 use crate::engine::pack::PackSet;
-use crate::meta::{ChangeLog, MetaError, MetaStore, SqliteStore};
+use crate::meta::{ChangeLog, Inspect, MetaError, MetaStore, SqliteStore};
 use crate::sys::{Clock, FileSystem, replace_file};
 use crate::types::CommitSeq;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,8 @@ pub struct Source {
     pub log: Arc<dyn ChangeLog>,
     pub meta: Arc<dyn MetaStore>,
     pub image: Arc<dyn MetaImage>,
+    /// Which bodies are in use.
+    pub inspect: Arc<dyn Inspect>,
     pub packs: PackSet,
     pub plain: PlainStore,
     pub fs: Arc<dyn FileSystem>,

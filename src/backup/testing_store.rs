@@ -231,6 +231,16 @@ impl TestStore {
         flip(&path, at.offset as usize + RECORD_HEADER_BYTES);
     }
 
+    /// Where a body that is stored whole is.
+    pub(crate) async fn plain_file(&self, key: &str) -> std::path::PathBuf {
+        let key = ObjectKey::parse(key).unwrap();
+        let row = self.meta.version(self.bucket, &key, None).await.unwrap().unwrap();
+        let VersionKind::Object(object) = row.kind else { panic!("{key:?} has no body") };
+        let StoredBody::Plain(id) = object.body else { panic!("{key:?} is not stored whole") };
+        let id = id.to_string();
+        self.dir.join("plain").join(&id[..2]).join(&id)
+    }
+
     /// Turns a bit of a body stored whole.
     pub(crate) fn harm_plain(&self) {
         let id = self.engine.parts().plain.list().unwrap()[0].to_string();
@@ -243,6 +253,7 @@ impl TestStore {
             log: self.meta.clone(),
             meta: self.meta.clone(),
             image: self.meta.clone(),
+            inspect: self.meta.clone(),
             packs: parts.packs.clone(),
             plain: parts.plain.clone(),
             fs: real(),

@@ -59,6 +59,6 @@ pub use index::{ChunkIndex, IndexSettings, Progress};
 pub use ingest::{Catalog, CatalogSession, IngestStages, Moved};
 pub use key_value::MAX_VALUE_BYTES;
 pub use parts::{EngineParts, MemoryBudget};
-pub use plain::{PlainReader, PlainStore, PlainWriter, RawPlainWriter};
+pub use plain::{PassingBlocks, PlainReader, PlainStore, PlainWriter, RawPlainWriter};
 pub use rechunk::{MayWork, RechunkReport, Rechunker};
 pub use settings::EngineSettings;

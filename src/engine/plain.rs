@@ -4,8 +4,10 @@
 //! a body is there whole or not at all (I2); every 64 KiB carry a checksum that also names the body and the place,
 //! and nothing is returned that does not match (I4). Bytes: `docs/format.md`. All calls block.
 
+mod passing;
 mod raw;
 
+pub use passing::PassingBlocks;
 pub use raw::RawPlainWriter;
 
 use super::EngineError;

@@ -57,6 +57,7 @@ pub(super) fn keeper(store: &Store, settings: &Settings, looks: Looks) -> Result
         log: Arc::clone(&parts.log),
         meta: Arc::clone(&parts.meta),
         image: Arc::clone(&store.meta) as _,
+        inspect: Arc::clone(&store.meta) as _,
         packs: parts.packs.clone(),
         plain: parts.plain.clone(),
         fs: Arc::clone(&parts.fs),

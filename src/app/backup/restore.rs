@@ -45,6 +45,10 @@ struct Report {
     packs: u64,
     /// What is missing or damaged in the bucket, and was done without.
     passed_over: Vec<String>,
+    /// Bodies stored whole that the store had lost before they could be sent: what names them cannot be read.
+    lost_bodies: Vec<String>,
+    /// Those that were damaged then.
+    damaged_bodies: u64,
     /// Of the bucket's objects.
     fetched_bytes: u64,
     /// Of files.
@@ -58,6 +62,14 @@ impl fmt::Display for Report {
         let Self { store, seq, moment, snapshot, records, packs, .. } = self;
         for why in &self.passed_over {
             writeln!(f, "DAMAGED  {why}")?;
+        }
+        for id in &self.lost_bodies {
+            writeln!(f, "LOST     body {id}, before it could be sent: `sediment fsck` names what needs it")?;
+        }
+        if self.damaged_bodies > 0 {
+            let (bodies, is_known) =
+                (self.damaged_bodies, "before they were sent: `sediment fsck` names what needs them");
+            writeln!(f, "DAMAGED  {bodies} bodies, {is_known}")?;
         }
         let would = if self.dry_run { "would be restored" } else { "restored" };
         write!(
@@ -126,6 +138,7 @@ pub(in crate::app) fn restore(
             report = Report {
                 restored_bytes: fetched.bytes,
                 kept_bytes: fetched.kept_bytes,
+                damaged_bodies: fetched.damaged_plains,
                 seconds: began.elapsed().as_secs_f64(),
                 ..Report::of(&work.repository, &work.plan, (dry_run, lazy))
             };
@@ -157,6 +170,8 @@ impl Report {
             records: plan.seq.get() - plan.snapshot.base.seq.get(),
             packs: plan.holdings.packs().count() as u64,
             passed_over: plan.passed_over.clone(),
+            lost_bodies: plan.holdings.lost_plains().iter().map(ToString::to_string).collect(),
+            damaged_bodies: 0,
             fetched_bytes: plan.bytes(),
             restored_bytes: 0,
             kept_bytes: 0,

@@ -133,7 +133,7 @@ impl World {
     /// What was put there, and no log names yet.
     pub(super) async fn put_loose(&mut self) -> Extent {
         let extent = self.put_extent().await;
-        let contents = crate::backup::Contents { packs: vec![extent], plains: Vec::new() };
+        let contents = crate::backup::Contents { packs: vec![extent], ..Default::default() };
         self.put_inventory(false, contents).await;
         extent
     }

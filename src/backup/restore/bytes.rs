@@ -22,6 +22,8 @@ pub struct BytesReport {
     pub bytes: u64,
     /// Of these, what was there already.
     pub kept_bytes: u64,
+    /// Plain bodies whose files were damaged before they were sent, as their ends show: they are back as they stood, and are refused to readers.
+    pub damaged_plains: u64,
 }
 
 /// Brings back all files of a plan, several at a time. Extents that are there already, whole, are kept. Durable when it returns. The packs are
@@ -69,7 +71,9 @@ pub async fn restore_bytes(
         if stop.is_cancelled() {
             return Err(BackupError::Stopped);
         }
-        report.kept_bytes += restore_plain(repository, plain, file).await?;
+        let (kept, is_whole) = restore_plain(repository, plain, file).await?;
+        report.kept_bytes += kept;
+        report.damaged_plains += u64::from(!is_whole);
         report.plains += 1;
         report.bytes += file.length;
         done(progress, file.length);
@@ -157,12 +161,12 @@ impl PackFile {
     }
 }
 
-/// Returns the bytes that were there already.
+/// Returns the bytes that were there already, and whether what was written ends as a body's file does.
 async fn restore_plain(
     repository: &Arc<Repository>,
     store: &PlainStore,
     file: &PlainFile,
-) -> Result<u64, BackupError> {
+) -> Result<(u64, bool), BackupError> {
     let (plain, id) = (store.clone(), file.id);
     let there = tokio::task::spawn_blocking(move || match plain.raw_len(id) {
         Err(EngineError::MissingPlain(_)) => Ok(None),
@@ -170,7 +174,7 @@ async fn restore_plain(
     });
     // It was put in its place once it was whole.
     if there.await?? == Some(file.length) {
-        return Ok(file.length);
+        return Ok((file.length, true));
     }
     let plain = store.clone();
     let mut writer = tokio::task::spawn_blocking(move || plain.restore(id)).await??;
@@ -178,6 +182,14 @@ async fn restore_plain(
         let bytes = objects::get(repository, name, Kind::Plain, Some(stamp)).await?;
         writer = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer)).await??;
     }
-    tokio::task::spawn_blocking(move || writer.finish()).await??;
-    Ok(0)
+    let placed = tokio::task::spawn_blocking(move || {
+        let is_whole = writer.has_its_end()?;
+        // The seals have proven that it was sent so.
+        writer.finish_as_it_stands().map(|()| is_whole)
+    });
+    let is_whole = placed.await??;
+    if !is_whole {
+        tracing::error!(body = %id, "this body was damaged before it was sent to the backup");
+    }
+    Ok((0, is_whole))
 }

@@ -1,6 +1,7 @@
 //! Images of the metadata.
 
 use super::Shipper;
+use super::plains::Why;
 use super::stuck::Stuck;
 use crate::backup::container::Kind;
 use crate::backup::objects::{self, Content};
@@ -8,7 +9,6 @@ use crate::backup::{BASE_PIECE_BYTES, BackupError, Base, ObjectName};
 use crate::engine::EngineError;
 use crate::meta::Commit;
 use crate::sys::DiskFile;
-use crate::types::PlainId;
 use bytes::Bytes;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -55,11 +55,10 @@ impl Shipper {
 
     /// Plain bodies that are in use already when shipping begins: the log does not tell of them.
     pub(super) async fn ship_plains(&mut self) -> Result<(), BackupError> {
-        let plain = self.source.plain.clone();
-        let ids: Vec<PlainId> = tokio::task::spawn_blocking(move || plain.list()).await??;
+        let ids = self.all_plains().await?.into_iter().collect();
         self.phase("bodies stored whole", 0);
         let mut stuck = Stuck::default();
-        self.ship_all_plains(ids, &mut stuck).await?;
+        self.ship_all_plains(ids, Why::InUse, &mut stuck).await?;
         stuck.end()
     }
 }

@@ -1,5 +1,6 @@
 //! Where a writer goes on: behind what its store has shipped, or anew.
 
+use super::doubts::Doubts;
 use super::{ShipProgress, ShipSettings, Shipper};
 use crate::backup::{
     BackupError, Catalogue, Contents, Epoch, Extent, Holdings, Known, Session, ShippedTo, Source, Stretch,
@@ -40,6 +41,8 @@ impl Shipper {
         let epoch = session.begin(parent, from).await?.epoch;
         ShippedTo { repository: repository.description().id, epoch }.save(&*source.fs, &source.state)?;
         let loose = adopt(&source, &known.holdings, known.loose).await?;
+        let (fs, state, now) = (Arc::clone(&source.fs), source.state.clone(), source.clock.now());
+        let doubts = tokio::task::spawn_blocking(move || Doubts::load(fs, &state, now)).await?;
         let mut shipper = Self {
             session,
             source,
@@ -50,7 +53,7 @@ impl Shipper {
             held: known.holdings,
             spoiled: HashSet::new(),
             present: HashSet::new(),
-            damaged: HashMap::new(),
+            doubts,
             owed_plains: known.gone_plains,
             fresh: loose.clone(),
             // What another epoch has put there is to be found by whoever goes on after this one, before anything names it.
@@ -173,7 +176,7 @@ async fn adopt(source: &Source, held: &Holdings, loose: Contents) -> Result<Cont
             let is_next = extent.from == have.end(extent.pack());
             let is_here = ends.get(&extent.pack()).is_some_and(|end| u64::from(extent.to) <= *end);
             if is_next && is_here && is_same(&source, &extent)? {
-                let one = Contents { packs: vec![extent], plains: Vec::new() };
+                let one = Contents { packs: vec![extent], ..Contents::default() };
                 have.add(&one);
                 adopted.packs.push(extent);
             }

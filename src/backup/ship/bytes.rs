@@ -1,17 +1,15 @@
-//! Bytes of packs and plain bodies.
+//! Bytes of packs.
 
 use super::Shipper;
+use super::doubts::Unit;
+use super::plains::Why;
 use super::stuck::Stuck;
 use crate::backup::container::Kind;
 use crate::backup::objects::{self, Content, Writing};
-use crate::backup::{
-    BackupError, Contents, Extent, Inventory, ObjectName, PLAIN_PIECE_BYTES, PlainFile, Session,
-};
-use crate::engine::pack::{PackSet, PassingRecords};
-use crate::engine::{EngineError, PlainStore};
+use crate::backup::{BackupError, Contents, Extent, Inventory, ObjectName, Session};
+use crate::engine::EngineError;
+use crate::engine::pack::{PackExtent, PackSet, PassingRecords};
 use crate::storage::PackId;
-use crate::sys::is_device_error;
-use crate::types::PlainId;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
@@ -34,7 +32,6 @@ impl Shipper {
             let given_back = self.source.packs.given_back();
             let mut stuck = Stuck::default();
             let (present, wanted) = self.lacking(&mut stuck).await?;
-            self.damaged.retain(|id, _| present.contains(id));
             self.present = present;
             let total = wanted.iter().map(|(_, range)| range.end - range.start).sum();
             if total > 0 {
@@ -46,30 +43,28 @@ impl Shipper {
             }
         };
         let owed = std::mem::take(&mut self.owed_plains);
-        self.owed_plains = self.ship_all_plains(owed, &mut stuck).await?;
+        let left = self.ship_all_plains(owed, Why::InUse, &mut stuck).await?;
+        self.owed_plains.extend(left);
         stuck.end()
     }
 
     /// All packs; and what of them the bucket lacks, in order of pack and place.
     async fn lacking(
-        &self,
+        &mut self,
         stuck: &mut Stuck,
     ) -> Result<(HashSet<PackId>, Vec<(PackId, Range<u64>)>), BackupError> {
         let packs = self.source.packs.clone();
         let most = self.settings.extent_bytes;
         let ends: HashMap<_, _> =
             self.held.packs().map(|(id, _)| (id, u64::from(self.held.end(id)))).collect();
+        let doubted = self.doubted_packs();
         let found = tokio::task::spawn_blocking(move || {
             let (mut present, mut lacking, mut failed) = (HashSet::new(), Vec::new(), Vec::new());
             for (id, extent) in packs.each_extent() {
                 present.insert(id);
                 let have = ends.get(&id).copied().unwrap_or(0);
-                let pieces = match extent {
-                    Ok(extent) if have >= extent.end => continue,
-                    Ok(extent) => packs.pieces(id, have..extent.end, most),
-                    Err(error) => Err(error),
-                };
-                match pieces {
+                let as_it_stands = doubted.get(&id) == Some(&true);
+                match pieces(&packs, (id, extent), have, (most, as_it_stands)) {
                     Ok(pieces) => lacking.extend(pieces.into_iter().map(|piece| (id, piece))),
                     Err(_) if !packs.ids().contains(&id) => {}
                     Err(error) => failed.push((id, error)),
@@ -78,8 +73,23 @@ impl Shipper {
             (present, lacking, failed)
         });
         let (present, lacking, failed) = found.await?;
-        failed.into_iter().for_each(|(id, error)| stuck.add(format_args!("pack {id}"), error));
+        // Of these nothing is wanted any more.
+        let is_at_stake = |pack: &PackId| {
+            lacking.iter().any(|(id, _)| id == pack) || failed.iter().any(|(id, _)| id == pack)
+        };
+        for pack in self.doubts.packs().filter(|pack| !is_at_stake(pack)).collect::<Vec<_>>() {
+            self.doubts.clear(Unit::Pack(pack)).await;
+        }
+        for (id, error) in failed {
+            self.doubts.suspect(Unit::Pack(id), self.source.clock.now(), None).await;
+            stuck.add(format_args!("pack {id}"), error);
+        }
         Ok((present, lacking))
+    }
+
+    /// Those that were damaged when they were last looked at, and whether they have had their time.
+    fn doubted_packs(&self) -> HashMap<PackId, bool> {
+        self.doubts.packs().map(|id| (id, self.is_out_of_patience(Unit::Pack(id)))).collect()
     }
 
     /// A pack of which a piece cannot be copied waits, from there on; the others do not.
@@ -92,8 +102,9 @@ impl Shipper {
             (Arc::clone(&self.session), self.source.packs.clone(), self.stop.clone());
         let writing = self.writing();
         let in_flight = self.settings.uploads_in_flight;
-        let doubted: HashMap<_, _> =
-            self.damaged.keys().map(|pack| (*pack, self.is_out_of_patience(*pack))).collect();
+        let mut doubted = self.doubted_packs();
+        doubted.retain(|doubted, _| wanted.iter().any(|(pack, _)| pack == doubted));
+        let tried: Vec<PackId> = doubted.keys().copied().collect();
         let held_back: Arc<Mutex<HashSet<PackId>>> = Arc::default();
         let wanted: Vec<_> =
             wanted.into_iter().flat_map(|(pack, range)| self.around_spoiled(pack, range)).collect();
@@ -119,6 +130,7 @@ impl Shipper {
             }
         });
         let mut puts = std::pin::pin!(puts.buffered(in_flight));
+        let mut failed = HashSet::new();
         while let Some(put) = puts.next().await {
             let (pack, put) = put?;
             match put {
@@ -128,93 +140,29 @@ impl Shipper {
                     self.sent(u64::from(extent.to - extent.from), extent.stamp.bytes);
                     // Of a pack of which a piece is missing the later ones cannot be used.
                     if extent.from == self.held.end(pack) {
-                        self.damaged.remove(&pack);
-                        self.put_there(&Contents { packs: vec![extent], plains: Vec::new() }).await?;
+                        self.put_there(&Contents { packs: vec![extent], ..Contents::default() }).await?;
                     }
                 }
                 Err(error) => {
-                    self.damaged.entry(pack).or_insert_with(|| self.source.clock.now());
+                    failed.insert(pack);
+                    self.doubts.suspect(Unit::Pack(pack), self.source.clock.now(), None).await;
                     stuck.add(format_args!("pack {pack}"), error);
                 }
             }
         }
+        for pack in tried.into_iter().filter(|pack| !failed.contains(pack)) {
+            self.doubts.clear(Unit::Pack(pack)).await;
+        }
         Ok(())
     }
 
-    /// Ships plain bodies, and returns those that could not be copied.
-    pub(super) async fn ship_all_plains(
-        &mut self,
-        ids: Vec<PlainId>,
-        stuck: &mut Stuck,
-    ) -> Result<Vec<PlainId>, BackupError> {
-        let (mut ahead, mut left) = (ids.into_iter(), Vec::new());
-        while let Some(id) = ahead.next() {
-            match self.ship_plain(id).await {
-                Ok(()) => {}
-                Err(BackupError::Engine(error)) => {
-                    stuck.add(format_args!("body {id}"), error);
-                    left.push(id);
-                }
-                Err(error) => {
-                    self.owed_plains.extend(left.into_iter().chain([id]).chain(ahead));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(left)
-    }
-
-    /// Ships a plain body, unless it is there or gone.
-    pub(super) async fn ship_plain(&mut self, id: PlainId) -> Result<(), BackupError> {
-        if self.held.has_plain(id) {
-            return Ok(());
-        }
-        let plain = self.source.plain.clone();
-        let length = match tokio::task::spawn_blocking(move || plain.raw_len(id)).await? {
-            // Nothing names it any more: else collection would have spared it.
-            Err(EngineError::MissingPlain(_)) => return Ok(()),
-            length => length?,
-        };
-        let mut pieces = Vec::new();
-        let mut at = 0;
-        for piece in 0.. {
-            if self.stop.is_cancelled() {
-                return Err(BackupError::Stopped);
-            }
-            self.session.check().await?;
-            let range = at..length.min(at + PLAIN_PIECE_BYTES);
-            let name = ObjectName::Plain { id, piece };
-            let content = PlainContent { plain: self.source.plain.clone(), id, range: range.clone() };
-            let repository = Arc::clone(self.session.repository());
-            let (content, writing) = (Arc::new(content), self.writing());
-            let put = if self.spoiled.contains(&name) {
-                let put = objects::put_over(&repository, name, Kind::Plain, content, &writing);
-                self.session.lingering(put).await
-            } else {
-                objects::put(&repository, name, Kind::Plain, content, &writing).await
-            };
-            let stamp = match put {
-                Err(BackupError::Engine(EngineError::MissingPlain(_))) => return Ok(()),
-                put => put?,
-            };
-            self.sent(range.end - range.start, stamp.bytes);
-            self.spoiled.remove(&name);
-            pieces.push(stamp);
-            at = range.end;
-            if at >= length {
-                break;
-            }
-        }
-        let plains = vec![PlainFile { id, length, pieces }];
-        self.put_there(&Contents { packs: Vec::new(), plains }).await
-    }
-
     /// Remembers what is in the bucket now; after much of it, in the bucket as well.
-    async fn put_there(&mut self, contents: &Contents) -> Result<(), BackupError> {
+    pub(super) async fn put_there(&mut self, contents: &Contents) -> Result<(), BackupError> {
         self.held.add(contents);
         for list in [&mut self.fresh, &mut self.unnoted] {
             list.packs.extend(contents.packs.iter().copied());
             list.plains.extend(contents.plains.iter().cloned());
+            list.lost_plains.extend(&contents.lost_plains);
         }
         if self.unnoted.bytes() < self.settings.note_bytes {
             return Ok(());
@@ -224,6 +172,26 @@ impl Shipper {
         let contents = std::mem::take(&mut self.unnoted);
         let inventory = Inventory { epoch, seq, is_whole: false, contents };
         self.put_inventory(&inventory).await.map(drop)
+    }
+}
+
+/// What of a pack is to be sent behind what is there, in pieces; `as_it_stands`: however little is known of it.
+fn pieces(
+    packs: &PackSet,
+    (id, extent): (PackId, Result<PackExtent, EngineError>),
+    have: u64,
+    (most, as_it_stands): (u64, bool),
+) -> Result<Vec<Range<u64>>, EngineError> {
+    let extent = match extent {
+        Err(error) if as_it_stands => packs.extent_as_it_stands(id).ok_or(error)?,
+        extent => extent?,
+    };
+    if have >= extent.end {
+        return Ok(Vec::new());
+    }
+    match packs.pieces(id, have..extent.end, most) {
+        Err(_) if as_it_stands => Ok(PackSet::pieces_anywhere(&(have..extent.end), most)),
+        pieces => pieces,
     }
 }
 
@@ -251,7 +219,9 @@ async fn put_extent(
         objects::put(session.repository(), name, Kind::Extent, sent, writing).await
     };
     let stamp = match put.await {
-        Err(BackupError::Engine(EngineError::Io(error))) if error.kind() == io::ErrorKind::NotFound => {
+        Err(BackupError::Engine(EngineError::Io(error)))
+            if error.kind() == io::ErrorKind::NotFound && !content.packs.ids().contains(&pack) =>
+        {
             return Ok(None);
         }
         put => put?,
@@ -303,7 +273,7 @@ impl PackContent {
 
     fn raw(&self, range: Range<u64>) -> Result<Bytes, EngineError> {
         match self.packs.read_raw(self.pack, range.clone()) {
-            Err(EngineError::Io(error)) if self.as_it_stands && is_device_error(&error) => {
+            Err(EngineError::Io(error)) if self.as_it_stands && self.packs.is_lost(self.pack, &error) => {
                 Ok(self.packs.read_raw_around(self.pack, range)?.into())
             }
             read => read,
@@ -331,21 +301,5 @@ impl Content for PackContent {
             }
         }
         Ok(bytes)
-    }
-}
-
-struct PlainContent {
-    plain: PlainStore,
-    id: PlainId,
-    range: Range<u64>,
-}
-
-impl Content for PlainContent {
-    fn length(&self) -> u64 {
-        self.range.end - self.range.start
-    }
-
-    fn read(&self, range: Range<u64>) -> Result<Bytes, EngineError> {
-        self.plain.read_raw(self.id, self.range.start + range.start..self.range.start + range.end)
     }
 }

@@ -168,6 +168,46 @@ async fn i1_a_pack_that_cannot_be_read_holds_back_the_log_and_no_other_pack() {
     assert_eq!(whole, bodies.len() - 1, "one body is lost, here and there");
 }
 
+/// A pack that is longer than an object is cut at its records: they cannot be found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i1_a_pack_that_cannot_be_cut_has_an_hour_whatever_becomes_of_the_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let (repository, _) = repository(true).await;
+    let (path, to) = (dir.path().join("store"), dir.path().join("to"));
+    let files = Failing::at(&path);
+    let packs = Arc::clone(&files) as Arc<dyn PackStore>;
+    let store = TestStore::open_over(&path, packs, Arc::new(RealFileSystem), None).await.unwrap();
+    let mut bodies = Bodies::new();
+    put(&store, &mut bodies, 0..2).await;
+    let mut shipper = store.shipper(&repository).await.unwrap();
+    shipper.snapshot(false).await.unwrap();
+    let before = bodies.clone();
+    put(&store, &mut bodies, 2..20).await;
+    let new = unshipped(&store, &shipper);
+    // Where a record begins.
+    let bad = new[new.len() / 2];
+    *files.bad.lock() = Some((bad.pack, u64::from(bad.offset)));
+    let had = logs(&names(&repository).await);
+    for _ in 0..3 {
+        let told = shipper.round().await.unwrap_err().to_string();
+        assert!(told.contains(&bad.pack.to_string()), "{told}");
+        assert_eq!(logs(&names(&repository).await), had, "the log waits");
+        store.pass(1_199_999);
+        shipper = store.shipper(&repository).await.unwrap();
+    }
+    store.pass(3);
+    shipper.round().await.unwrap();
+    let (restored, _) = restore(&repository, Target::Latest, &to).await.unwrap();
+    let mut lost = 0;
+    for (key, body) in &bodies {
+        match restored.get(key).await {
+            Ok(found) => assert!(found.as_ref() == Some(body), "{key}"),
+            Err(_) => lost += u32::from(!before.contains_key(key)),
+        }
+    }
+    assert!((1..=2).contains(&lost), "what stands around the place is lost, here and there: {lost}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i4_damage_is_not_sent_before_it_had_time_to_be_healed() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Shipping: what is new in the store goes to the bucket.
 //!
-//! A *round* ([`round`]) ships the bytes of packs and plain bodies ([`bytes`]) and then the records of the log that name them; so
+//! A *round* ([`round`]) ships the bytes of packs ([`bytes`]) and plain bodies ([`plains`]) and then the records of the log that name them; so
 //! whatever record is in the bucket, its bytes are there. A *snapshot* ([`snapshot`]) makes a manifest of all that, now and then with a
 //! new image of the metadata ([`base`]), and merges small segments of the log ([`merge`]). Rules of the room: nothing is written
 //! before [`Session::check`]; what a round did not finish the next one goes on with; the cursor moves last, so that
@@ -9,10 +9,14 @@
 mod base;
 mod begin;
 mod bytes;
+mod doubts;
 #[cfg(test)]
 mod harm_tests;
 mod in_use;
 mod merge;
+#[cfg(test)]
+mod plain_tests;
+mod plains;
 mod repair;
 mod round;
 mod snapshot;
@@ -25,8 +29,9 @@ use super::{Base, Contents, Holdings, ObjectName, SegmentRef, Session, Snapshot,
 use crate::storage::PackId;
 use crate::sys::Random;
 use crate::types::{CommitSeq, PlainId, UnixMillis};
+use doubts::Doubts;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -95,8 +100,8 @@ pub struct Shipper {
     spoiled: HashSet<ObjectName>,
     /// The packs that there were when they were last looked at.
     present: HashSet<PackId>,
-    /// Packs in which something was found that is damaged or cannot be read, and since when.
-    damaged: HashMap<PackId, UnixMillis>,
+    /// What was found damaged or cannot be read, and since when.
+    doubts: Doubts,
     /// Plain bodies that are to be sent again: the log tells of them no more.
     owed_plains: Vec<PlainId>,
     /// What was put there and no segment of the log names.

@@ -1,6 +1,8 @@
 //! A round: everything up to the store's last record goes to the bucket.
 
 use super::Shipper;
+use super::plains::Why;
+use super::stuck::Stuck;
 use crate::backup::{BackupError, LogLevel, Segment};
 use crate::meta::{Change, Commit, CommitError, Consumer, LogRecord, MetaError};
 use crate::types::{Body, CommitSeq, PlainId, UnixMillis};
@@ -45,9 +47,9 @@ impl Shipper {
             records => records?,
         };
         records.retain(|record| record.seq <= until);
-        for id in plains(&records) {
-            self.ship_plain(id).await?;
-        }
+        let mut stuck = Stuck::default();
+        self.ship_all_plains(plains(&records), Why::Logged, &mut stuck).await?;
+        stuck.end()?;
         let segment = Segment::new(self.session.epoch(), &records, self.fresh.clone())?;
         let Some(segment) = segment else {
             let why = format!("the log says that it goes on behind {}, and does not", self.shipped.0);

@@ -3,7 +3,6 @@
 use super::Shipper;
 use crate::backup::{BackupError, Base, Inventory, InventoryRef, Snapshot, SnapshotTotals};
 use crate::remote::PutOptions;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Shipper {
@@ -78,12 +77,11 @@ impl Shipper {
     }
 
     /// All that the last record in the bucket may name. Packs: those that were there when they were last looked at; into which others
-    /// collection has moved something since, that is not in the bucket. Plain bodies: those that are there now; collection
-    /// spares what is not shipped.
+    /// collection has moved something since, that is not in the bucket. Plain bodies: those that are there or in use now; collection
+    /// spares what is not shipped, and what is lost here alone stays in the bucket.
     async fn whole_inventory(&mut self) -> Result<InventoryRef, BackupError> {
-        let plain = self.source.plain.clone();
-        let plains: HashSet<_> =
-            tokio::task::spawn_blocking(move || plain.list()).await??.into_iter().collect();
+        self.look_for_lost().await?;
+        let plains = self.all_plains().await?;
         self.held.retain_packs(|id| self.present.contains(&id));
         self.held.retain_plains(|id| plains.contains(&id));
         let (epoch, seq) = (self.session.epoch(), self.shipped.0);

@@ -1,12 +1,12 @@
 //! What of the store cannot be copied. The rest is sent all the same; the log waits, since it may name what is not there.
 
 use super::Shipper;
+use super::doubts::Unit;
 use crate::backup::BackupError;
-use crate::storage::PackId;
 use std::fmt::Display;
 use std::time::Duration;
 
-/// How long a damaged pack is held back: time for scrub to heal it. Then it is sent as it stands, since what the store has lost must not keep
+/// How long what is damaged is held back: time for scrub to heal it. Then it is sent as it stands, since what the store has lost must not keep
 /// everything else from being backed up.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// So many are named.
@@ -41,10 +41,10 @@ impl Stuck {
 }
 
 impl Shipper {
-    /// Whether a damaged pack has had its time.
-    pub(super) fn is_out_of_patience(&self, pack: PackId) -> bool {
+    /// Whether what is damaged has had its time.
+    pub(super) fn is_out_of_patience(&self, unit: Unit) -> bool {
         let now = self.source.clock.now().get();
-        self.damaged.get(&pack).is_some_and(|since| {
+        self.doubts.since(unit).is_some_and(|since| {
             let waited = u128::try_from(now.saturating_sub(since.get())).unwrap_or(0);
             waited >= PATIENCE.as_millis()
         })

@@ -46,6 +46,8 @@ pub(super) struct Anatomy {
     pub(super) faults: Vec<ObjectFault>,
     pub(super) objects: u64,
     pub(super) bytes: u64,
+    /// Bodies that the store had lost before they could be sent.
+    pub(super) lost: Vec<ObjectFault>,
     /// Up to where each pack is there.
     ends: HashMap<PackId, u32>,
     seq: CommitSeq,
@@ -186,6 +188,10 @@ impl Anatomy {
                 self.unit(catalogue, Unit::Extent(extent));
             }
         }
+        self.lost.extend(contents.lost_plains.iter().map(|id| {
+            let first = ObjectName::Plain { id: *id, piece: 0 };
+            ObjectFault::new(first, "the store had lost the body before it was sent")
+        }));
         for plain in contents.plains {
             if plain.pieces.len() as u64 == plain.length.div_ceil(PLAIN_PIECE_BYTES).max(1) {
                 self.unit(catalogue, Unit::Plain(plain));

@@ -4,6 +4,7 @@ use super::anatomy::Unit;
 use super::{ObjectFault, Scratch};
 use crate::backup::container::Kind;
 use crate::backup::{BackupError, Base, Extent, ObjectName, PlainFile, Repository, Segment, Stamp, objects};
+use crate::engine::PassingBlocks;
 use crate::engine::pack::copied_records;
 use crate::meta::{Audit, ChangeLog, MetaError, OpenMode, SqliteSettings, SqliteStore};
 use crate::sys::NoBarrier;
@@ -82,11 +83,22 @@ impl Reader {
 
     async fn plain(&self, plain: &PlainFile, read: &mut Read) -> Result<(), BackupError> {
         let (mut length, mut is_whole) = (0, true);
+        let mut passing = PassingBlocks::new(plain.id, plain.length);
+        let mut doubted = passing.is_none().then(|| plain.objects().next()).flatten();
         for object in plain.objects() {
-            match self.get(object, Kind::Plain, read).await? {
-                Some(bytes) => length += bytes.len() as u64,
-                None => is_whole = false,
+            let Some(bytes) = self.get(object, Kind::Plain, read).await? else {
+                is_whole = false;
+                continue;
+            };
+            length += bytes.len() as u64;
+            if is_whole && let Some(mut blocks) = passing.take() {
+                let passed = tokio::task::spawn_blocking(move || (blocks.pass(&bytes), blocks)).await?;
+                doubted = doubted.or((!passed.0).then_some(object));
+                passing = Some(passed.1);
             }
+        }
+        if let Some((name, _)) = doubted.filter(|_| is_whole) {
+            read.doubts.push(ObjectFault::new(name, "the body was damaged before it was sent"));
         }
         let last = plain.objects().last().filter(|_| is_whole && length != plain.length);
         if let Some((name, stamp)) = last {

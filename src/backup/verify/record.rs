@@ -105,7 +105,8 @@ pub struct Verified {
     pub fault_count: u64,
     /// The first thousand.
     pub faults: Vec<ObjectFault>,
-    /// Records of packs that were damaged already when they were sent. What needs them may have them elsewhere: a drill tells.
+    /// Records of packs and bodies stored whole that were damaged or lost already when they were sent. What needs records may have them elsewhere: a
+    /// drill tells.
     pub doubts: Vec<ObjectFault>,
     /// Of the newest snapshot.
     pub behind: Option<Behind>,

@@ -241,6 +241,7 @@ impl Run {
                 found.behind = Some(self.behind(*name, &mut parts).await?);
             }
             self.faults.insert(*name, std::mem::take(&mut parts.faults));
+            found.doubts.append(&mut parts.lost);
             self.found.insert(*name, found);
             self.add_units(parts);
             self.shown.lock().done += 1;

@@ -5,6 +5,7 @@ use super::read::verified;
 use super::set::{PackSet, from_io};
 use crate::engine::EngineError;
 use crate::storage::PackId;
+use std::io;
 use std::ops::Range;
 
 /// Compares checksums of records in bytes of a pack that come in order, from anywhere on. What is no record, or begins before, is skipped.
@@ -119,10 +120,10 @@ impl PackSet {
         Ok(verified(&bytes, RECORD_HEADER_BYTES, &found).is_none() && header()?.is_some())
     }
 
-    /// As [`Self::read_raw`], with zeros for what the device cannot give. Blocks.
+    /// As [`Self::read_raw`], with zeros for what the device cannot give, or the file of a pack that is still known has not. Blocks.
     ///
     /// # Errors
-    /// As there, but for those of the device.
+    /// As there, but for those.
     pub fn read_raw_around(&self, pack: PackId, range: Range<u64>) -> Result<Vec<u8>, EngineError> {
         const BLOCK_BYTES: u64 = 4096;
         let (mut at, mut bytes) = (range.start, Vec::new());
@@ -130,7 +131,7 @@ impl PackSet {
             let next = ((at / BLOCK_BYTES + 1) * BLOCK_BYTES).min(range.end);
             match self.read_raw(pack, at..next) {
                 Ok(block) => bytes.extend_from_slice(&block),
-                Err(EngineError::Io(error)) if crate::sys::is_device_error(&error) => {
+                Err(EngineError::Io(error)) if self.is_lost(pack, &error) => {
                     // At most a block.
                     bytes.resize(bytes.len() + (next - at) as usize, 0);
                 }
@@ -139,6 +140,13 @@ impl PackSet {
             at = next;
         }
         Ok(bytes)
+    }
+
+    /// Whether an error says that bytes of a pack are lost here: neither that the pack was removed, nor that the process may not read them.
+    #[must_use]
+    pub fn is_lost(&self, pack: PackId, error: &io::Error) -> bool {
+        let is_cut = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound);
+        crate::sys::is_device_error(error) || (is_cut && self.known(pack).is_some())
     }
 }
 

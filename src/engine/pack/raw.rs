@@ -60,6 +60,19 @@ impl PackSet {
         self.ids().into_iter().filter_map(extent).collect()
     }
 
+    /// How far a pack can be copied that [`Self::each_extent`] has an error for: to the end of what is known of it, durable or not. `None`: it is
+    /// gone.
+    #[must_use]
+    pub fn extent_as_it_stands(&self, id: PackId) -> Option<PackExtent> {
+        self.known(id).map(|pack| PackExtent { id, end: pack.end.into(), sealed: false })
+    }
+
+    /// A range cut into pieces of at most `most` bytes, wherever its records are: of a pack that cannot be scanned.
+    #[must_use]
+    pub fn pieces_anywhere(range: &Range<u64>, most: u64) -> Vec<Range<u64>> {
+        cut(range, most, &[])
+    }
+
     /// How often space of packs was given back so far: whenever it is the same number again, nothing has gone meanwhile.
     #[must_use]
     pub fn given_back(&self) -> u64 {

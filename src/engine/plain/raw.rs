@@ -97,6 +97,17 @@ impl RawPlainWriter {
         Ok(())
     }
 
+    /// Whether the file ends as that of the body does.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn has_its_end(&self) -> Result<bool, EngineError> {
+        match open_file(self.id, Arc::clone(&self.file)) {
+            Err(EngineError::CorruptPlain { .. }) => Ok(false),
+            opened => opened.map(|_| true),
+        }
+    }
+
     /// Reads all of it.
     ///
     /// # Errors
@@ -117,8 +128,16 @@ impl RawPlainWriter {
     ///
     /// # Errors
     /// `CorruptPlain` when the file is not that of the body from beginning to end; nothing of it stays then.
-    pub fn finish(mut self) -> Result<(), EngineError> {
+    pub fn finish(self) -> Result<(), EngineError> {
         open_file(self.id, Arc::clone(&self.file))?;
+        self.finish_as_it_stands()
+    }
+
+    /// As [`Self::finish`], of a file that was damaged already where it was copied from: readers are refused what is not whole.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn finish_as_it_stands(mut self) -> Result<(), EngineError> {
         self.file.sync_data().map_err(from_io)?;
         self.store.place(&self.temporary, self.id).map_err(from_io)?;
         self.is_placed = true;
