@@ -159,7 +159,7 @@ impl World {
         for (key, body) in &self.bodies {
             match restored.get(key).await {
                 Ok(found) => {
-                    assert!(found.as_ref() == Some(body) && !without.contains(&key.as_str()), "{key}")
+                    assert!(found.as_ref() == Some(body) && !without.contains(&key.as_str()), "{key}");
                 }
                 Err(error) => assert!(without.contains(&key.as_str()), "{key}: {error}"),
             }

@@ -128,7 +128,7 @@ mod tests {
     /// Whether all of a file passes in pieces of a length.
     fn passes(id: crate::types::PlainId, bytes: &[u8], piece: usize) -> bool {
         let Some(mut passing) = PassingBlocks::new(id, bytes.len() as u64) else { return false };
-        bytes.chunks(piece).fold(true, |whole, piece| passing.pass(piece) && whole)
+        bytes.chunks(piece).all(|piece| passing.pass(piece))
     }
 
     #[test]
