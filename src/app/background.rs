@@ -242,7 +242,8 @@ impl Background {
             self.working.spawn(posting);
         }
         let rpo_seconds = settings.backup.rpo_seconds;
-        let trouble = Arc::new(parking_lot::Mutex::new(Settled::default()));
+        let raised = keeper.alerts().raised().remove(&Condition::Rpo);
+        let trouble = Arc::new(parking_lot::Mutex::new(Settled::since(raised)));
         let shown = Arc::clone(&trouble);
         health.note(Box::new(move || shown.lock().told().cloned()));
         let keeper = keeper.clone();
@@ -251,6 +252,9 @@ impl Background {
             async move {
                 let status = keeper.status().await;
                 super::backup::publish(&status);
+                if !super::backup::is_known(&status) {
+                    return;
+                }
                 let told = trouble.lock().look(super::backup::trouble(&status, rpo_seconds)).cloned();
                 keeper.alerts().set(Condition::Rpo, told);
             }

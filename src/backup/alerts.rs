@@ -1,18 +1,20 @@
 //! Alerts: what somebody should know now, told once when it begins and once when it is over.
 //!
 //! Whoever notices says how things are ([`Alerts::set`]), as often as he likes, and never waits; what that changes stands in a short queue
-//! until it is posted ([`Alerts::post_all`]). What is raised is known to this process alone: after a restart it is raised anew if it still is so.
+//! until it is posted ([`Alerts::post_all`]). What somebody was told is raised stands in a small file until he was told that it is over: the next
+//! process neither raises it again nor forgets its end.
 
 use crate::remote::Webhook;
-use crate::sys::{Clock, Random};
+use crate::sys::{Clock, FileSystem, Random, replace_file};
 use crate::types::UnixMillis;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
@@ -28,9 +30,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(15 * 60);
 /// Of what is told: errors of remotes may be long.
 const MOST_TEXT: usize = 1000;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
     /// What can be restored is older than it may be.
@@ -84,19 +87,58 @@ struct Shared {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     news: Notify,
+    kept: Option<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    raised: BTreeMap<Condition, String>,
+    raised: BTreeMap<Condition, Raised>,
     waiting: VecDeque<Alert>,
+    /// What somebody was told is raised, and not yet that it is over.
+    told: BTreeMap<Condition, Raised>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Raised {
+    since: UnixMillis,
+    why: String,
+}
+
+/// The file that says what was told.
+#[derive(Debug)]
+struct Kept {
+    fs: Arc<dyn FileSystem>,
+    path: PathBuf,
+}
+
+impl Kept {
+    fn load(&self) -> io::Result<BTreeMap<Condition, Raised>> {
+        let file = self.fs.open(&self.path)?;
+        let len = usize::try_from(file.len()?.min(MAX_FILE_BYTES)).map_err(io::Error::other)?;
+        serde_json::from_slice(&file.read_at(0, len)?).map_err(io::Error::other)
+    }
 }
 
 impl Alerts {
     /// `store`: its id, for whoever gets alerts of several.
     #[must_use]
     pub fn new(store: String, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Shared { store, clock, state: Mutex::default(), news: Notify::new() }))
+        Self(Arc::new(Shared { store, clock, state: Mutex::default(), news: Notify::new(), kept: None }))
+    }
+
+    /// As [`Self::new`], going on with what an earlier process has told, by a file that need not be there. One that cannot be read or written is
+    /// told of: then what is still so is raised once more. Blocks.
+    #[must_use]
+    pub fn kept(store: String, clock: Arc<dyn Clock>, fs: Arc<dyn FileSystem>, path: &Path) -> Self {
+        let kept = Kept { fs, path: path.to_owned() };
+        let told = kept.load().unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, path = %path.display(), "what alerts were told is not known");
+            }
+            BTreeMap::new()
+        });
+        let state = Mutex::new(State { raised: told.clone(), waiting: VecDeque::new(), told });
+        Self(Arc::new(Shared { store, clock, state, news: Notify::new(), kept: Some(kept) }))
     }
 
     /// How it is with a condition now; `None`: all is well. Only a change is told.
@@ -104,14 +146,16 @@ impl Alerts {
         let mut state = self.0.state.lock();
         let (turn, text) = match why {
             Some(why) => {
-                let is_new = state.raised.insert(condition, why.clone()).is_none();
-                if !is_new {
+                if let Some(raised) = state.raised.get_mut(&condition) {
+                    raised.why = why;
                     return;
                 }
+                let since = self.0.clock.now();
+                state.raised.insert(condition, Raised { since, why: why.clone() });
                 (Turn::Raised, why)
             }
             None => match state.raised.remove(&condition) {
-                Some(was) => (Turn::Over, format!("over: {was}")),
+                Some(was) => (Turn::Over, format!("over: {}", was.why)),
                 None => return,
             },
         };
@@ -131,18 +175,27 @@ impl Alerts {
     /// What is raised now, and why.
     #[must_use]
     pub fn raised(&self) -> BTreeMap<Condition, String> {
-        self.0.state.lock().raised.clone()
+        let state = self.0.state.lock();
+        state.raised.iter().map(|(condition, raised)| (*condition, raised.why.clone())).collect()
+    }
+
+    /// Since when something is raised, whichever process has raised it.
+    #[must_use]
+    pub fn since(&self, condition: Condition) -> Option<UnixMillis> {
+        self.0.state.lock().raised.get(&condition).map(|raised| raised.since)
     }
 
     /// Posts each change in order, until it is stopped. One that cannot be posted is tried again, more and more slowly, and then let go; that
-    /// something is raised is tried again for as long as it is.
+    /// something is raised is tried again for as long as it is, and its end to whom was told that it began.
     pub async fn post_all(self, hook: Webhook, random: Arc<dyn Random>, stop: CancellationToken) {
         let posting = async {
             let mut late = Late::default();
             loop {
                 match self.next(&mut late, Instant::now()) {
                     Some(alert) => {
-                        if !post(&hook, &alert, &*random).await {
+                        if post(&hook, &alert, &*random).await {
+                            self.posted(&alert).await;
+                        } else if self.is_awaited(&alert) {
                             late.add(alert, Instant::now() + AGAIN);
                         }
                     }
@@ -156,6 +209,37 @@ impl Alerts {
         let _: Option<std::convert::Infallible> = stop.run_until_cancelled(posting).await;
     }
 
+    /// Nobody waits for the end of what he was not told of.
+    fn is_awaited(&self, alert: &Alert) -> bool {
+        alert.state == Turn::Raised || self.0.state.lock().told.contains_key(&alert.alert)
+    }
+
+    /// Somebody has it. To be killed before that is written tells him twice.
+    async fn posted(&self, alert: &Alert) {
+        let told = {
+            let mut state = self.0.state.lock();
+            match alert.state {
+                Turn::Raised => {
+                    // It may be over by now.
+                    let since =
+                        state.raised.get(&alert.alert).map_or_else(|| self.0.clock.now(), |one| one.since);
+                    state.told.insert(alert.alert, Raised { since, why: alert.text.clone() });
+                }
+                Turn::Over => drop(state.told.remove(&alert.alert)),
+            }
+            state.told.clone()
+        };
+        let Some(kept) = &self.0.kept else { return };
+        let (fs, path) = (Arc::clone(&kept.fs), kept.path.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let text = serde_json::to_string(&told).map_err(io::Error::other)? + "\n";
+            replace_file(&*fs, &path, text.as_bytes())
+        });
+        if let Err(error) = written.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::warn!(%error, path = %kept.path.display(), "what alerts were told could not be noted");
+        }
+    }
+
     /// What changed, then what is late.
     fn next(&self, late: &mut Late, now: Instant) -> Option<Alert> {
         let mut state = self.0.state.lock();
@@ -163,7 +247,9 @@ impl Alerts {
             late.0.remove(&alert.alert);
             return Some(alert);
         }
-        late.0.retain(|condition, _| state.raised.contains_key(condition));
+        late.0.retain(|condition, (_, alert)| {
+            state.raised.contains_key(condition) == (alert.state == Turn::Raised)
+        });
         let due = late.0.iter().find(|(_, (at, _))| *at <= now).map(|(condition, _)| *condition)?;
         late.0.remove(&due).map(|(_, alert)| alert)
     }
@@ -174,11 +260,8 @@ impl Alerts {
 struct Late(BTreeMap<Condition, (Instant, Alert)>);
 
 impl Late {
-    /// Nobody waits for the end of what he was not told of.
     fn add(&mut self, alert: Alert, at: Instant) {
-        if alert.state == Turn::Raised {
-            self.0.insert(alert.alert, (at, alert));
-        }
+        self.0.insert(alert.alert, (at, alert));
     }
 
     fn wait(&self, now: Instant) -> Duration {
@@ -227,7 +310,7 @@ async fn post(hook: &Webhook, alert: &Alert, random: &dyn Random) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{AGAIN, Alerts, Condition, Late, MOST_WAITING, Turn};
-    use crate::sys::ManualClock;
+    use crate::sys::{ManualClock, RealFileSystem};
     use crate::types::UnixMillis;
     use std::sync::Arc;
     use tokio::time::Instant;
@@ -276,6 +359,45 @@ mod tests {
         alerts.set(Condition::Verify, None);
         assert_eq!(alerts.next(&mut late, now).unwrap().state, Turn::Over);
         assert_eq!(alerts.next(&mut late, now + AGAIN), None, "it is over");
+    }
+
+    /// A process that goes on with what another one has told.
+    fn kept(dir: &std::path::Path) -> Alerts {
+        let clock = Arc::new(ManualClock::at(UnixMillis::new(5)));
+        Alerts::kept("store".into(), clock, Arc::new(RealFileSystem), &dir.join("alerts.json"))
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_not_told_again_after_a_restart_and_its_end_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut late, now) = (Late::default(), Instant::now());
+        let alerts = kept(dir.path());
+        alerts.set(Condition::Verify, Some("lost".into()));
+        alerts.set(Condition::Drill, Some("no room".into()));
+        let told = alerts.next(&mut late, now).unwrap();
+        alerts.posted(&told).await;
+        // It dies before the other one is posted.
+        let alerts = kept(dir.path());
+        assert_eq!(alerts.raised().into_iter().collect::<Vec<_>>(), [(Condition::Verify, "lost".to_owned())]);
+        assert_eq!(alerts.since(Condition::Verify), Some(UnixMillis::new(5)));
+        alerts.set(Condition::Verify, Some("still lost".into()));
+        assert_eq!(alerts.next(&mut late, now), None, "it was told");
+        for _ in 0..2 {
+            // Nobody takes it, for hours; then it dies.
+            let alerts = kept(dir.path());
+            alerts.set(Condition::Verify, None);
+            let over = alerts.next(&mut late, now).unwrap();
+            assert_eq!((over.alert, over.state), (Condition::Verify, Turn::Over));
+            assert!(alerts.is_awaited(&over));
+            late.add(over.clone(), now + AGAIN);
+            assert_eq!(alerts.next(&mut late, now + AGAIN), Some(over));
+        }
+        let alerts = kept(dir.path());
+        alerts.set(Condition::Verify, None);
+        alerts.posted(&alerts.next(&mut late, now).unwrap()).await;
+        assert!(kept(dir.path()).raised().is_empty());
+        std::fs::write(dir.path().join("alerts.json"), "{").unwrap();
+        assert!(kept(dir.path()).raised().is_empty());
     }
 
     #[test]

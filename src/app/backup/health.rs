@@ -42,6 +42,11 @@ pub(in crate::app) struct Settled {
 }
 
 impl Settled {
+    /// What an earlier process has told, and not that it is over.
+    pub(in crate::app) const fn since(told: Option<String>) -> Self {
+        Self { told, others: 0 }
+    }
+
     pub(in crate::app) const fn told(&self) -> Option<&String> {
         self.told.as_ref()
     }
@@ -56,6 +61,12 @@ impl Settled {
         }
         self.told()
     }
+}
+
+/// Whether anything can be said of it: not before a process has come so far.
+pub(in crate::app) fn is_known(status: &BackupStatus) -> bool {
+    let waits = status.state == KeeperState::Waiting;
+    status.rpo_seconds.is_some() || status.failures_in_a_row > 0 || waits
 }
 
 /// What turns no request away, and somebody should know.
@@ -100,6 +111,8 @@ mod tests {
         for _ in 0..20 {
             assert!(told(&mut settled, None) && told(&mut settled, Some(LOOKS)));
         }
+        assert_eq!((0..LOOKS).map(|_| told(&mut settled, None)).collect::<Vec<_>>(), [true, true, false]);
+        let mut settled = Settled::since(Some("before".into()));
         assert_eq!((0..LOOKS).map(|_| told(&mut settled, None)).collect::<Vec<_>>(), [true, true, false]);
         let waits = (1..LOOKS_WAITING).any(|_| told(&mut settled, Some(LOOKS_WAITING)));
         assert!(!waits && told(&mut settled, Some(LOOKS_WAITING)));

@@ -89,7 +89,12 @@ pub(super) fn keeper(store: &Store, settings: &Settings, looks: Looks) -> Result
             interval: PRUNE_EVERY,
         },
         care: care(settings, looks),
-        alerts: Alerts::new(store.data.store_id().to_owned(), Arc::clone(&parts.clock)),
+        alerts: Alerts::kept(
+            store.data.store_id().to_owned(),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.fs),
+            &store.data.join("backup-alerts.json"),
+        ),
         records: Arc::clone(&store.records),
     })))
 }

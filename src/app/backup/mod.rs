@@ -19,7 +19,7 @@ mod verify;
 
 pub(super) use check::check;
 pub(super) use drill::drill;
-pub(super) use health::{Settled, publish, trouble};
+pub(super) use health::{Settled, is_known, publish, trouble};
 pub(super) use keep::{Kept, kept, unfinished};
 pub(super) use key::make_key;
 pub(super) use list::list;

@@ -162,15 +162,28 @@ async fn learn(this: &Shared, repository: &Repository) -> Result<(), BackupError
     care.verify.last = care.verify.last.max(verified);
     care.drill.last = care.drill.last.max(drilled);
     care.drill_passed = care.drill_passed.or(passed);
-    if let Some(newest) = newest.filter(|newest| !newest.is_whole()) {
-        care.verify.failed(newest.at.min(now), AGAIN);
-        this.parts.alerts.set(Condition::Verify, Some(damaged_before(newest)));
+    let alerts = &this.parts.alerts;
+    match (newest, alerts.since(Condition::Verify)) {
+        (Some(newest), _) if !newest.is_whole() => {
+            care.verify.failed(newest.at.min(now), AGAIN);
+            alerts.set(Condition::Verify, Some(damaged_before(newest)));
+        }
+        // It was mended before the process ended.
+        (Some(newest), Some(since)) if newest.at >= since => alerts.set(Condition::Verify, None),
+        (_, Some(since)) => care.verify.failed(since.min(now), AGAIN),
+        (_, None) => {}
     }
-    if let (Some(at), Some(false)) = (drilled, passed) {
-        care.drill.failed(at, AGAIN_DRILL);
-        let why = drills().filter(|drill| !drill.passed).flat_map(|drill| &drill.problems).last();
-        let why = format!("a restore drill failed: {}", why.map_or("", String::as_str));
-        this.parts.alerts.set(Condition::Drill, Some(why));
+    match (drilled.zip(passed), alerts.since(Condition::Drill)) {
+        (Some((at, false)), _) => {
+            care.drill.failed(at, AGAIN_DRILL);
+            let why = drills().filter(|drill| !drill.passed).flat_map(|drill| &drill.problems).last();
+            let why = format!("a restore drill failed: {}", why.map_or("", String::as_str));
+            alerts.set(Condition::Drill, Some(why));
+        }
+        (Some((at, true)), Some(since)) if at >= since => alerts.set(Condition::Drill, None),
+        // One that could not be done.
+        (_, Some(since)) => care.drill.failed(since.min(now), AGAIN),
+        (_, None) => {}
     }
     (care.corrupt, care.is_learnt) = (corrupt, true);
     Ok(())
