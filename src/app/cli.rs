@@ -179,7 +179,7 @@ fn run(cli: &Cli) -> Result<(), AppError> {
         Verb::Stats => verbs::stats(&settings, json),
         Verb::Backup(BackupVerb::Run { full }) => backup::run(&settings, *full, json),
         Verb::Backup(BackupVerb::Verify(args)) => backup::verify(&settings, *args, json),
-        Verb::Backup(BackupVerb::Drill) => backup::drill(&settings, json),
+        Verb::Backup(BackupVerb::Drill { scratch }) => backup::drill(&settings, scratch.as_deref(), json),
         Verb::Backup(BackupVerb::Prune { dry_run }) => backup::prune(&settings, *dry_run, json),
         Verb::Backup(BackupVerb::Status) => backup::status(&settings, json),
         Verb::Restore(args) => {

@@ -36,6 +36,7 @@ mod remote_records;
 mod repository;
 mod restore;
 pub mod retention;
+mod room;
 mod segment;
 mod session;
 mod settings;
@@ -82,6 +83,7 @@ pub use restore::{
     RestoreProgress, RowsReport, SelectError, SelectParts, SelectReport, SelectSettings, SelectedChange,
     Selection, ShownProgress, Target, restore_bytes, restore_rows, select,
 };
+pub use room::Room;
 pub use segment::{Segment, SegmentRef, Stored};
 pub use session::{Asked, Session};
 pub use settings::BackupSettings;

@@ -73,7 +73,7 @@ pub struct BackupSettings {
     pub verify_read_percent: u8,
     /// From one restore drill to the next, in seconds; 0: only when asked to.
     pub drill_interval_seconds: u64,
-    /// The most that a drill writes below the data directory, in bytes, and never what `storage.min_free_bytes` keeps.
+    /// The most that a drill writes, the replayed log included, in bytes, and never what `storage.min_free_bytes` keeps.
     pub drill_scratch_bytes: u64,
     /// For how many days objects are locked; 0: they are not. The bucket must have object lock.
     pub lock_days: u32,

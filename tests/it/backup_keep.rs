@@ -207,6 +207,13 @@ async fn a_drill_of_a_broken_backup_fails_and_somebody_is_told() {
     let drill = rig.json(&["backup", "drill"], 5);
     assert!(drill["moments"][0]["problems"][0].as_str().unwrap().contains(&damaged), "{drill}");
     until("it is told", || rig.hook.got() == ["drill raised"]).await;
+    // Another process tells it no more, and tells its end.
+    let noted = rig.near.join("backup-alerts.json");
+    until("it is noted", || fs::read_to_string(&noted).is_ok_and(|told| told.contains("drill"))).await;
+    server.stop();
+    let server = rig.serve(0);
+    until("it is known", || rig.care()["drill_passed"] == false).await;
+    assert_eq!(rig.care()["alerts"][0][0], "drill");
     assert_eq!(state_of_newest(&rig.json(&["backup", "list"], 0))["state"], "corrupt");
     // The server has what is damaged.
     let verify = rig.json(&["backup", "verify", "--read-data"], 5);
@@ -226,7 +233,18 @@ async fn a_drill_of_a_broken_backup_fails_and_somebody_is_told() {
     assert!(verify["is_newest_whole"] == true, "{verify}");
     // With the bucket and the key alone.
     fs::rename(&rig.near, rig.dir.path().join("away")).unwrap();
-    assert_eq!(rig.json(&["backup", "drill"], 0)["moments"][0]["bodies"], 1);
+    let scratch = rig.dir.path().join("scratch");
+    fs::create_dir(&scratch).unwrap();
+    let elsewhere = ["backup", "drill", "--scratch", scratch.to_str().unwrap()];
+    for args in [&elsewhere[..2], &elsewhere] {
+        assert_eq!(rig.json(args, 0)["moments"][0]["bodies"], 1);
+    }
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0, "nothing is left");
+    let left = fs::read_dir(rig.dir.path()).unwrap().map(|found| found.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().contains("drill")));
+    // Never into what is to stay free.
+    let full = ["--set", "storage.min_free_bytes=9000000000000000", "backup", "drill"];
+    assert!(!rig.run(&full).status.success());
     rig.far.stop();
 }
 

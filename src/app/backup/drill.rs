@@ -12,13 +12,15 @@ use crate::app::store::Store;
 use crate::app::verbs::{catching_up, close, interrupted, open_dir, runtime};
 use crate::backup::{
     BackupError, BackupStatus, Drill, DrillDone, DrillParts, DrillSettings, Repository, RestoreProgress,
-    ShownProgress,
+    Room, ShownProgress,
 };
 use crate::config::Settings;
 use crate::meta::ChangeLog;
 use crate::remote::Patience;
-use crate::sys::{Clock, FileSystem, OsRandom, Random, RealFileSystem, SystemClock, SystemSteady};
+use crate::sys::{Clock, OsRandom, Random, RealFileSystem, SystemClock, SystemSteady};
 use parking_lot::Mutex;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,30 +30,32 @@ const SHOW_EVERY: Duration = Duration::from_millis(300);
 /// The most that is read of bodies as clients would.
 const READ_BYTES: u64 = 1 << 30;
 
-pub(in crate::app) fn drill(settings: &Settings, json: bool) -> Result<(), AppError> {
+/// `scratch`: where what is restored stands meanwhile; else on the disk of the data directory.
+pub(in crate::app) fn drill(settings: &Settings, scratch: Option<&Path>, json: bool) -> Result<(), AppError> {
     let shown = Shown::new(json);
     let done = match open_dir(&settings.storage.data_dir) {
         Err(error) if error.exit == Exit::InUse => {
+            if scratch.is_some() {
+                let message = "--scratch: a server is running, which drills in its data directory, in `tmp`";
+                return Err(AppError::new(Exit::Usage, message));
+            }
             let server = Running::find(&settings.storage.data_dir, &error)?;
             let pick =
                 |status: BackupStatus, number| status.care.drill.filter(|drill| drill.number >= number);
             runtime()?.block_on(asking::there(&server, ("the drill", "/drill"), &shown, pick))?
         }
         Ok(data) => runtime()?.block_on(async {
-            let scratch = data.join("tmp");
+            let own = scratch.map(Scratch::new).transpose()?;
+            let dir = own.as_ref().map_or_else(|| data.join("tmp"), |own| own.0.clone());
             let store = Store::open(data, settings, catching_up(&shown)).await?;
-            let done = here(settings, Some(Arc::clone(&store.meta) as _), &scratch, &shown).await;
+            let done = here(settings, Some(Arc::clone(&store.meta) as _), &dir, &shown).await;
             let closed = close(store).await;
             closed.and(done)
         })?,
         // The bucket and the key are all that is needed.
         Err(_) => {
-            let dir = std::env::temp_dir().join(format!("sediment-drill-{:016x}", OsRandom.u64()));
-            let failed = |error| AppError::failure("the drill: a directory below TMPDIR", error);
-            std::fs::create_dir(&dir).map_err(failed)?;
-            let done = runtime()?.block_on(here(settings, None, &dir, &shown));
-            std::fs::remove_dir(&dir).map_err(failed)?;
-            done?
+            let own = Scratch::new(scratch.unwrap_or_else(|| beside(&settings.storage.data_dir)))?;
+            runtime()?.block_on(here(settings, None, &own.0, &shown))?
         }
     };
     shown.finish();
@@ -64,6 +68,35 @@ pub(in crate::app) fn drill(settings: &Settings, json: bool) -> Result<(), AppEr
     }
     let message = "the backup could not be restored as it should be, as told above: make a new snapshot with --full, drill again, and keep the store";
     Err(AppError::new(Exit::Damage, message))
+}
+
+/// The next directory on the way to the data directory that is there.
+fn beside(data: &Path) -> &Path {
+    let is_there = |dir: &&Path| !dir.as_os_str().is_empty() && dir.is_dir();
+    data.ancestors().find(is_there).unwrap_or_else(|| Path::new("."))
+}
+
+/// A directory of this drill alone, which nobody else may read; it goes with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(parent: &Path) -> Result<Self, AppError> {
+        let dir = parent.join(format!("sediment-drill-{:016x}", OsRandom.u64()));
+        let made = DirBuilder::new().mode(0o700).create(&dir);
+        made.map_err(|error| {
+            let why = format!("{}: {error}; name another directory with --scratch", dir.display());
+            AppError::failure("the drill", why)
+        })?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, dir = %self.0.display(), "what a drill has restored could not be removed");
+        }
+    }
 }
 
 /// By this process; the log of the store, where there is one, is compared.
@@ -85,29 +118,27 @@ async fn here(
         random: Arc::new(OsRandom),
         rehearsal: Some(Arc::new(Loopback::new(settings))),
     };
+    let room = Room {
+        fs: Arc::new(RealFileSystem),
+        dir: scratch.to_owned(),
+        min_free_bytes: settings.storage.min_free_bytes,
+    };
+    // Not all of what is free: the chunk index is written beside what is counted.
+    let spare = room.spare_bytes().await.map_err(failed)? / 10 * 9;
     let drill = DrillSettings {
         scratch: scratch.to_owned(),
-        scratch_bytes: settings
-            .backup
-            .drill_scratch_bytes
-            .min(spare_bytes(settings, scratch.to_owned()).await?),
+        scratch_bytes: settings.backup.drill_scratch_bytes.min(spare),
         read_bytes: READ_BYTES,
         files_at_once: settings.backup.uploads_in_flight,
     };
     let progress: ShownProgress = Arc::new(Mutex::new(RestoreProgress::default()));
     let showing = show(shown, &progress);
     let (at, began) = (SystemClock.now(), Instant::now());
-    let done = Drill::new(parts, drill, progress, interrupted()).run().await;
+    let stop = interrupted();
+    let work = |stop| async move { Drill::new(parts, drill, progress, stop).run().await };
+    let done = room.within(&stop, work).await;
     showing.cancel();
     Ok(DrillDone::of(0, at, began.elapsed().as_secs_f64(), done.map_err(failed)?.moments))
-}
-
-/// Not all of what is free: the chunk index and the log are written beside what is counted.
-async fn spare_bytes(settings: &Settings, dir: PathBuf) -> Result<u64, AppError> {
-    let failed = |error: std::io::Error| AppError::failure("the drill", error);
-    let looked = tokio::task::spawn_blocking(move || RealFileSystem.available_bytes(&dir)).await;
-    let free = looked.map_err(|error| failed(error.into()))?.map_err(failed)?;
-    Ok(free.saturating_sub(settings.storage.min_free_bytes) / 10 * 9)
 }
 
 fn show(shown: &Shown, progress: &ShownProgress) -> CancellationToken {

@@ -55,7 +55,11 @@ pub(super) enum BackupVerb {
     Verify(VerifyArgs),
     /// Restore the latest moment and an earlier one for practice, prove them, let a client at them, and say how long it took; through the
     /// server when one is running.
-    Drill,
+    Drill {
+        /// Where what is restored stands meanwhile, when no server is running; else on the disk of the data directory.
+        #[arg(long, value_name = "DIR")]
+        scratch: Option<PathBuf>,
+    },
     /// Delete the snapshots that no rule of [backup_retention] keeps, and what nothing needs any more.
     Prune {
         /// Only print what would stay, by which rules, and what would go.

@@ -2,11 +2,11 @@
 
 use super::compare::with_store;
 use super::prove::{Place, Restored};
-use super::scratch::ScratchDir;
+use super::scratch::{ScratchDir, used_bytes};
 use super::{DrillOutcome, DrillReport, Rehearsal, RestoredStore};
 use crate::backup::reach::first_within;
 use crate::backup::{
-    BackupError, Catalogue, Plan, Repository, RestoreProgress, ShownProgress, Target, Verified,
+    BackupError, Catalogue, Plan, Repository, RestoreProgress, RowsReport, ShownProgress, Target, Verified,
     restore_bytes, restore_rows,
 };
 use crate::engine::EngineError;
@@ -18,10 +18,13 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Moments that are drawn before none is found that is not lost.
 const DRAWS: usize = 64;
+/// While the log is replayed it is looked how much that has written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrillSettings {
@@ -156,19 +159,17 @@ impl Drill {
         };
         let began = parts.steady.millis();
         let seconds = || parts.steady.millis().saturating_sub(began).max(0) as f64 / 1000.0;
-        let (database, opened) = (place.database(), place.clone());
-        let open = async move || open(opened).await;
-        let rows =
-            restore_rows(&parts.repository, plan, &parts.fs, &database, open, &self.progress, stop).await?;
-        let (meta, rows) = rows;
+        let (meta, rows) = self.or_stopped(self.rows(plan, &place)).await?;
         report.seconds_to_rows = seconds();
         report.replayed = rows.records;
-        let plan = self.fitting(plan, rows.base_bytes, report)?;
+        let used = self.used(&place).await?;
+        let plan = self.fitting(plan, used.saturating_add(rows.base_bytes), report)?;
         let opened = place.clone();
         let (files, plain) = tokio::task::spawn_blocking(move || opened.files()).await??;
         let at_once = self.settings.files_at_once.max(1);
-        let bytes =
-            restore_bytes(&parts.repository, &plan, &files, &plain, at_once, &self.progress, stop).await?;
+        let restoring =
+            restore_bytes(&parts.repository, &plan, &files, &plain, at_once, &self.progress, stop);
+        let bytes = self.or_stopped(restoring).await?;
         report.seconds_to_bytes = seconds();
         report.bytes = bytes.bytes;
         let took = (report.seconds_to_bytes - report.seconds_to_rows).max(0.001);
@@ -177,26 +178,74 @@ impl Drill {
             tokio::task::spawn_blocking(move || Restored::open(&place, meta, files, plain)).await??;
         if report.is_whole {
             restored.prove_all(report, stop).await?;
-            restored.read_bodies(&*parts.random, self.settings.read_bytes, report, stop).await?;
+            let reading = restored.read_bodies(&*parts.random, self.settings.read_bytes, report, stop);
+            self.or_stopped(reading).await?;
         } else {
             restored.prove_part(&plan, report, stop).await?;
         }
         if let Some(store) = &parts.store {
-            with_store(&*restored.meta, &**store, report).await?;
+            self.or_stopped(with_store(&*restored.meta, &**store, report)).await?;
         }
         self.rehearse(&restored, report).await?;
         tokio::task::spawn_blocking(move || drop(restored)).await?;
         if stop.is_cancelled() { Err(BackupError::Stopped) } else { Ok(()) }
     }
 
-    /// Of the rows nothing can be left out.
-    fn check_room(&self, plan: &Plan) -> Result<(), BackupError> {
-        let (needed, most) = (plan.snapshot.base.length.saturating_mul(2), self.settings.scratch_bytes);
-        if needed <= most {
-            return Ok(());
+    /// What waits for the bucket or reads long is not waited for when it is to stop.
+    async fn or_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, BackupError>>,
+    ) -> Result<T, BackupError> {
+        self.stop.run_until_cancelled(work).await.unwrap_or(Err(BackupError::Stopped))
+    }
+
+    /// The image, and the log replayed in it, as long as that does not write more than it may.
+    async fn rows(&self, plan: &Plan, place: &Place) -> Result<(Arc<SqliteStore>, RowsReport), BackupError> {
+        let (parts, own) = (&self.parts, self.stop.child_token());
+        let (database, opened) = (place.database(), place.clone());
+        let open = async move || open(opened).await;
+        let restoring =
+            restore_rows(&parts.repository, plan, &parts.fs, &database, open, &self.progress, &own);
+        let mut restoring = std::pin::pin!(restoring);
+        let done = tokio::select! {
+            done = &mut restoring => done,
+            () = self.exceeds(place) => {
+                own.cancel();
+                restoring.await
+            }
+        };
+        let is_given_up = matches!(done, Err(BackupError::Stopped)) && !self.stop.is_cancelled();
+        if !is_given_up && done.is_err() {
+            return done;
         }
+        let used = self.used(place).await?;
+        if is_given_up || used > self.settings.scratch_bytes { Err(self.lacks_room(used)) } else { done }
+    }
+
+    async fn exceeds(&self, place: &Place) {
+        while self.used(place).await.unwrap_or(0) <= self.settings.scratch_bytes {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The bytes of what stands in the scratch directory.
+    async fn used(&self, place: &Place) -> Result<u64, BackupError> {
+        let dir = place.dir.clone();
+        Ok(tokio::task::spawn_blocking(move || used_bytes(&dir)).await??)
+    }
+
+    /// Of the rows nothing can be left out. What the log comes to when it is replayed is known then; what it takes in the bucket it takes at
+    /// least.
+    fn check_room(&self, plan: &Plan) -> Result<(), BackupError> {
+        let log: u64 = plan.log.iter().map(|segment| segment.stamp.bytes).sum();
+        let needed = plan.snapshot.base.length.saturating_mul(2).saturating_add(log);
+        if needed <= self.settings.scratch_bytes { Ok(()) } else { Err(self.lacks_room(needed)) }
+    }
+
+    fn lacks_room(&self, needed: u64) -> BackupError {
+        let most = self.settings.scratch_bytes;
         let why = format!("a drill needs {needed} bytes for the metadata alone, and may write {most}");
-        Err(io::Error::new(io::ErrorKind::StorageFull, why).into())
+        io::Error::new(io::ErrorKind::StorageFull, why).into()
     }
 
     /// Last: a client writes, too.
@@ -216,15 +265,15 @@ impl Drill {
     }
 
     /// The plan, or as many of its packs, in an order that chance decides, as the scratch directory may hold.
-    fn fitting(&self, plan: &Plan, base_bytes: u64, report: &mut DrillReport) -> Result<Plan, BackupError> {
+    fn fitting(&self, plan: &Plan, rows_bytes: u64, report: &mut DrillReport) -> Result<Plan, BackupError> {
         let mut plan = plan.clone();
         let packs: Vec<_> = plan.holdings.packs().map(|(id, _)| (id, plan.holdings.end(id))).collect();
         let plains: u64 = plan.holdings.plains().map(|plain| plain.length).sum();
         let total: u64 = packs.iter().map(|(_, end)| u64::from(*end)).sum::<u64>() + plains;
         report.packs_in_all = packs.len() as u64;
         report.packs = report.packs_in_all;
-        // Twice the image: replaying the log and checks write beside it.
-        let room = self.settings.scratch_bytes.saturating_sub(base_bytes.saturating_mul(2));
+        // What the rows take; and as much as their image, since checks write beside them.
+        let room = self.settings.scratch_bytes.saturating_sub(rows_bytes);
         report.is_whole = total <= room;
         if !report.is_whole {
             let mut drawn: Vec<_> = packs.into_iter().map(|pack| (self.parts.random.u64(), pack)).collect();

@@ -1,13 +1,15 @@
+use super::scratch::{ScratchDir, used_bytes};
 use super::{Drill, DrillOutcome, DrillParts, DrillSettings};
 use crate::backup::testing::{TestRemote, repository};
 use crate::backup::testing_store::TestStore;
 use crate::backup::{
-    BackupError, Catalogue, ObjectName, Repository, RestoreProgress, Verified, VerifiedState,
+    BackupError, Catalogue, ObjectName, Plan, Repository, RestoreProgress, Target, Verified, VerifiedState,
 };
 use crate::remote::{Class, Fault, PutOptions, Remote, Span, Verb};
 use crate::sys::{OsRandom, Random, RealFileSystem, SeededRandom, SystemSteady};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 fn body(seed: u64, len: usize) -> Vec<u8> {
@@ -30,6 +32,16 @@ async fn drill(
     scratch: &Path,
     scratch_bytes: u64,
 ) -> Result<DrillOutcome, BackupError> {
+    drill_until(repository, store, scratch, scratch_bytes, CancellationToken::new()).await
+}
+
+async fn drill_until(
+    repository: &Arc<Repository>,
+    store: &TestStore,
+    scratch: &Path,
+    scratch_bytes: u64,
+    stop: CancellationToken,
+) -> Result<DrillOutcome, BackupError> {
     let parts = DrillParts {
         repository: Arc::clone(repository),
         store: Some(store.meta.clone()),
@@ -42,7 +54,7 @@ async fn drill(
     let settings =
         DrillSettings { scratch: scratch.to_owned(), scratch_bytes, read_bytes: 1 << 30, files_at_once: 2 };
     let progress = Arc::new(parking_lot::Mutex::new(RestoreProgress::default()));
-    Drill::new(parts, settings, progress, CancellationToken::new()).run().await
+    Drill::new(parts, settings, progress, stop).run().await
 }
 
 struct World {
@@ -102,7 +114,8 @@ async fn i1_a_drill_restores_and_proves_two_moments_and_says_what_would_have_bee
     assert!(behind.moments[0].lost_seconds.unwrap() >= 1.0, "what was not shipped: {behind:?}");
     assert_eq!(behind.moments[1].lost_seconds, None);
 
-    let part = world.drill(1_300_000).await.unwrap();
+    // Of that some 800,000 are for the rows.
+    let part = world.drill(1_900_000).await.unwrap();
     assert!(part.passed(), "{part:?}");
     assert!(part.moments[0].packs < part.moments[0].packs_in_all && !part.moments[0].is_whole, "{part:?}");
 }
@@ -130,6 +143,67 @@ async fn a_drill_draws_no_moment_whose_log_was_pruned() {
         let outcome = world.drill(u64::MAX).await.unwrap();
         assert!(outcome.passed() && outcome.moments.len() == 2, "{outcome:?}");
     }
+}
+
+/// A small image, and a long log behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_drill_replays_of_the_log_counts() {
+    let world = World::new().await;
+    let mut shipper = world.store.shipper(&world.repository).await.unwrap();
+    shipper.snapshot(false).await.unwrap();
+    for n in 0..300 {
+        world.store.put(&format!("key-{n}"), b"small", false).await;
+    }
+    shipper.round().await.unwrap();
+    let catalogue = Catalogue::load(&world.repository).await.unwrap();
+    let plan = Plan::make(&world.repository, &catalogue, Target::Latest).await.unwrap();
+    let log: u64 = plan.log.iter().map(|segment| segment.stamp.bytes).sum();
+    let least = plan.snapshot.base.length * 2 + log;
+    for (may_write, what) in [(least - 1, "too little"), (least + 1, "replaying it takes more")] {
+        let error = world.drill(may_write).await.unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains(&format!("may write {may_write}")), "{what}: {told}");
+    }
+    assert!(world.drill(u64::MAX).await.unwrap().passed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_nobody_else_reads_what_a_drill_restores() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let scratch = ScratchDir::new(dir.path()).unwrap();
+    let mode = std::fs::metadata(scratch.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    std::fs::write(scratch.path().join("meta/a"), vec![1; 10_000]).unwrap();
+    assert!(used_bytes(scratch.path()).unwrap() >= 10_000);
+    drop(scratch);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// Also while the bucket does not answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_a_drill_that_is_stopped_waits_for_no_answer() {
+    let world = World::new().await;
+    some(&world.store, 1).await;
+    world.store.shipper(&world.repository).await.unwrap().snapshot(false).await.unwrap();
+    let scratch = world.dir.path().join("scratch");
+    let stop = CancellationToken::new();
+    let drilling = drill_until(&world.repository, &world.store, &scratch, u64::MAX, stop.clone());
+    let stopping = async {
+        while std::fs::read_dir(&scratch).unwrap().count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let before = world.remote.calls();
+        world.remote.script(Verb::Get, Fault::Delay(Duration::from_secs(86_400)));
+        while world.remote.calls() == before {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let both = async { tokio::join!(drilling, stopping) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(120), both).await.unwrap();
+    assert!(matches!(ended, Err(BackupError::Stopped)), "{ended:?}");
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "nothing is left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

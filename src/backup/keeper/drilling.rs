@@ -23,7 +23,7 @@ pub(super) async fn run(
 ) -> Result<(), BackupError> {
     let (clock, steady) = (&this.parts.world.clock, &this.parts.world.steady);
     let (at, began) = (clock.now(), steady.millis());
-    let done = room::within(&this.parts, stop, |stop| drill(this, repository, stop)).await;
+    let done = room::room(&this.parts).within(stop, |stop| drill(this, repository, stop)).await;
     *this.drilling.lock() = RestoreProgress::default();
     let seconds = steady.millis().saturating_sub(began).max(0) as f64 / 1000.0;
     let done = match done {
@@ -60,7 +60,7 @@ async fn drill(
 ) -> Result<DrillOutcome, BackupError> {
     let parts = &this.parts;
     // Not all of what is free: the chunk index and the log are written beside what is counted.
-    let spare = room::spare_bytes(parts).await? / 10 * 9;
+    let spare = room::room(parts).spare_bytes().await? / 10 * 9;
     let settings = DrillSettings {
         scratch: parts.source.scratch.clone(),
         scratch_bytes: parts.care.drill_bytes.min(spare),

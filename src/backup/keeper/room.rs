@@ -1,15 +1,12 @@
-//! What may be written beside the store for a while: never so much that the store has no room.
+//! Where looks write, and what they have left there.
 
 use super::KeeperParts;
-use crate::backup::BackupError;
+use crate::backup::Room;
 use crate::backup::drill::SCRATCH_NAME;
 use crate::backup::verify::SCRATCH_PREFIX;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
-
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use std::sync::Arc;
 
 /// Removes what looks have left there, whose process was killed.
 pub(super) async fn tidy(parts: &KeeperParts) {
@@ -38,47 +35,11 @@ fn remove_left(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The bytes that are free, beyond what must stay so.
-pub(super) async fn spare_bytes(parts: &KeeperParts) -> Result<u64, BackupError> {
-    let (fs, dir) = (parts.source.fs.clone(), parts.source.scratch.clone());
-    let free = tokio::task::spawn_blocking(move || fs.available_bytes(&dir)).await??;
-    Ok(free.saturating_sub(parts.care.min_free_bytes))
-}
-
-/// Does the work, and stops it when others leave it no room.
-///
-/// # Errors
-/// As the work; `StorageFull` when it was stopped for that.
-pub(super) async fn within<T, F>(
-    parts: &KeeperParts,
-    stop: &CancellationToken,
-    work: impl FnOnce(CancellationToken) -> F,
-) -> Result<T, BackupError>
-where
-    F: Future<Output = Result<T, BackupError>>,
-{
-    let own = stop.child_token();
-    let mut working = std::pin::pin!(work(own.clone()));
-    tokio::select! {
-        done = &mut working => return done,
-        () = lacks(parts) => own.cancel(),
-    }
-    match working.await {
-        Err(BackupError::Stopped) if !stop.is_cancelled() => {
-            let why = "the disk is nearly full: what was written for a look at the backup made room";
-            Err(io::Error::new(io::ErrorKind::StorageFull, why).into())
-        }
-        done => done,
-    }
-}
-
-async fn lacks(parts: &KeeperParts) {
-    loop {
-        match spare_bytes(parts).await {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "cannot tell how much space is left"),
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
+/// Where looks write.
+pub(super) fn room(parts: &KeeperParts) -> Room {
+    Room {
+        fs: Arc::clone(&parts.source.fs),
+        dir: parts.source.scratch.clone(),
+        min_free_bytes: parts.care.min_free_bytes,
     }
 }

@@ -326,11 +326,11 @@ async fn i5_a_look_ends_when_others_leave_it_no_room() {
     };
     let stop = CancellationToken::new();
     parts.care.min_free_bytes = u64::MAX;
-    let ended = room::within(&parts, &stop, until_told).await;
+    let ended = room::room(&parts).within(&stop, until_told).await;
     assert!(matches!(ended, Err(BackupError::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull));
     parts.care.min_free_bytes = 0;
     stop.cancel();
-    assert!(matches!(room::within(&parts, &stop, until_told).await, Err(BackupError::Stopped)));
+    assert!(matches!(room::room(&parts).within(&stop, until_told).await, Err(BackupError::Stopped)));
 }
 
 /// A look at less than what is due puts nothing off, nor does a restart; and what was wrong before one is an alert after it.

@@ -23,7 +23,7 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Result<(), BackupError> {
     // Images of the metadata are written where they are looked at; what was found damaged is looked at whatever is asked for.
-    let done = room::within(&this.parts, stop, |stop| verify(this, repository, ask, stop)).await;
+    let done = room::room(&this.parts).within(stop, |stop| verify(this, repository, ask, stop)).await;
     *this.verifying.lock() = crate::backup::VerifyProgress::default();
     let now = this.parts.world.clock.now();
     let outcome = match done {
