@@ -43,6 +43,7 @@ impl Look<'_> {
         F: Future<Output = Result<T, RemoteError>>,
     {
         let Proof { md5, checksum, is_compared } = proof;
+        let mut refused = None;
         // What takes a delta for the bytes must not get away with it.
         let is_proven = md5.is_some() || checksum.is_some() || is_compared;
         if is_proven && let Some(delta) = self.delta(key, id, range).await? {
@@ -54,20 +55,27 @@ impl Look<'_> {
                     self.shared.reports.spared(&self.queued.route.destination, spared);
                     return Ok(Ok(sent));
                 }
-                Err(Failure::Remote(error)) if self.peer.wants_bytes(&error) => {}
+                Err(Failure::Remote(error)) if self.peer.wants_bytes(&error) => refused = Some(error),
                 Err(failure) => return Err(failure),
             }
         }
         let trouble = Trouble::default();
         let Ok(body) = self.body(id, range, &trouble).await? else { return Ok(Err(Gone)) };
-        own_first(send(ReplicaBody { md5, checksum, ..body }).await, &trouble).map(Ok)
+        let sent = own_first(send(ReplicaBody { md5, checksum, ..body }).await, &trouble)?;
+        // It was the delta that was refused, and not the object.
+        refused.iter().for_each(|error| self.peer.refused_delta(error));
+        Ok(Ok(sent))
+    }
+
+    /// What failed once is sent as it is: making a body of its names may be what takes the destination, or what stands before it, too long.
+    fn may_ask(&self) -> bool {
+        self.queued.attempts == 0 && self.peer.may_be_asked()
     }
 
     /// `None` where the bytes are to be sent as they are.
     async fn delta(&self, key: &str, id: VersionId, range: ResolvedRange) -> Result<Option<Delta>, Failure> {
         let bodies = &self.shared.bodies;
-        let (true, Some(chunks)) =
-            (range.len() >= LEAST_BYTES && self.peer.may_be_asked(), bodies.chunk_store())
+        let (true, Some(chunks)) = (range.len() >= LEAST_BYTES && self.may_ask(), bodies.chunk_store())
         else {
             return Ok(None);
         };

@@ -43,11 +43,7 @@ impl Peer {
     /// lacks a chunk that it had. Nothing was stored.
     pub(super) fn wants_bytes(&self, error: &RemoteError) -> bool {
         match error.class {
-            Class::Conflict => true,
-            Class::Denied | Class::Refused | Class::Unsupported => {
-                self.keeps_silent(error);
-                true
-            }
+            Class::Conflict | Class::Denied | Class::Refused | Class::Unsupported => true,
             Class::Wrong => {
                 self.keeps_silent(error);
                 // It may be there: it is looked for before anything is sent again.
@@ -59,6 +55,13 @@ impl Peer {
             | Class::Expired
             | Class::Full
             | Class::Gone => false,
+        }
+    }
+
+    /// A delta was refused, and its bytes were not.
+    pub(super) fn refused_delta(&self, error: &RemoteError) {
+        if error.class != Class::Conflict {
+            self.keeps_silent(error);
         }
     }
 
@@ -113,6 +116,10 @@ mod tests {
         ] {
             let peer = Peer::new(true);
             assert_eq!(peer.wants_bytes(&failure(class)), wants_bytes, "{class}");
+            if wants_bytes {
+                assert!(peer.may_be_asked(), "{class}: it may be the object that is refused");
+                peer.refused_delta(&failure(class));
+            }
             assert_eq!(peer.may_be_asked(), is_asked_on, "{class}");
         }
     }

@@ -150,7 +150,8 @@ impl Expanding {
             wanted.push(Wanted { id, max_bytes });
             self.found.pop_front();
         }
-        let chunks = self.chunks.load(wanted.clone()).await.map_err(of_chunk)?;
+        let first = wanted[0].id;
+        let chunks = self.chunks.load(wanted.clone()).await.map_err(|error| of_chunk(error, first))?;
         match wanted.iter().zip(&chunks).all(|(wanted, chunk)| wanted.max_bytes == chunk.len()) {
             true => Ok(chunks),
             false => Err(InputError::Malformed("a chunk is not as long as the delta says".to_owned())),
@@ -158,9 +159,11 @@ impl Expanding {
     }
 }
 
-fn of_chunk(error: EngineError) -> InputError {
+/// Whatever the device does not give is as good as gone: its bytes, sent whole, are stored again.
+fn of_chunk(error: EngineError, first: ChunkId) -> InputError {
     match error {
         EngineError::Missing(id) | EngineError::Corrupt { id, .. } => InputError::ChunkGone(id),
+        EngineError::Io(_) => InputError::ChunkGone(first),
         other => InputError::Store(other),
     }
 }
