@@ -342,10 +342,10 @@ impl Lease {
     /// # Errors
     /// When the lease is lost or could not be renewed, or that could not be noted: then nothing such may be done.
     pub async fn linger(&mut self) -> Result<(), LeaseError> {
+        self.is_lingering = true;
         let Some(claim) = &self.desk.claim else { return Ok(()) };
         let tried = self.desk.tried.iter().map(|tried| tried.record.token.clone());
         let known: Vec<String> = tried.chain([self.record.token.clone()]).collect();
-        self.is_lingering = true;
         claim.linger(true).await.map_err(LeaseError::Note)?;
         // What is found first may be an earlier renewal that came late.
         for _ in 0..2 {
@@ -387,7 +387,8 @@ impl Lease {
     /// When that could not be written: it runs out by itself.
     pub async fn release(mut self) -> Result<(), LeaseError> {
         self.quieten().await;
-        if self.desk.claim.as_ref().is_some_and(|claim| claim.lingers()) {
+        let is_noted = self.desk.claim.as_ref().is_some_and(|claim| claim.lingers());
+        if is_noted || self.is_lingering || self.unanswered.is_some() {
             return Ok(());
         }
         // What is found first may be an earlier renewal that came late.

@@ -159,6 +159,18 @@ async fn released_it_is_free_at_once() {
     assert_eq!(two.take().await.epoch(), epoch(2));
 }
 
+/// A delete that was not answered may come late, whether or not there is a data directory to note that in.
+#[tokio::test]
+async fn i1_with_something_unanswered_it_is_not_released() {
+    let rig = Rig::new();
+    let (one, two) = (rig.gateway(1).await, rig.gateway(2).await);
+    let mut lease = one.take().await;
+    lease.linger().await.unwrap();
+    lease.settle(false).await;
+    lease.release().await.unwrap();
+    assert!(matches!(two.candidate().attempt().await.unwrap(), Attempt::Held(_)));
+}
+
 #[tokio::test]
 async fn a_taking_whose_answer_was_lost_is_recognised() {
     let rig = Rig::new();

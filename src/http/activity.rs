@@ -190,11 +190,11 @@ impl Activity {
         // A head may begin while the watchdog sleeps, so it never sleeps for long.
         let nap = limits.header_timeout() / 4;
         let last = self.last_event.load(SeqCst);
-        if self.waits_for_turn.load(SeqCst) {
-            return Verdict::Wait(nap);
-        }
         if self.open_requests.load(SeqCst) == 0 {
-            let left = left(limits.idle_timeout(), last);
+            // Who waits for his turn is not idle, but may not be at that for ever.
+            let turn =
+                if self.waits_for_turn.load(SeqCst) { limits.header_timeout() } else { Duration::ZERO };
+            let left = left(limits.idle_timeout() + turn, last);
             return if left.is_zero() { Verdict::Idle } else { Verdict::Wait(left.min(nap)) };
         }
         if self.is_behind(limits.response_pace()) {

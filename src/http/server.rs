@@ -2,7 +2,7 @@
 
 use super::activity::{Activity, Verdict};
 use super::body::{OpenRequest, RequestBody, ResponseBody, WatchedBody};
-use super::crowd::Crowd;
+use super::crowd::{Crowd, network};
 use super::progress::{STREAM_WINDOW_BYTES, Watch};
 use super::reading::{ReadShare, Reading};
 use super::settings::HttpSettings;
@@ -236,7 +236,7 @@ fn begin(tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, shared:
     let place = Place { _member: member, _permit: permit };
     let share = ReadShare::new(Arc::clone(&shared.reading));
     let caller = Caller::default();
-    let turn = Turn::new(Arc::clone(&shared.turns), peer.ip(), caller.clone());
+    let turn = Turn::new(Arc::clone(&shared.turns), network(peer.ip()), caller.clone());
     let stream = GuardedStream::new(
         tcp,
         Arc::clone(&activity),

@@ -127,18 +127,30 @@ async fn i5_who_wanted_much_and_gave_up_leaves_what_is_free_to_those_behind_him(
     assert!(is_in(&mut little).is_some());
 }
 
+/// Somebody with a name.
+fn known(number: u8) -> Party {
+    Party::new(Principal::Root { access_key: "root".into() }, [10, 0, 0, number].into())
+}
+
+fn ask_known(gate: &Gate, number: u8) -> Entering {
+    let gate = gate.clone();
+    let mut entering = async move { gate.enter(&known(number), 1).await }.boxed();
+    assert!((&mut entering).now_or_never().is_none(), "let in at once");
+    entering
+}
+
 #[tokio::test(start_paused = true)]
 async fn i5_a_flood_has_its_share_once_somebody_else_comes_and_nobody_waits_for_nothing() {
     let gate = Gate::shared("test", 8, 2, LONG);
     let mut flood = Vec::new();
     for _ in 0..6 {
-        flood.push(gate.enter(&party(1), 1).await.unwrap());
+        flood.push(gate.enter(&known(1), 1).await.unwrap());
     }
-    let other = gate.enter(&party(2), 1).await.unwrap();
-    let mut more = ask(&gate, 1);
+    let other = gate.enter(&known(2), 1).await.unwrap();
+    let mut more = ask_known(&gate, 1);
     flood.truncate(2);
     assert!(is_in(&mut more).is_none(), "places are free, and it has its share");
-    let second = gate.enter(&party(2), 1).await.unwrap();
+    let second = gate.enter(&known(2), 1).await.unwrap();
     flood.truncate(1);
     flood.push(is_in(&mut more).expect("one less than its share"));
     drop((flood, other, second));
@@ -148,14 +160,14 @@ async fn i5_a_flood_has_its_share_once_somebody_else_comes_and_nobody_waits_for_
 #[tokio::test(start_paused = true)]
 async fn i5_shares_of_many_are_within_the_limit_and_all_are_let_in() {
     let gate = Gate::shared("test", 4, 2, LONG);
-    let first = gate.enter(&party(1), 1).await.unwrap();
-    let second = gate.enter(&party(2), 1).await.unwrap();
+    let first = gate.enter(&known(1), 1).await.unwrap();
+    let second = gate.enter(&known(2), 1).await.unwrap();
     let mut inside = vec![first, second];
     let mut waiting = Vec::new();
     for _ in 0..5 {
         for number in 1..=5 {
             let gate = gate.clone();
-            waiting.push(async move { gate.enter(&party(number), 1).await }.boxed());
+            waiting.push(async move { gate.enter(&known(number), 1).await }.boxed());
         }
     }
     while !waiting.is_empty() {

@@ -5,6 +5,7 @@
 //! small enough to be waited for.
 
 use super::Party;
+use crate::types::Principal;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,7 +26,11 @@ impl Shares {
         Self { share, inside: HashMap::new(), last: [None, None] }
     }
 
+    /// Anybody can come without a name: whoever does takes nobody's share.
     pub(super) fn seen(&mut self, party: &Party) {
+        if party.principal == Principal::Anonymous {
+            return;
+        }
         let now = Instant::now();
         let [last, other] = &mut self.last;
         match last {
@@ -63,7 +68,18 @@ mod tests {
     use crate::types::Principal;
 
     fn party(number: u8) -> Party {
-        Party::new(Principal::Anonymous, [10, 0, 0, number].into())
+        Party::new(Principal::Root { access_key: "root".into() }, [10, 0, 0, number].into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i5_whoever_comes_without_a_name_takes_nobodys_share() {
+        let (mut shares, one) = (Shares::new(1), party(1));
+        shares.take(&one);
+        for _ in 0..3 {
+            shares.seen(&Party::new(Principal::Anonymous, [10, 0, 0, 2].into()));
+            shares.seen(&one);
+        }
+        assert!(shares.allow(&one));
     }
 
     #[tokio::test(start_paused = true)]
