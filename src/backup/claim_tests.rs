@@ -4,7 +4,7 @@ use super::{
     Asked, Attempt, BackupError, BackupKey, Candidate, Claim, Epoch, Lease, LeaseError, LeaseTimes,
     NewRepository, ObjectName, Repository, Session, StoreId, World,
 };
-use crate::remote::{Class, Fault, Faulty, MemoryRemote, Remote, Verb};
+use crate::remote::{Class, Fault, Faulty, MemoryRemote, Patience, Patient, Remote, Verb};
 use crate::sys::{ManualClock, ManualSteady, SeededRandom};
 use crate::types::UnixMillis;
 use std::sync::Arc;
@@ -24,12 +24,20 @@ struct Rig {
 
 impl Rig {
     async fn new() -> Self {
+        Self::seen_through(|remote| remote).await
+    }
+
+    /// Whose repository sees the remote through something.
+    async fn seen_through<R: Remote + 'static>(
+        wrap: impl FnOnce(Arc<Faulty<MemoryRemote>>) -> Arc<R>,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(UnixMillis::new(1_000_000_000)));
         let remote = Arc::new(Faulty::new(MemoryRemote::new(clock.clone())).stepwise());
         let random = Arc::new(SeededRandom::new(1));
         let new = NewRepository { store_id: StoreId::new([1; 16]), encrypted: true };
         let key = BackupKey::generate(&*random);
-        let made = Repository::open_or_create(remote.clone(), key, new, &*clock, &*random).await.unwrap();
+        let made =
+            Repository::open_or_create(wrap(remote.clone()), key, new, &*clock, &*random).await.unwrap();
         let at = |millis| ManualClock::at(UnixMillis::new(millis));
         let steady = Arc::new(ManualSteady { clock: at(0), asleep: at(0), boot: "one" });
         Self { remote, repository: Arc::new(made), clock, steady, random }
@@ -231,5 +239,30 @@ async fn i1_a_session_gives_nothing_back_while_a_delete_may_come_late() {
         stop.cancel();
         session.keep(stop).await.unwrap();
         assert_eq!(!waits(&rig.starts(&claim).await), is_over, "{fault:?}");
+    }
+}
+
+/// Its first attempt was not answered, and may be done after the one that was.
+#[tokio::test(start_paused = true)]
+async fn i1_a_delete_that_succeeded_at_last_may_still_come_late() {
+    let (claim, mut patient) = (Claim::in_memory(), None);
+    let rig = Rig::seen_through(|remote| {
+        let made = Arc::new(Patient::new(remote, Patience::default(), Arc::new(SeededRandom::new(2))));
+        Arc::clone(patient.insert(made))
+    })
+    .await;
+    let patient = patient.unwrap();
+    for (class, is_over) in [(Class::Throttled, true), (Class::TimedOut, false)] {
+        let mut process = rig.process(&claim);
+        let Asked::Open(session) = Session::ask(&rig.repository, &mut process).await.unwrap() else {
+            panic!("nobody has it")
+        };
+        rig.remote.script(Verb::Delete, Fault::Fail(class));
+        let name = [ObjectName::Probe([1; 16]).key()];
+        session.lingering(async { Ok(patient.delete(&name).await?) }).await.unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        session.keep(stop).await.unwrap();
+        assert_eq!(!waits(&rig.starts(&claim).await), is_over, "{class}");
     }
 }

@@ -87,6 +87,11 @@ struct Unverified {
 }
 
 impl Repository {
+    /// As [`Remote::unanswered`].
+    pub(super) fn unanswered(&self) -> u64 {
+        self.remote.unanswered()
+    }
+
     /// Opens a repository to read it: nothing is written.
     ///
     /// # Errors

@@ -95,10 +95,13 @@ impl Session {
                 return Err(error.into());
             }
         }
+        let before = self.repository.unanswered();
         let done = work.await;
+        // An attempt that was made again with success may still be on its way itself.
+        let all_answered = self.repository.unanswered() == before;
         let is_unanswered = |error: &BackupError| error.class().is_some_and(Class::may_have_worked);
         if let Some(lease) = self.lease.lock().await.as_mut() {
-            lease.settle(!done.as_ref().is_err_and(is_unanswered)).await;
+            lease.settle(all_answered && !done.as_ref().is_err_and(is_unanswered)).await;
         }
         done
     }

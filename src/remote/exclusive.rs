@@ -74,6 +74,10 @@ impl<R: Remote> Remote for Exclusive<R> {
         self.inner.delete(keys).await
     }
 
+    fn unanswered(&self) -> u64 {
+        self.inner.unanswered()
+    }
+
     async fn retain(&self, key: &RemoteKey, until: UnixMillis) -> Result<(), RemoteError> {
         self.inner.retain(key, until).await
     }

@@ -217,6 +217,10 @@ impl<R: Remote> Remote for Faulty<R> {
         self.call(Verb::Delete, first, self.inner.delete(keys)).await
     }
 
+    fn unanswered(&self) -> u64 {
+        self.inner.unanswered()
+    }
+
     async fn retain(&self, key: &RemoteKey, until: UnixMillis) -> Result<(), RemoteError> {
         self.call(Verb::Retain, key.as_str(), self.inner.retain(key, until)).await
     }

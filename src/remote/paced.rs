@@ -109,6 +109,10 @@ impl<R: Remote> Remote for Paced<R> {
         self.inner.delete(keys).await
     }
 
+    fn unanswered(&self) -> u64 {
+        self.inner.unanswered()
+    }
+
     async fn retain(&self, key: &RemoteKey, until: UnixMillis) -> Result<(), RemoteError> {
         let _seat = self.turn(Some(key), 0).await;
         self.inner.retain(key, until).await

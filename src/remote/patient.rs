@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often, and how far apart.
@@ -36,6 +37,8 @@ pub struct Patient<R> {
     inner: R,
     patience: Patience,
     random: Arc<dyn Random>,
+    /// Attempts without an answer at what no condition guards.
+    unanswered: AtomicU64,
 }
 
 /// The attempts at one call.
@@ -61,7 +64,7 @@ impl Attempts {
 impl<R: Remote> Patient<R> {
     #[must_use]
     pub const fn new(inner: R, patience: Patience, random: Arc<dyn Random>) -> Self {
-        Self { inner, patience, random }
+        Self { inner, patience, random, unanswered: AtomicU64::new(0) }
     }
 
     pub const fn inner(&self) -> &R {
@@ -86,7 +89,14 @@ impl<R: Remote> Patient<R> {
         }
     }
 
-    /// After a failed attempt at a write under a condition: rests, or gives up.
+    /// Of what no condition guards: a condition keeps what comes late from being done.
+    fn note(&self, error: &RemoteError) {
+        if error.class.may_have_worked() {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// After a failed attempt at a write or a delete: rests, or gives up.
     async fn settle(&self, attempts: &mut Attempts, error: RemoteError) -> Result<(), RemoteError> {
         attempts.made += 1;
         if error.class.may_have_worked() && attempts.unsure.is_none() {
@@ -150,6 +160,9 @@ impl<R: Remote> Remote for Patient<R> {
                 Ok(tag) => return Ok(tag),
                 Err(error) => error,
             };
+            if options.condition == Condition::Always {
+                self.note(&error);
+            }
             if error.class == Class::Conflict && attempts.unsure.is_some() {
                 // It was one of the attempts, or it is somebody else's: in both cases the answer is known.
                 return self.is_there(key, &body).await?.ok_or(error);
@@ -163,7 +176,20 @@ impl<R: Remote> Remote for Patient<R> {
     }
 
     async fn delete(&self, keys: &[RemoteKey]) -> Result<(), RemoteError> {
-        self.again(|| self.inner.delete(keys)).await
+        let mut attempts = Attempts::default();
+        loop {
+            match self.inner.delete(keys).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    self.note(&error);
+                    self.settle(&mut attempts, error).await?;
+                }
+            }
+        }
+    }
+
+    fn unanswered(&self) -> u64 {
+        self.unanswered.load(Ordering::SeqCst) + self.inner.unanswered()
     }
 
     async fn retain(&self, key: &RemoteKey, until: UnixMillis) -> Result<(), RemoteError> {
@@ -197,6 +223,9 @@ impl<R: Remote> Remote for Patient<R> {
                 Ok(tag) => return Ok(tag),
                 Err(error) => error,
             };
+            if *condition == Condition::Always {
+                self.note(&error);
+            }
             if matches!(error.class, Class::Conflict | Class::Gone) && attempts.unsure.is_some() {
                 return self.is_made_of(key, parts).await?.ok_or(error);
             }
@@ -289,6 +318,31 @@ mod tests {
         let failed = remote.put(&key(), Bytes::from_static(b"mine"), &PutOptions::ABSENT).await.unwrap_err();
         assert!(failed.class.may_have_worked(), "{failed}");
         assert!(failed.to_string().contains("denied"), "{failed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_condition_guards_and_was_not_answered_is_counted_though_it_succeeds_at_last() {
+        let remote = patient(Faulty::new);
+        for class in Class::ALL.into_iter().filter(|class| class.remedy() == Remedy::Again) {
+            let before = remote.unanswered();
+            remote.inner().script(Verb::Delete, Fault::Fail(class));
+            remote.delete(&[key()]).await.unwrap();
+            remote.inner().script(Verb::Put, Fault::Fail(class));
+            remote.put(&key(), Bytes::new(), &PutOptions::ALWAYS).await.unwrap();
+            assert_eq!(remote.unanswered() - before, 2 * u64::from(class.may_have_worked()), "{class}");
+        }
+        let before = remote.unanswered();
+        remote.inner().script(Verb::Put, Fault::Fail(Class::TimedOut));
+        let refused = remote.put(&key(), Bytes::from_static(b"new"), &PutOptions::ABSENT).await;
+        assert_eq!((refused.unwrap_err().class, remote.unanswered()), (Class::Conflict, before));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delete_that_may_have_worked_never_fails_as_one_that_did_not() {
+        let remote = patient(Faulty::new);
+        remote.inner().script(Verb::Delete, Fault::LoseAnswer(Class::TimedOut));
+        remote.inner().script(Verb::Delete, Fault::Fail(Class::Denied));
+        assert!(remote.delete(&[key()]).await.unwrap_err().class.may_have_worked());
     }
 
     #[tokio::test(start_paused = true)]

@@ -125,6 +125,12 @@ pub trait Remote: Send + Sync + std::fmt::Debug {
     /// bucket with versions a delete marker hides them.
     async fn delete(&self, keys: &[RemoteKey]) -> Result<(), RemoteError>;
 
+    /// How many deletes and writes without a condition were not answered and made again since this was made: each of them may still be done,
+    /// whatever the last attempt was told.
+    fn unanswered(&self) -> u64 {
+        0
+    }
+
     /// Locks the object at least until then. Never shortens: an earlier time than the one that stands changes nothing.
     async fn retain(&self, key: &RemoteKey, until: UnixMillis) -> Result<(), RemoteError>;
 
@@ -174,6 +180,10 @@ impl<R: Remote + ?Sized> Remote for Arc<R> {
 
     async fn delete(&self, keys: &[RemoteKey]) -> Result<(), RemoteError> {
         (**self).delete(keys).await
+    }
+
+    fn unanswered(&self) -> u64 {
+        (**self).unanswered()
     }
 
     async fn retain(&self, key: &RemoteKey, until: UnixMillis) -> Result<(), RemoteError> {

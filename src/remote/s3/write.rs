@@ -105,15 +105,15 @@ impl S3Remote {
         let delete = delete.map_err(|error| refused(error.to_string()))?;
         let sent = self.deletes.delete_objects().bucket(&self.bucket).delete(delete).send().await;
         let deleted = sent.map_err(|error| failed(call, &error))?;
-        match deleted.errors().iter().find(|error| error.code() != Some("NoSuchKey")) {
-            None => Ok(()),
-            Some(error) => {
-                let what = error.key().and_then(|key| key.strip_prefix(&self.prefix)).unwrap_or(call.1);
-                let why =
-                    format!("{}: {}", error.code().unwrap_or_default(), error.message().unwrap_or_default());
-                Err(RemoteError::new(of_answer(error.code(), 500), call.0, what, why))
-            }
-        }
+        let left = deleted.errors().iter().filter(|error| error.code() != Some("NoSuchKey"));
+        let failed = left.map(|error| {
+            let what = error.key().and_then(|key| key.strip_prefix(&self.prefix)).unwrap_or(call.1);
+            let why =
+                format!("{}: {}", error.code().unwrap_or_default(), error.message().unwrap_or_default());
+            RemoteError::new(of_answer(error.code(), 500), call.0, what, why)
+        });
+        // One error stands for all: the one that says most of what may still happen.
+        failed.max_by_key(|error| error.class.may_have_worked()).map_or(Ok(()), Err)
     }
 
     pub(super) async fn send_retain(&self, key: &RemoteKey, until: UnixMillis) -> Result<(), RemoteError> {
