@@ -31,6 +31,16 @@ def aside():
         pass
 
 
+def apart():
+    """Before everybody: as a client on a machine of its own."""
+    os.setsid()
+    os.nice(-20)
+    try:
+        open("/proc/self/autogroup", "w").write("-20")
+    except OSError:
+        pass
+
+
 def bench(client, server, key, *args, **how):
     env = dict(os.environ, AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY=SECRET if key == KEY else ACCOUNT_SECRET)
     command = [client, "bench", *map(str, args), "--endpoint", server.endpoint, "--json"]
@@ -162,7 +172,7 @@ def prepare(server):
 
 def good(options, server):
     out = bench(options.client, server, KEY, "mixed", "--size", options.size, "--objects", 200, "--concurrency", 16, "--rate", options.rate,
-                "--duration", f"{options.seconds}s", "--bucket", "good").communicate()[0]
+                "--duration", f"{options.seconds}s", "--bucket", "good", preexec_fn=apart if options.apart else None).communicate()[0]
     run = json.loads(out)["servers"][0]["runs"][0]
     by = run["by_operation"]
     failed = run["errors"]
@@ -181,6 +191,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--size", default="4KiB")
+    parser.add_argument("--apart", action="store_true")
     options = parser.parse_args()
     options.client = os.path.abspath(options.client or options.binaries[0])
     os.environ["SEDIMENT_S3__ACCOUNTS"] = ACCOUNTS

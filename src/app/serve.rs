@@ -9,6 +9,8 @@ use std::io::Write;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// A thread that has enough to do looks for what has come after so many pieces of work: beside a flood, one of those takes 30 microseconds.
+const LOOKS_AFTER: u32 = 16;
 /// What a stop has left to do when everything is durable.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
@@ -16,7 +18,9 @@ pub(super) fn run(mut settings: Settings, options: StartOptions, json: bool) -> 
     raise_file_limit();
     leave_files(&mut settings, getrlimit(Resource::Nofile).current);
     compare_memory_limits(&settings);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sediment").build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("sediment").event_interval(LOOKS_AFTER);
+    let runtime = builder.build();
     let runtime = runtime.map_err(|error| AppError::failure("cannot start threads", error))?;
     let served = runtime.block_on(serve(settings, options, json));
     // Not waited for without bound: work that was given up, as a long scan, ends with the process.

@@ -77,6 +77,8 @@ pub(super) struct Framing {
     length: Option<u64>,
     chunked: bool,
     first: bool,
+    /// Heads that have begun and were not asked for yet.
+    heads: u32,
     head_bytes_left: u32,
     max_head_bytes: u32,
 }
@@ -90,6 +92,7 @@ impl Framing {
             length: None,
             chunked: false,
             first: true,
+            heads: 0,
             head_bytes_left: max_head_bytes,
             max_head_bytes,
         }
@@ -106,6 +109,11 @@ impl Framing {
             State::Http2 => Phase::Http2,
             _ => Phase::Body,
         }
+    }
+
+    /// How many heads have begun since this was asked last.
+    pub(super) const fn take_heads(&mut self) -> u32 {
+        std::mem::replace(&mut self.heads, 0)
     }
 
     /// Whether a head has used up all that it may have.
@@ -171,7 +179,7 @@ impl Framing {
     }
 
     fn begin_request(&mut self) {
-        *self = Self { first: false, ..Self::new(self.max_head_bytes) };
+        *self = Self { first: false, heads: self.heads, ..Self::new(self.max_head_bytes) };
     }
 
     fn begin_line(&mut self) {
@@ -203,6 +211,7 @@ impl Framing {
             (State::RequestLine, b'\r') => Some(State::LineFeed(After::RequestLine)),
             (State::RequestLine, _) => {
                 self.spend_head_byte()?;
+                self.heads += u32::from(self.line_len == 0);
                 self.keep(byte);
                 Some(State::RequestLine)
             }

@@ -54,6 +54,8 @@ pub(super) struct GuardedStream {
     violated: Option<Unreadable>,
     share: ReadShare,
     turn: Turn,
+    /// Heads that were read without a turn, behind another one or behind a body: each takes one before more is read.
+    owed: u32,
     /// What is written in place of hyper's answer to what it cannot read. Empty once it has left.
     own: Option<Bytes>,
 }
@@ -84,6 +86,7 @@ impl GuardedStream {
             own: None,
             share,
             turn,
+            owed: 0,
         }
     }
 
@@ -94,8 +97,10 @@ impl GuardedStream {
     /// Looks at what was just read and returns how much of it may be believed. A violation becomes bytes that
     /// hyper must refuse, and the end: so its 400 comes after the answers to the requests before.
     fn check(&mut self, read: &[u8]) -> usize {
+        let took_turn = u32::from(self.framing.phase() == Phase::Idle);
         let checked = self.framing.advance(read);
         let phase = self.framing.phase();
+        self.owed = self.framing.take_heads().saturating_sub(took_turn);
         self.activity.phase(phase);
         self.share.set(phase == Phase::Body);
         if phase == Phase::Http2 && self.http2.is_none() {
@@ -118,15 +123,25 @@ impl GuardedStream {
         }
     }
 
-    /// A request that has come is read when it is its client's turn.
+    /// A request that has come is read when it is its client's turn, and more of whatever is sent once those read before it
+    /// have had theirs.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !matches!(self.framing.phase(), Phase::Idle | Phase::Http2) {
+        let begins = matches!(self.framing.phase(), Phase::Idle | Phase::Http2);
+        if !begins && self.owed == 0 {
             return Poll::Ready(Ok(()));
         }
         ready!(self.tcp()?.poll_read_ready(cx))?;
-        let turn = self.turn.poll(cx);
+        let turn = self.poll_turns(u32::from(begins), cx);
         self.activity.waits_for_turn(turn.is_pending());
         turn.map(Ok)
+    }
+
+    fn poll_turns(&mut self, next: u32, cx: &mut Context<'_>) -> Poll<()> {
+        while self.owed > 0 {
+            ready!(self.turn.poll(cx));
+            self.owed -= 1;
+        }
+        if next > 0 { self.turn.poll(cx) } else { Poll::Ready(()) }
     }
 
     /// Reads no more at once than this connection's share.
@@ -295,3 +310,7 @@ async fn linger(mut tcp: TcpStream) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,9 +1,9 @@
 //! Whose request is read next, where more have come than can be begun at once: by turns of the clients.
 //!
 //! Before a head is read nobody knows what it asks for, and reading it, checking its signature and answering what is in memory is most of what a small request
-//! costs. A thousand connections that are ready together would each have that done before the one that came last is looked at. So only a
-//! few are begun in a round; the others stand in a line of their client, which costs a look at the connection, and a round later the next few are
-//! called, a client each in turn. A round is as long as it takes the runtime to look at everything that is ready.
+//! costs. A thousand connections that are ready together would each have that done before the one that came last is looked at. So while several clients
+//! ask, only a few requests are begun at a time; the others stand in a line of their client, which costs a look at the connection, and the next
+//! few are called, a client each in turn, as those before them come to be read. One client alone takes no turns.
 //!
 //! A client is an address and, from the first request of a connection on that was signed, by whom.
 
@@ -12,11 +12,21 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 use tokio::sync::Notify;
 
-/// So many requests are begun in a round.
-const ROUND: usize = 32;
+/// Connections that were called and have not come: they stand in the runtime's line, which knows no clients.
+const CALLED: usize = 8;
+/// Whoever was called and has not come for so long is not waited for: it may be busy with something else.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// Where nobody waits, so many requests are begun uncalled, until the runtime has looked for others.
+const UNCALLED: usize = 4;
+/// Turns are taken for so many requests of one client behind one of another: some seconds, if it sends as many as can be answered.
+const REMEMBERED: u32 = 100_000;
+/// So many requests of a connection are begun for each time that its thread lets the store's threads run first: with all cores at work they
+/// would wait some milliseconds for theirs, several times for each write.
+const GIVES_WAY: u32 = 2;
 
 type Client = (IpAddr, u64);
 
@@ -29,11 +39,17 @@ pub(super) struct Turns {
 
 #[derive(Debug, Default)]
 struct Lines {
-    /// How many more are begun in this round.
-    left: usize,
     lines: HashMap<Client, VecDeque<Arc<Ticket>>>,
     /// Those who have a line, in the order of their turns.
     turns: VecDeque<Client>,
+    /// Who asked last.
+    latest: Option<Client>,
+    /// For so many more requests of that one turns are taken.
+    contended: u32,
+    uncalled: usize,
+    /// How many were called in this epoch and have not come.
+    called: usize,
+    epoch: u64,
 }
 
 /// A connection's place in its client's line.
@@ -45,7 +61,8 @@ enum Standing {
     #[default]
     Outside,
     Waiting(Waker),
-    Called,
+    /// In that epoch.
+    Called(u64),
     Gone,
 }
 
@@ -56,6 +73,17 @@ pub(super) struct Turn {
     ticket: Arc<Ticket>,
     address: IpAddr,
     caller: Caller,
+    begun: u32,
+}
+
+/// What a round found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nobody,
+    /// More are left.
+    Some,
+    /// More are left, and none could be called.
+    Full,
 }
 
 impl Turns {
@@ -66,31 +94,85 @@ impl Turns {
             loop {
                 // Who is ready by now comes to the lines first.
                 tokio::task::yield_now().await;
-                if !self.round() {
-                    break;
+                match self.round() {
+                    Found::Nobody => break,
+                    Found::Some => {}
+                    Found::Full => {
+                        if tokio::time::timeout(PATIENCE, self.wanted.notified()).await.is_err() {
+                            self.forget();
+                        }
+                    }
                 }
             }
         }
     }
 
-    /// Whether anybody is left in the lines.
-    fn round(&self) -> bool {
-        let mut called = Vec::new();
+    fn round(&self) -> Found {
+        let mut wakers = Vec::new();
         let mut lines = self.lines.lock();
-        while called.len() < ROUND
+        lines.uncalled = UNCALLED;
+        while lines.called < CALLED
             && let Some(ticket) = lines.next()
         {
-            called.extend(ticket.call());
+            if let Some(waker) = ticket.call(lines.epoch) {
+                lines.called += 1;
+                wakers.push(waker);
+            }
         }
-        lines.left = ROUND - called.len();
         let is_left = !lines.turns.is_empty();
         drop(lines);
-        called.into_iter().for_each(Waker::wake);
-        is_left
+        let is_full = wakers.is_empty();
+        wakers.into_iter().for_each(Waker::wake);
+        match is_left {
+            false => Found::Nobody,
+            true if is_full => Found::Full,
+            true => Found::Some,
+        }
+    }
+
+    /// Whoever was called is not waited for any more.
+    fn forget(&self) {
+        let mut lines = self.lines.lock();
+        lines.epoch += 1;
+        lines.called = 0;
+    }
+
+    /// Somebody who was called has come, or gone.
+    fn came(&self, lines: &mut Lines, epoch: u64) {
+        if epoch == lines.epoch {
+            lines.called -= 1;
+            if !lines.turns.is_empty() {
+                self.wanted.notify_one();
+            }
+        }
     }
 }
 
+/// Whether two requests are certainly of two clients. Before its first request a connection's client is its address alone.
+fn differ(one: Client, other: Client) -> bool {
+    one.0 != other.0 || (one.1 != other.1 && one.1 != 0 && other.1 != 0)
+}
+
 impl Lines {
+    /// Whether a request may be read without being called.
+    fn may_begin(&mut self, client: Client) -> bool {
+        self.contended = match self.latest {
+            Some(latest) if differ(latest, client) => REMEMBERED,
+            _ => self.contended.saturating_sub(1),
+        };
+        if client.1 != 0 || self.latest.is_none_or(|latest| latest.0 != client.0) {
+            self.latest = Some(client);
+        }
+        if self.contended == 0 {
+            return true;
+        }
+        if !self.turns.is_empty() || self.uncalled == 0 {
+            return false;
+        }
+        self.uncalled -= 1;
+        true
+    }
+
     fn next(&mut self) -> Option<Arc<Ticket>> {
         let client = self.turns.pop_front()?;
         let line = self.lines.get_mut(&client)?;
@@ -114,9 +196,9 @@ impl Lines {
 
 impl Ticket {
     /// `None`: the connection has gone.
-    fn call(&self) -> Option<Waker> {
+    fn call(&self, epoch: u64) -> Option<Waker> {
         let mut standing = self.0.lock();
-        match std::mem::replace(&mut *standing, Standing::Called) {
+        match std::mem::replace(&mut *standing, Standing::Called(epoch)) {
             Standing::Waiting(waker) => Some(waker),
             other => {
                 *standing = other;
@@ -128,43 +210,75 @@ impl Ticket {
 
 impl Turn {
     pub(super) fn new(turns: Arc<Turns>, address: IpAddr, caller: Caller) -> Self {
-        Self { turns, ticket: Arc::default(), address, caller }
+        Self { turns, ticket: Arc::default(), address, caller, begun: 0 }
+    }
+
+    /// How many turns it had.
+    #[cfg(test)]
+    pub(super) const fn begun(&self) -> u32 {
+        self.begun
     }
 
     /// Ready when the connection's next request may be read.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let has_more = ready!(self.poll_begin(cx));
+        self.begun = self.begun.wrapping_add(1);
+        if has_more && self.begun.is_multiple_of(GIVES_WAY) {
+            std::thread::yield_now();
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether more of its client wait.
+    fn poll_begin(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut lines = self.turns.lines.lock();
         let mut standing = self.ticket.0.lock();
         match &mut *standing {
-            Standing::Called => {
+            Standing::Called(epoch) => {
+                self.turns.came(&mut lines, *epoch);
                 *standing = Standing::Outside;
-                return Poll::Ready(());
+                Poll::Ready(lines.lines.contains_key(&self.client()))
             }
-            Standing::Waiting(waker) => waker.clone_from(cx.waker()),
-            Standing::Gone => {}
-            Standing::Outside if lines.left > 0 && lines.turns.is_empty() => {
-                lines.left -= 1;
-                if lines.left == ROUND / 2 {
+            Standing::Waiting(waker) => {
+                waker.clone_from(cx.waker());
+                Poll::Pending
+            }
+            Standing::Gone => Poll::Pending,
+            Standing::Outside => {
+                let client = self.client();
+                let may_begin = lines.may_begin(client);
+                if lines.contended > 0 && lines.uncalled == 0 {
                     self.turns.wanted.notify_one();
                 }
-                return Poll::Ready(());
-            }
-            Standing::Outside => {
+                if may_begin {
+                    return Poll::Ready(false);
+                }
                 *standing = Standing::Waiting(cx.waker().clone());
-                lines.join((self.address, self.caller.name()), &self.ticket);
+                lines.join(client, &self.ticket);
                 self.turns.wanted.notify_one();
+                Poll::Pending
             }
         }
-        Poll::Pending
+    }
+
+    fn client(&self) -> Client {
+        (self.address, self.caller.name())
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *self.ticket.0.lock() = Standing::Gone;
+        let mut lines = self.turns.lines.lock();
+        if let Standing::Called(epoch) = std::mem::replace(&mut *self.ticket.0.lock(), Standing::Gone) {
+            self.turns.came(&mut lines, epoch);
+        }
     }
 }
 
 #[cfg(test)]
 #[path = "turns_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "turns_served_tests.rs"]
+mod served_tests;
