@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Nobody pays for more turns than that, or time would run out for the body behind them.
+const MOST_OWED: u32 = 256;
 /// Not part of any request, and an end of head: hyper looks at a head only once that has come.
 const REFUSED: &[u8] = b"\0\r\n\r\n";
 /// What is still read from a client that has not noticed the end of its connection.
@@ -100,7 +102,7 @@ impl GuardedStream {
         let took_turn = u32::from(self.framing.phase() == Phase::Idle);
         let checked = self.framing.advance(read);
         let phase = self.framing.phase();
-        self.owed = self.framing.take_heads().saturating_sub(took_turn);
+        self.owed = self.framing.take_heads().saturating_sub(took_turn).min(MOST_OWED);
         self.activity.phase(phase);
         self.share.set(phase == Phase::Body);
         if phase == Phase::Http2 && self.http2.is_none() {

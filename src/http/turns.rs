@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Connections that were called and have not come: they stand in the runtime's line, which knows no clients.
 const CALLED: usize = 8;
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const UNCALLED: usize = 4;
 /// Turns are taken for so many requests of one client behind one of another: some seconds, if it sends as many as can be answered.
 const REMEMBERED: u32 = 100_000;
+/// So many more requests whose client is not known than others, from one address, are of another client than those.
+const UNNAMED: u32 = 256;
 /// So many requests of a connection are begun for each time that its thread lets the store's threads run first: with all cores at work they
 /// would wait some milliseconds for theirs, several times for each write.
 const GIVES_WAY: u32 = 2;
@@ -42,7 +45,7 @@ struct Lines {
     lines: HashMap<Client, VecDeque<Arc<Ticket>>>,
     /// Those who have a line, in the order of their turns.
     turns: VecDeque<Client>,
-    /// Who asked last.
+    /// Who asked last, of those whose client is known; or else from where.
     latest: Option<Client>,
     /// For so many more requests of that one turns are taken.
     contended: u32,
@@ -50,6 +53,10 @@ struct Lines {
     /// How many were called in this epoch and have not come.
     called: usize,
     epoch: u64,
+    /// When the first of them was called.
+    epoch_began: Option<Instant>,
+    /// How far those whose client is not known at the address of the latest outnumber those who are.
+    unnamed: u32,
 }
 
 /// A connection's place in its client's line.
@@ -97,11 +104,8 @@ impl Turns {
                 match self.round() {
                     Found::Nobody => break,
                     Found::Some => {}
-                    Found::Full => {
-                        if tokio::time::timeout(PATIENCE, self.wanted.notified()).await.is_err() {
-                            self.forget();
-                        }
-                    }
+                    // Who joins wakes it as well, so the next round looks at the time itself.
+                    Found::Full => drop(tokio::time::timeout(PATIENCE, self.wanted.notified()).await),
                 }
             }
         }
@@ -111,6 +115,12 @@ impl Turns {
         let mut wakers = Vec::new();
         let mut lines = self.lines.lock();
         lines.uncalled = UNCALLED;
+        if lines.called == CALLED && lines.epoch_began.is_some_and(|began| began.elapsed() >= PATIENCE) {
+            lines.forget();
+        }
+        if lines.called == 0 {
+            lines.epoch_began = Some(Instant::now());
+        }
         while lines.called < CALLED
             && let Some(ticket) = lines.next()
         {
@@ -130,13 +140,6 @@ impl Turns {
         }
     }
 
-    /// Whoever was called is not waited for any more.
-    fn forget(&self) {
-        let mut lines = self.lines.lock();
-        lines.epoch += 1;
-        lines.called = 0;
-    }
-
     /// Somebody who was called has come, or gone.
     fn came(&self, lines: &mut Lines, epoch: u64) {
         if epoch == lines.epoch {
@@ -148,18 +151,33 @@ impl Turns {
     }
 }
 
-/// Whether two requests are certainly of two clients. Before its first request a connection's client is its address alone.
-fn differ(one: Client, other: Client) -> bool {
-    one.0 != other.0 || (one.1 != other.1 && one.1 != 0 && other.1 != 0)
-}
-
 impl Lines {
+    /// Whether a request is of another client than the latest. Before its first request a connection's client is its address alone: of
+    /// those a client has some, but not hundreds in a row.
+    fn is_another(&mut self, client: Client) -> bool {
+        let Some(latest) = self.latest else { return false };
+        if client.0 != latest.0 {
+            return true;
+        }
+        if client.1 != 0 {
+            self.unnamed = self.unnamed.saturating_sub(UNNAMED / 4);
+            return latest.1 != 0 && client.1 != latest.1;
+        }
+        if latest.1 != 0 {
+            self.unnamed = (self.unnamed + 1).min(2 * UNNAMED);
+        }
+        self.unnamed > UNNAMED
+    }
+
+    /// Whoever was called is not waited for any more.
+    fn forget(&mut self) {
+        self.epoch += 1;
+        self.called = 0;
+    }
+
     /// Whether a request may be read without being called.
     fn may_begin(&mut self, client: Client) -> bool {
-        self.contended = match self.latest {
-            Some(latest) if differ(latest, client) => REMEMBERED,
-            _ => self.contended.saturating_sub(1),
-        };
+        self.contended = if self.is_another(client) { REMEMBERED } else { self.contended.saturating_sub(1) };
         if client.1 != 0 || self.latest.is_none_or(|latest| latest.0 != client.0) {
             self.latest = Some(client);
         }

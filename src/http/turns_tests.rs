@@ -1,4 +1,4 @@
-use super::{CALLED, Found, PATIENCE, REMEMBERED, Turn, Turns, UNCALLED};
+use super::{CALLED, Found, PATIENCE, REMEMBERED, Turn, Turns, UNCALLED, UNNAMED};
 use crate::types::{Caller, Principal};
 use futures::task::noop_waker;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ fn who_comes_after_it_was_given_up_counts_for_nobody() {
     let listener = Listener::contended();
     let mut flood = listener.waiting(3 * CALLED, FLOOD, None);
     listener.0.round();
-    listener.0.forget();
+    listener.0.lines.lock().forget();
     assert_eq!(listener.0.round(), Found::Some, "they are not waited for");
     assert_eq!(called(&mut flood[..CALLED]), CALLED);
     assert_eq!(listener.0.lines.lock().called, CALLED, "those of the second round");
@@ -162,6 +162,46 @@ async fn i5_whoever_waits_is_called() {
         let mut turn = Turn::new(Arc::clone(&turns), [10, 0, 0, n % 2].into(), Caller::default());
         std::future::poll_fn(|cx| turn.poll(cx)).await;
     }
+    calling.abort();
+}
+
+#[test]
+fn i5_many_whose_client_is_not_known_are_another_client() {
+    let listener = Listener(Arc::default());
+    let root = Principal::Root { access_key: "root".into() };
+    let is_contended = || listener.0.lines.lock().contended > 0;
+    for _ in 0..2 * UNNAMED {
+        may_read(&mut listener.connection(1, Some(&root)));
+        may_read(&mut listener.connection(1, None));
+    }
+    assert!(!is_contended(), "a client that opens a connection for each request");
+    for n in 0..4 * UNNAMED {
+        may_read(&mut listener.connection(1, (n % 128 == 0).then_some(&root)));
+    }
+    assert!(is_contended());
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_who_joins_does_not_put_off_that_the_stuck_are_given_up() {
+    let listener = Listener::contended();
+    let stuck = listener.waiting(CALLED, FLOOD, None);
+    listener.0.round();
+    listener.0.lines.lock().uncalled = 0;
+    let turns = Arc::clone(&listener.0);
+    let calling = tokio::spawn(async move { turns.call().await });
+    let mut first = listener.waiting(1, OTHER, None).remove(0);
+    let mut joined = Vec::new();
+    for _ in 0..20 {
+        let mut other = listener.connection(OTHER, None);
+        let _ = may_read(&mut other);
+        joined.push(other);
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(PATIENCE / 4).await;
+    }
+    assert!(may_read(&mut first));
+    drop((stuck, joined));
     calling.abort();
 }
 

@@ -125,8 +125,8 @@ pub trait Remote: Send + Sync + std::fmt::Debug {
     /// bucket with versions a delete marker hides them.
     async fn delete(&self, keys: &[RemoteKey]) -> Result<(), RemoteError>;
 
-    /// How many deletes and writes without a condition were not answered and made again since this was made: each of them may still be done,
-    /// whatever the last attempt was told.
+    /// How many attempts at deletes and at writes without a condition were not answered since this was made, where it makes several: each of
+    /// them may still be done, whatever the last one was told.
     fn unanswered(&self) -> u64 {
         0
     }
