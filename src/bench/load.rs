@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A failing server is not asked again at once.
 const REST: Duration = Duration::from_millis(100);
+/// So long what is under way is waited for when a run is stopped.
+const LAST_OPERATION: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(200);
 
 /// What was stored before the clock starts, as many objects by each worker.
@@ -200,6 +202,16 @@ fn watch(context: &Context, shared: &Shared, ended: &CancellationToken) -> io::R
     })
 }
 
+/// What is under way when a run is stopped is waited for: a server that was not asked to the end may store it after it was removed.
+async fn until_stopped<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => Some(done),
+        () = stop.cancelled() => tokio::time::timeout(LAST_OPERATION, work).await.ok(),
+    }
+}
+
 async fn tick(context: &Context<'_>, shared: &Shared<'_>, since: Instant) {
     let mut ticks = tokio::time::interval(TICK);
     loop {
@@ -248,15 +260,9 @@ impl<'a> Worker<'a> {
         while let Some(number) = self.shared.admit(context.plan.limit) {
             let kind = self.choose();
             self.prepare(kind).await;
-            let stopped = context.controls.stop.cancelled();
-            let operation = async { Some((self.shared.begin(number).await?, self.perform(kind).await)) };
-            let Some((begun, done)) = (tokio::select! {
-                biased;
-                done = operation => done,
-                () = stopped => None,
-            }) else {
-                break;
-            };
+            let stop = &context.controls.stop;
+            let Some(Some(begun)) = stop.run_until_cancelled(self.shared.begin(number)).await else { break };
+            let Some(done) = until_stopped(stop, self.perform(kind)).await else { break };
             match done {
                 Ok(bytes) => self.tally.done(kind, begun.elapsed(), bytes),
                 Err(failure) => self.fail(&failure).await,
