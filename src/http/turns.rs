@@ -239,15 +239,15 @@ impl Turn {
 
     /// Ready when the connection's next request may be read.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let has_more = ready!(self.poll_begin(cx));
+        let is_contended = ready!(self.poll_begin(cx));
         self.begun = self.begun.wrapping_add(1);
-        if has_more && self.begun.is_multiple_of(GIVES_WAY) {
+        if is_contended && self.begun.is_multiple_of(GIVES_WAY) {
             std::thread::yield_now();
         }
         Poll::Ready(())
     }
 
-    /// Whether more of its client wait.
+    /// Whether several clients ask.
     fn poll_begin(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut lines = self.turns.lines.lock();
         let mut standing = self.ticket.0.lock();
@@ -255,7 +255,7 @@ impl Turn {
             Standing::Called(epoch) => {
                 self.turns.came(&mut lines, *epoch);
                 *standing = Standing::Outside;
-                Poll::Ready(lines.lines.contains_key(&self.client()))
+                Poll::Ready(lines.contended > 0)
             }
             Standing::Waiting(waker) => {
                 waker.clone_from(cx.waker());
@@ -269,7 +269,7 @@ impl Turn {
                     self.turns.wanted.notify_one();
                 }
                 if may_begin {
-                    return Poll::Ready(false);
+                    return Poll::Ready(lines.contended > 0);
                 }
                 *standing = Standing::Waiting(cx.waker().clone());
                 lines.join(client, &self.ticket);
