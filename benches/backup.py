@@ -77,9 +77,6 @@ class Backup:
         settings = dict(ENDPOINT=remote.endpoint, BUCKET="backups", PREFIX="one", ACCESS_KEY=KEY, SECRET_KEY=SECRET, KEY_FILE=work + "/key")
         self.env = {"SEDIMENT_BACKUP__" + name: value for name, value in settings.items()}
 
-    def status(self, data):
-        return json.loads(subprocess.check_output([self.binary, "backup", "status", "--data", data, "--json"], env=dict(os.environ, **self.env)))
-
     def command(self, *args, data):
         env = dict(os.environ, **self.env)
         began, before = time.monotonic(), os.times()
@@ -190,6 +187,14 @@ def load(server, options):
     return {name: figures["p99_ms"] for name, figures in report["servers"][0]["runs"][0]["by_operation"].items()}
 
 
+def rpo_seconds(server):
+    """What its metrics say; -1 where nothing can be restored, or where it has no backup."""
+    for line in urllib.request.urlopen(server.admin + "/metrics").read().decode().splitlines():
+        if line.startswith("sediment_backup_rpo_seconds"):
+            return float(line.split()[1])
+    return -1.0
+
+
 def under_load(options, work):
     """The same paced load with the backup's shipping and without, in turns, and how far behind the backup was."""
     ages, rounds, over = [], [], threading.Event()
@@ -198,22 +203,29 @@ def under_load(options, work):
         Client(remote.host).put("/backups", b"")
         backup = Backup(options.binary, remote, memory)
         with Gateway(options.binary, work + "/shipped", backup.env) as shipped:
-            while (backup.status(shipped.data)["rpo_seconds"]) is None:
+            while rpo_seconds(shipped) < 0:
                 time.sleep(0.2)
 
+            # Both are asked, so that asking is no part of the difference.
             def sample():
                 while not over.wait(0.25):
-                    ages.append(backup.status(shipped.data)["rpo_seconds"])
-            for number in range(options.rounds):
+                    ages.append(rpo_seconds(shipped))
+
+            def sample_nothing():
+                while not over.wait(0.25):
+                    rpo_seconds(alone)
+            def looked_at(server, look):
                 over.clear()
-                thread = threading.Thread(target=sample)
+                thread = threading.Thread(target=look)
                 thread.start()
                 try:
-                    with_backup = load(shipped, options)
+                    return load(server, options)
                 finally:
                     over.set()
                     thread.join()
-                rounds.append((load(alone, options), with_backup))
+            for number in range(options.rounds):
+                with_backup = looked_at(shipped, sample)
+                rounds.append((looked_at(alone, sample_nothing), with_backup))
     shutil.rmtree(memory)
     ages.sort()
     yield ("what could be lost under load, `interval_seconds` 5", f"p50 {ages[len(ages) // 2]:.1f} s, p99 {ages[len(ages) * 99 // 100]:.1f} s, most {ages[-1]:.1f} s of {len(ages)} looks")

@@ -27,7 +27,8 @@ class Server:
             if self.process.poll() is not None or time.time() > deadline:
                 sys.exit("the server did not start: " + open(self.dir + "/log").read())
             time.sleep(0.02)
-        self.endpoint = json.load(open(ready))["s3"]
+        addresses = json.load(open(ready))
+        self.endpoint, self.admin = addresses["s3"], addresses["admin"]
         self.host = self.endpoint.removeprefix("http://")
         self.aws_env = dict(os.environ, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET, AWS_DEFAULT_REGION=REGION,
                             AWS_ENDPOINT_URL=self.endpoint, AWS_EC2_METADATA_DISABLED="true")

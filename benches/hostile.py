@@ -76,12 +76,14 @@ class Watch:
 
 class Flood:
     def __init__(self, options, server, operation):
-        self.began = metric(server, "sediment_s3_requests_total")
+        name = {"list": "ListObjectsV2", "put": "PutObject", "get": "GetObject", "head": "HeadObject"}[operation]
+        count = f'sediment_s3_requests_total{{operation="{name}"'
+        # What it prepares is not the flood: that has begun when there is more than the good client asked for before.
+        begun = metric(server, count) + (options.objects if operation == "put" else 1)
         size = "256B" if operation == "list" else options.size
         self.process = bench(options.client, server, ACCOUNT, operation, "--size", size, "--concurrency", options.connections,
                              "--objects", options.objects, "--bucket", "flood", "--duration", f"{options.seconds + 4}s", preexec_fn=aside)
-        name = {"list": "ListObjectsV2", "put": "PutObject", "get": "GetObject", "head": "HeadObject"}[operation]
-        while self.process.poll() is None and metric(server, f'sediment_s3_requests_total{{operation="{name}"') < (options.objects if operation == "put" else 1):
+        while self.process.poll() is None and metric(server, count) < begun:
             time.sleep(0.05)
         time.sleep(1)
 

@@ -1,4 +1,4 @@
-//! A runtime whose threads give way to all others: for work that nobody waits for.
+//! Threads that give way to all others: for work that nobody waits for, or that may take long.
 
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -37,12 +37,13 @@ impl Drop for Aside {
     }
 }
 
-/// On Linux a priority is the thread's.
-fn give_way() {
+/// From now on the calling thread gives way to those of requests, where cores are wanted by several; else it loses nothing. It cannot be
+/// taken back without privilege, and what the thread spawns gives way, too. On Linux a priority is the thread's.
+pub fn give_way() {
     let lowered = rustix::process::getpriority_process(None)
         .and_then(|now| rustix::process::setpriority_process(None, now.saturating_add(NICER)));
     if let Err(error) = lowered {
-        tracing::debug!(%error, "background work goes on at the priority of requests");
+        tracing::debug!(%error, "a thread goes on at the priority of requests");
     }
 }
 

@@ -14,7 +14,7 @@ mod random;
 mod rate;
 mod yield_point;
 
-pub use aside::Aside;
+pub use aside::{Aside, give_way};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use durability::{Barrier, NoBarrier};
 pub use fail_point::{FailPoint, arm as arm_fail_points};

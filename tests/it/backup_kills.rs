@@ -410,9 +410,10 @@ async fn run_lane((lane, lanes): (u64, u64), rounds: Option<u64>, seed: u64) -> 
                 let (of, tally) = (life.tally.all_turns(), &life.tally);
                 let _ = writeln!(
                     std::io::stderr(),
-                    "lane {lane} turn {turn} of {of}: {} kills, {:?}",
+                    "lane {lane} turn {turn} of {of}: {} kills, {:?} of {:?}",
                     tally.kills(),
-                    tally.kills
+                    tally.kills,
+                    tally.requests
                 );
             }
         }

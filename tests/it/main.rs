@@ -11,6 +11,7 @@ mod backup_check;
 mod backup_faults;
 mod backup_keep;
 mod backup_kills;
+mod backup_mend_kills;
 mod backup_part;
 mod backup_part_faults;
 mod backup_part_kills;

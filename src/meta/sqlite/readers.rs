@@ -5,7 +5,7 @@ use super::error::{damaged, poison};
 use super::open;
 use super::settings::SqliteSettings;
 use crate::meta::MetaError;
-use crate::sys::Queued;
+use crate::sys::{Queued, give_way};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +30,30 @@ pub(super) struct Readers {
     poisoned: Arc<OnceLock<String>>,
 }
 
+/// What threads are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    LookUps,
+    Scans,
+}
+
+impl Lane {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::LookUps => "meta-read",
+            Self::Scans => "meta-scan",
+        }
+    }
+
+    /// A page of a listing takes as long as a hundred look-ups: a flood of them would have the cores, and each look-up would wait for its
+    /// turn at one. They hold no lock that others want.
+    fn prepare(self) {
+        if self == Self::Scans {
+            give_way();
+        }
+    }
+}
+
 impl Readers {
     /// The threads for look-ups of a row or a few, and those for everything longer.
     pub(super) fn lanes(
@@ -39,13 +63,13 @@ impl Readers {
     ) -> Result<(Self, Self), MetaError> {
         let (look_ups, scans) = (settings.reader_threads, settings.reader_threads.div_ceil(2));
         let share = settings.page_cache_bytes / 2 / (look_ups + scans).max(1) as u64;
-        let start = |name, threads| Self::start(path, name, threads, share, Arc::clone(poisoned));
-        Ok((start("meta-read", look_ups)?, start("meta-scan", scans)?))
+        let start = |lane, threads| Self::start(path, lane, threads, share, Arc::clone(poisoned));
+        Ok((start(Lane::LookUps, look_ups)?, start(Lane::Scans, scans)?))
     }
 
     fn start(
         path: &Path,
-        name: &str,
+        lane: Lane,
         threads: usize,
         cache_bytes: u64,
         poisoned: Arc<OnceLock<String>>,
@@ -56,8 +80,12 @@ impl Readers {
         for n in 0..threads {
             let db = open::open_reader(path, cache_bytes)?;
             let jobs = jobs.clone();
-            let thread = std::thread::Builder::new().name(format!("{name}-{n}"));
-            readers.threads.push(thread.spawn(move || serve(&db, &jobs))?);
+            let thread = std::thread::Builder::new().name(format!("{}-{n}", lane.name()));
+            let work = move || {
+                lane.prepare();
+                serve(&db, &jobs);
+            };
+            readers.threads.push(thread.spawn(work)?);
         }
         Ok(readers)
     }
@@ -108,5 +136,26 @@ fn serve(db: &Connection, jobs: &Mutex<mpsc::Receiver<Job>>) {
         if catch_unwind(AssertUnwindSafe(|| job(db))).is_err() {
             tracing::error!("a metadata look-up panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Readers;
+    use crate::meta::sqlite::SqliteSettings;
+    use rusqlite::Connection;
+    use rustix::process::getpriority_process;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn scans_give_way_to_look_ups() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("any.db");
+        Connection::open(&path).unwrap().execute_batch("PRAGMA journal_mode = WAL").unwrap();
+        let (look_ups, scans) = Readers::lanes(&path, &SqliteSettings::default(), &Arc::default()).unwrap();
+        let look_up = look_ups.ask(|_| Ok(getpriority_process(None).unwrap())).await.unwrap();
+        let scan = scans.ask(|_| Ok(getpriority_process(None).unwrap())).await.unwrap();
+        assert_eq!(look_up, getpriority_process(None).unwrap());
+        assert!(scan > look_up, "{scan} and {look_up}");
     }
 }
