@@ -308,9 +308,14 @@ impl Lane {
         self.fsck(&near);
     }
 
-    /// What was overwritten goes, so that no round is longer than the one before it.
+    /// What was overwritten goes, as all is shipped: so no round is longer than the one before it.
     fn collect(&self) {
         self.done(self.rig.json(&self.near, &["gc"]));
+        let dirs = std::fs::read_dir(self.near.join("plain")).into_iter().flatten();
+        let files: usize = dirs.map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap().count()).sum();
+        if files > self.bodies.len() {
+            self.fail(&format!("i5: {files} whole bodies are kept for {} objects", self.bodies.len()));
+        }
     }
 
     /// The latest is restored, and an earlier moment served while it is; with a kill in each.

@@ -82,7 +82,7 @@
 //!   scanned. Until all are gone who held before, and all is applied again that was, nothing is collected.
 //! - **M** A backup copies what is durable, and the log only after all bytes that it names.
 //! - **U** What became unused behind its cursor is older than the bound only once it was copied, or once its oldest record
-//!   is too old to be waited for ([`CursorBound`]); a file likewise, by the mark at which it was first seen so. Before anything is
+//!   is too old to be waited for ([`CursorBound`]); a file likewise, by a mark behind whoever might have committed it. Before anything is
 //!   collected that it lacks its cursor is gone, durably, and cannot be advanced any more: so it notices, and begins anew.
 //! - **N** It moves on only when no space was given back while it read: what was moved meanwhile it copies from where it is.
 //! - **Y** Every round begins at the cursor, with what the packs then show to be durable.

@@ -53,8 +53,8 @@ impl Collector {
         self.0.notes.lock().census
     }
 
-    /// Removes files that no row names, once nobody is at work who was when they were first seen so. Memory: 16
-    /// bytes for each plain file.
+    /// Removes files that no row names, once nobody is at work who was when they were first seen so, and whoever copies
+    /// has copied the record that took their last one. Memory: 16 bytes for each plain file.
     pub(super) async fn sweep_plain(&self, run: &Run, report: &mut GcReport) -> Result<(), EngineError> {
         let Some(plain) = &self.0.plain else { return Ok(()) };
         let store = plain.store.clone();
@@ -65,14 +65,14 @@ impl Collector {
             return Ok(());
         }
         let Some(fence) = self.fence(&run.stop).await? else { return Ok(()) };
-        let oldest_hold = fence.oldest_hold;
         let ownerless = {
             let mut notes = self.0.notes.lock();
             notes.saw_unused(&unused, fence.mark);
-            notes.ownerless(oldest_hold, fence.shipped)
+            notes.ownerless(fence.oldest_hold)
         };
         // Whoever was at work may have committed one before it ended.
-        let unused = self.unused(ownerless, plain.inspect.as_ref()).await?;
+        let ownerless = self.unused(ownerless, plain.inspect.as_ref()).await?;
+        let unused = self.copied(ownerless).await?;
         let total = unused.len() as u64;
         for (done, id) in unused.into_iter().enumerate() {
             if run.stop.is_cancelled() {
@@ -91,6 +91,18 @@ impl Collector {
             run.rest(began.elapsed()).await;
         }
         Ok(())
+    }
+
+    /// Those of `ownerless` that nobody is to copy any more. The bound is looked at behind the mark, which names nothing: so where all else is
+    /// copied, they are.
+    async fn copied(&self, ownerless: Vec<PlainId>) -> Result<Vec<PlainId>, EngineError> {
+        let Some(bound) = self.0.shipped.get() else { return Ok(ownerless) };
+        if self.0.notes.lock().are_new(&ownerless) {
+            let mark = self.mark().await?;
+            self.0.notes.lock().let_go(&ownerless, mark);
+        }
+        let Some(shipped) = bound.settled().await? else { return Ok(ownerless) };
+        Ok(self.0.notes.lock().copied(ownerless, shipped))
     }
 
     /// `files` without those in use, by merging two ordered lists.

@@ -2,7 +2,7 @@
 
 use super::commit_error;
 use crate::engine::EngineError;
-use crate::meta::{ChangeLog, Commit, Consumer, MetaError, MetaStore};
+use crate::meta::{Change, ChangeLog, Commit, Consumer, LogRecord, MetaError, MetaStore};
 use crate::sys::Clock;
 use crate::types::CommitSeq;
 use async_trait::async_trait;
@@ -32,6 +32,9 @@ pub struct CursorBound {
     pub longest: Duration,
 }
 
+/// Records that are looked at: a collection leaves a few marks.
+const MARKS: usize = 16;
+
 /// What is to be done about who copies.
 enum Copier {
     Nobody,
@@ -42,20 +45,28 @@ enum Copier {
 impl CursorBound {
     async fn copier(&self) -> Result<Copier, EngineError> {
         let Some(cursor) = self.log.known_cursor(self.consumer).await? else { return Ok(Copier::Nobody) };
-        let oldest = match self.log.changes_after(cursor, 1).await {
+        let behind = match self.log.changes_after(cursor, MARKS).await {
             Err(MetaError::Trimmed(_)) => {
                 let why = "what it lacks is gone from the log".to_owned();
                 return Ok(Copier::GivenUp { cursor, why });
             }
-            records => records?.pop(),
+            records => records?,
         };
-        let waits = oldest.map_or(0, |record| self.clock.now().get().saturating_sub(record.at.get()));
+        let oldest = behind.first().map(|record| record.at.get());
+        let waits = oldest.map_or(0, |at| self.clock.now().get().saturating_sub(at));
         if u128::try_from(waits).unwrap_or(0) <= self.longest.as_millis() {
-            return Ok(Copier::Waited(cursor));
+            return Ok(Copier::Waited(past_marks(cursor, &behind)));
         }
         let why = format!("its oldest record is {} s old", waits / 1000);
         Ok(Copier::GivenUp { cursor, why })
     }
+}
+
+/// A mark names nothing, so it is copied when all before it is. Where nobody ships meanwhile, as beside `sediment gc`, a collection would else
+/// wait for its own.
+fn past_marks(cursor: CommitSeq, behind: &[LogRecord]) -> CommitSeq {
+    let marks = behind.iter().take_while(|record| matches!(record.change, Change::Mark));
+    marks.last().map_or(cursor, |record| record.seq)
 }
 
 #[async_trait]

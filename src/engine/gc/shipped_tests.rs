@@ -94,6 +94,57 @@ async fn i1_a_plain_file_deleted_before_it_was_shipped_stays_until_the_cursor_pa
     assert_eq!(world.plain.list().unwrap(), []);
 }
 
+/// As `sediment gc` after `sediment backup run`: each time another process, and nobody ships between.
+#[tokio::test]
+async fn i5_one_collection_frees_plain_files_where_all_is_shipped() {
+    let mut world = followed().await;
+    let file = world.write_plain(&[1, 2, 3]);
+    world.put_body("whole", NewBody::Plain(file), &[1, 2, 3]).await.unwrap();
+    world.delete("whole").await;
+    ship(&world, world.meta.last_seq().await.unwrap()).await;
+    world.gc().await.unwrap();
+    assert_eq!(world.plain.list().unwrap(), []);
+}
+
+/// It was seen while it was written; committed and deleted since, behind the mark of that look.
+#[tokio::test]
+async fn i1_a_plain_file_that_was_seen_before_its_commit_stays_until_its_deletion_is_shipped() {
+    let mut world = followed().await;
+    let hold = world.index.hold();
+    let file = world.write_plain(&[1, 2, 3]);
+    world.gc().await.unwrap();
+    let seen = world.meta.last_seq().await.unwrap();
+    world.put_body("whole", NewBody::Plain(file), &[1, 2, 3]).await.unwrap();
+    drop(hold);
+    world.delete("whole").await;
+    ship(&world, seen).await;
+    for _ in 0..3 {
+        world.gc().await.unwrap();
+    }
+    assert_eq!(world.plain.list().unwrap(), [file], "whoever copies has not seen it yet");
+    ship(&world, world.meta.last_seq().await.unwrap()).await;
+    world.gc().await.unwrap();
+    assert_eq!(world.plain.list().unwrap(), []);
+}
+
+/// Marks are passed over, and nothing else is.
+#[tokio::test]
+async fn i1_what_is_not_shipped_is_not_passed_over_as_a_mark() {
+    let mut world = followed().await;
+    let begun = cursor(&world).await.unwrap();
+    let (bound, _) = bound(&world);
+    for _ in 0..2 {
+        world.commit(Commit::Mark).await.unwrap();
+    }
+    let marked = world.meta.last_seq().await.unwrap();
+    assert!(marked > begun);
+    assert_eq!(bound.shipped().await.unwrap(), Some(marked));
+    deleted(&mut world).await;
+    world.commit(Commit::Mark).await.unwrap();
+    assert_eq!(bound.settled().await.unwrap(), Some(marked));
+    assert_eq!(cursor(&world).await, Some(begun), "a look changes nothing");
+}
+
 #[tokio::test]
 async fn i5_garbage_does_not_wait_for_a_backup_that_was_turned_off() {
     let mut world = followed().await;
