@@ -77,6 +77,11 @@ class Backup:
         settings = dict(ENDPOINT=remote.endpoint, BUCKET="backups", PREFIX="one", ACCESS_KEY=KEY, SECRET_KEY=SECRET, KEY_FILE=work + "/key")
         self.env = {"SEDIMENT_BACKUP__" + name: value for name, value in settings.items()}
 
+    def rpo_seconds(self, data):
+        """`None` where nothing can be restored. The process that asks gives way to all others."""
+        out = subprocess.check_output([self.binary, "backup", "status", "--data", data, "--json"], env=dict(os.environ, **self.env), preexec_fn=lambda: os.nice(19))
+        return json.loads(out)["rpo_seconds"]
+
     def command(self, *args, data):
         env = dict(os.environ, **self.env)
         began, before = time.monotonic(), os.times()
@@ -187,12 +192,8 @@ def load(server, options):
     return {name: figures["p99_ms"] for name, figures in report["servers"][0]["runs"][0]["by_operation"].items()}
 
 
-def rpo_seconds(server):
-    """What its metrics say; -1 where nothing can be restored, or where it has no backup."""
-    for line in urllib.request.urlopen(server.admin + "/metrics").read().decode().splitlines():
-        if line.startswith("sediment_backup_rpo_seconds"):
-            return float(line.split()[1])
-    return -1.0
+def stats(binary, server):
+    subprocess.run([binary, "stats", "--json", "--data", server.data], check=True, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.nice(19))
 
 
 def under_load(options, work):
@@ -203,17 +204,17 @@ def under_load(options, work):
         Client(remote.host).put("/backups", b"")
         backup = Backup(options.binary, remote, memory)
         with Gateway(options.binary, work + "/shipped", backup.env) as shipped:
-            while rpo_seconds(shipped) < 0:
+            while backup.rpo_seconds(shipped.data) is None:
                 time.sleep(0.2)
 
-            # Both are asked, so that asking is no part of the difference.
             def sample():
-                while not over.wait(0.25):
-                    ages.append(rpo_seconds(shipped))
+                while not over.wait(0.5):
+                    ages.append(backup.rpo_seconds(shipped.data))
 
+            # Asked as well, so that asking is no part of the difference.
             def sample_nothing():
-                while not over.wait(0.25):
-                    rpo_seconds(alone)
+                while not over.wait(0.5):
+                    stats(options.binary, alone)
             def looked_at(server, look):
                 over.clear()
                 thread = threading.Thread(target=look)

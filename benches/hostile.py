@@ -79,15 +79,16 @@ class Flood:
         name = {"list": "ListObjectsV2", "put": "PutObject", "get": "GetObject", "head": "HeadObject"}[operation]
         count = f'sediment_s3_requests_total{{operation="{name}"'
         # What it prepares is not the flood: that has begun when there is more than the good client asked for before.
-        begun = metric(server, count) + (options.objects if operation == "put" else 1)
+        begun = metric(server, count) + 1
         size = "256B" if operation == "list" else options.size
         self.process = bench(options.client, server, ACCOUNT, operation, "--size", size, "--concurrency", options.connections,
-                             "--objects", options.objects, "--bucket", "flood", "--duration", f"{options.seconds + 4}s", preexec_fn=aside)
+                             "--objects", options.objects, "--bucket", "flood", "--duration", f"{options.seconds + 6}s", preexec_fn=aside)
         while self.process.poll() is None and metric(server, count) < begun:
             time.sleep(0.05)
         time.sleep(1)
 
     def end(self):
+        assert self.process.poll() is None, "the flood was over before what was measured beside it"
         run = json.loads(self.process.communicate()[0])["servers"][0]["runs"][0]
         figures = run["figures"]
         failed = run["errors"]

@@ -14,8 +14,10 @@ use crate::config::Settings;
 use crate::engine::gc::GcProgress;
 use crate::sys::{OsRandom, RealFileSystem};
 use serde_json::Value;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn stats(settings: &Settings, json: bool) -> Result<(), AppError> {
@@ -93,19 +95,70 @@ pub(super) fn catching_up(shown: &Shown) -> Arc<dyn Fn(u64, u64) + Send + Sync> 
     Arc::new(move |done, total| shown.set("index", done, total))
 }
 
-/// Cancelled by SIGINT: long work then stops between two steps.
+/// Cancelled by SIGINT: long work then stops between two steps. A second one ends the process at once, as a crash would: nothing is lost by
+/// that, and the same command goes on where it can.
 pub(super) fn interrupted() -> CancellationToken {
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            told.cancel();
-        }
+        let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return };
+        heed(told, &mut interrupts, || std::process::exit(INTERRUPTED)).await;
     });
     stop
+}
+
+/// What shells say of who ended by SIGINT.
+const INTERRUPTED: i32 = 128 + 2;
+
+/// Interrupts that come, as long as some may.
+trait Interrupts: Send {
+    fn next(&mut self) -> impl Future<Output = Option<()>> + Send;
+}
+
+impl Interrupts for Signal {
+    fn next(&mut self) -> impl Future<Output = Option<()>> + Send {
+        self.recv()
+    }
+}
+
+async fn heed(stop: CancellationToken, interrupts: &mut impl Interrupts, end: impl FnOnce()) {
+    if interrupts.next().await.is_none() {
+        return;
+    }
+    stop.cancel();
+    let _ = writeln!(std::io::stderr(), "stopping; interrupt again to end at once");
+    if interrupts.next().await.is_some() {
+        end();
+    }
 }
 
 pub(super) async fn close(store: Store) -> Result<(), AppError> {
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| AppError::failure("cannot close the store", error))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Interrupts, heed};
+    use std::cell::Cell;
+    use tokio_util::sync::CancellationToken;
+
+    /// So many.
+    struct Many(u32);
+
+    impl Interrupts for Many {
+        async fn next(&mut self) -> Option<()> {
+            self.0 = self.0.checked_sub(1)?;
+            Some(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_interrupt_stops_and_the_second_ends() {
+        for (interrupts, stops, ends) in [(0, false, false), (1, true, false), (2, true, true)] {
+            let (stop, ended) = (CancellationToken::new(), Cell::new(false));
+            heed(stop.clone(), &mut Many(interrupts), || ended.set(true)).await;
+            assert_eq!((stop.is_cancelled(), ended.get()), (stops, ends), "{interrupts}");
+        }
+    }
 }

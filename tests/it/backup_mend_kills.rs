@@ -1,8 +1,9 @@
 //! `backup verify --repair`, killed at any request while it writes whole bodies over damaged ones: the same command again makes the
 //! newest snapshot whole, and it restores what was stored (I1).
 //!
-//! `SEDIMENT_BACKUP_KILLS=N` asks for N kills (default 3); `all` for every request in all three ways. `SEDIMENT_BACKUP_SEED` repeats a run's
-//! choices. What was sent and not answered may arrive late, so whoever comes next waits for the lease of the dead; here it is shown as old.
+//! `SEDIMENT_BACKUP_KILLS=N` asks for N kills (default 3), each at a write over a body; `all` for every request in all three ways.
+//! `SEDIMENT_BACKUP_SEED` repeats a run's choices. What was sent and not answered may arrive late, so whoever comes next waits for the lease
+//! of the dead; here it is shown as old.
 
 use super::support::backups::{BUCKET, Backups, Bodies, End, alone, difference, far, put, read, start, stop};
 use super::support::noise;
@@ -21,6 +22,8 @@ const WAYS: u64 = 3;
 /// The last in more parts than one call carries.
 const LENGTHS: [usize; 3] = [60_000, 250_000, 9 << 20];
 const REPAIR: [&str; 4] = ["backup", "verify", "--read-data", "--repair"];
+/// Where whole bodies are.
+const WHOLE: &str = "/plain/";
 /// Something was damaged.
 const DAMAGE: i32 = 5;
 
@@ -108,44 +111,70 @@ impl Life {
         std::fs::remove_dir_all(whole).unwrap();
     }
 
-    /// How many requests it takes, without a kill.
-    async fn undisturbed(&self) -> u64 {
+    /// How many requests it takes, without a kill, and how many of them write over bodies.
+    async fn undisturbed(&self) -> (u64, u64) {
         self.damage(true).await;
-        self.rig.proxy.reset();
+        self.rig.proxy.arm_writes(WHOLE, u64::MAX, Moment::Before);
         let found = self.repair("undisturbed");
         assert_eq!(found["repaired"], LENGTHS.len(), "{found}");
-        let requests = self.rig.proxy.requests();
+        let (requests, over) = (self.rig.proxy.requests(), self.rig.proxy.writes());
+        assert!(over > LENGTHS.len() as u64, "the large one goes in parts: {over}");
         self.is_whole("undisturbed").await;
-        requests
+        (requests, over)
     }
 
-    async fn strike(&mut self, number: u64, way: u64) {
+    async fn strike(&mut self, place: Place, way: u64) {
         let moment = match way {
             0 => Moment::Before,
             1 => Moment::Unanswered,
             _ => Moment::Answered(Duration::from_micros(self.dice.u64() % 5_000)),
         };
-        let when = format!("request {number}, {moment:?}");
+        let when = format!("{place:?}, {moment:?}");
         self.damage(self.dice.u64().is_multiple_of(2)).await;
-        match self.rig.kill_at(self.rig.command(&self.near, &REPAIR), number, moment).await {
+        let command = self.rig.command(&self.near, &REPAIR);
+        let end = match place {
+            Place::Any(number) => self.rig.kill_at(command, number, moment).await,
+            Place::Over(number) => self.rig.kill_at_write(command, (WHOLE, number), moment).await,
+        };
+        let is_unanswered = matches!((place, way, &end), (Place::Over(_), 0 | 1, End::Killed));
+        match end {
             End::Killed => self.kills += 1,
             End::Itself(output) => assert_eq!(output.status.code(), Some(DAMAGE), "{when}: {output:?}"),
         }
         if self.lingers() {
             self.lingered += 1;
             self.rig.proxy.bury();
+        } else {
+            assert!(!is_unanswered, "i1: {when}: the next process does not wait for what may come late");
         }
         self.repair(&when);
         self.is_whole(&when).await;
     }
 }
 
+/// Which request is the last: of all, or of those that write over a body.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Any(u64),
+    Over(u64),
+}
+
 async fn live(seed: u64, kills: Option<u64>) -> Life {
     let mut life = Life::new(seed).await;
-    let requests = life.undisturbed().await;
-    for turn in 0..kills.unwrap_or(requests * WAYS) {
-        let number = if kills.is_some() { life.dice.u64() % requests } else { turn / WAYS };
-        life.strike(1 + number, turn % WAYS).await;
+    let (requests, over) = life.undisturbed().await;
+    let places: Vec<_> = match kills {
+        Some(kills) => (0..kills).map(|_| Place::Over(1 + life.dice.u64() % over)).collect(),
+        None => (1..=requests).map(Place::Any).chain((1..=over).map(Place::Over)).collect(),
+    };
+    for (turn, place) in (0..).zip(places) {
+        match kills {
+            Some(_) => life.strike(place, turn % WAYS).await,
+            None => {
+                for way in 0..WAYS {
+                    life.strike(place, way).await;
+                }
+            }
+        }
     }
     life
 }
@@ -163,5 +192,5 @@ async fn i1_death_at_every_step_of_writing_over_what_is_damaged_loses_nothing() 
         std::io::stderr(),
         "{kills} kills of repairs, {lingered} with something on its way, 0 losses"
     );
-    assert!(kills > 0);
+    assert!(kills > 0 && lingered > 0, "{kills} kills, {lingered} with something on its way");
 }

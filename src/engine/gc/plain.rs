@@ -97,6 +97,9 @@ impl Collector {
     /// copied, they are.
     async fn copied(&self, ownerless: Vec<PlainId>) -> Result<Vec<PlainId>, EngineError> {
         let Some(bound) = self.0.shipped.get() else { return Ok(ownerless) };
+        if bound.settled().await?.is_none() {
+            return Ok(ownerless);
+        }
         if self.0.notes.lock().are_new(&ownerless) {
             let mark = self.mark().await?;
             self.0.notes.lock().let_go(&ownerless, mark);

@@ -4,7 +4,7 @@ use super::commit_error;
 use crate::engine::EngineError;
 use crate::meta::{Change, ChangeLog, Commit, Consumer, LogRecord, MetaError, MetaStore};
 use crate::sys::Clock;
-use crate::types::CommitSeq;
+use crate::types::{CommitSeq, UnixMillis};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,9 @@ pub struct CursorBound {
     pub longest: Duration,
 }
 
-/// Records that are looked at: a collection leaves a few marks.
-const MARKS: usize = 16;
+/// Records that are read at once. A collection leaves a few marks; a store where nobody writes while its backup is away, thousands.
+const FIRST_LOOK: usize = 16;
+const PAGE: usize = 1024;
 
 /// What is to be done about who copies.
 enum Copier {
@@ -44,29 +45,58 @@ enum Copier {
 
 impl CursorBound {
     async fn copier(&self) -> Result<Copier, EngineError> {
-        let Some(cursor) = self.log.known_cursor(self.consumer).await? else { return Ok(Copier::Nobody) };
-        let behind = match self.log.changes_after(cursor, MARKS).await {
-            Err(MetaError::Trimmed(_)) => {
-                let why = "what it lacks is gone from the log".to_owned();
-                return Ok(Copier::GivenUp { cursor, why });
+        loop {
+            let Some(cursor) = self.log.known_cursor(self.consumer).await? else { return Ok(Copier::Nobody) };
+            match self.behind(cursor).await {
+                // It has moved on since, and the log was trimmed up to there.
+                Err(MetaError::Trimmed(_)) if self.log.known_cursor(self.consumer).await? != Some(cursor) => {
+                }
+                Err(MetaError::Trimmed(_)) => {
+                    let why = "what it lacks is gone from the log".to_owned();
+                    return Ok(Copier::GivenUp { cursor, why });
+                }
+                found => return Ok(self.judge(cursor, found?)),
             }
-            records => records?,
-        };
-        let oldest = behind.first().map(|record| record.at.get());
-        let waits = oldest.map_or(0, |at| self.clock.now().get().saturating_sub(at));
+        }
+    }
+
+    fn judge(&self, cursor: CommitSeq, behind: Behind) -> Copier {
+        let waits = behind.oldest.map_or(0, |at| self.clock.now().get().saturating_sub(at.get()));
         if u128::try_from(waits).unwrap_or(0) <= self.longest.as_millis() {
-            return Ok(Copier::Waited(past_marks(cursor, &behind)));
+            return Copier::Waited(behind.through);
         }
         let why = format!("its oldest record is {} s old", waits / 1000);
-        Ok(Copier::GivenUp { cursor, why })
+        Copier::GivenUp { cursor, why }
+    }
+
+    /// A mark names nothing, so it is copied when all before it is. Where nobody ships meanwhile, as beside `sediment gc`, a collection
+    /// would else wait for its own.
+    async fn behind(&self, cursor: CommitSeq) -> Result<Behind, MetaError> {
+        let (mut through, mut limit) = (cursor, FIRST_LOOK);
+        loop {
+            let records = self.log.changes_after(through, limit).await?;
+            limit = PAGE;
+            let is_mark = |record: &&LogRecord| matches!(record.change, Change::Mark);
+            let marks = records.iter().take_while(is_mark).count();
+            if let Some(last) = marks.checked_sub(1).and_then(|last| records.get(last)) {
+                through = last.seq;
+            }
+            match records.get(marks) {
+                Some(record) => return Ok(Behind { through, oldest: Some(record.at) }),
+                None if records.is_empty() => return Ok(Behind { through, oldest: None }),
+                None => {}
+            }
+        }
     }
 }
 
-/// A mark names nothing, so it is copied when all before it is. Where nobody ships meanwhile, as beside `sediment gc`, a collection would else
-/// wait for its own.
-fn past_marks(cursor: CommitSeq, behind: &[LogRecord]) -> CommitSeq {
-    let marks = behind.iter().take_while(|record| matches!(record.change, Change::Mark));
-    marks.last().map_or(cursor, |record| record.seq)
+/// Behind a cursor.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    /// The last of the marks that stand right behind it, or itself.
+    through: CommitSeq,
+    /// When the first record was made that names something.
+    oldest: Option<UnixMillis>,
 }
 
 #[async_trait]

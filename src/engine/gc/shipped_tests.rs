@@ -9,6 +9,7 @@ use crate::sys::{Clock, ManualClock, SystemClock};
 use crate::types::{ChunkId, CommitSeq, ManifestId};
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -168,6 +169,22 @@ async fn cursor(world: &World) -> Option<CommitSeq> {
     world.meta.known_cursor(Consumer::Backup).await.unwrap()
 }
 
+/// It lacks nothing, however often was collected meanwhile.
+#[tokio::test]
+async fn i1_a_backup_behind_which_there_are_only_marks_is_not_given_up() {
+    let mut world = followed().await;
+    let (bound, clock) = bound(&world);
+    for _ in 0..40 {
+        world.commit(Commit::Mark).await.unwrap();
+    }
+    let marked = world.meta.last_seq().await.unwrap();
+    clock.advance_millis(3_700_000);
+    assert_eq!(bound.settled().await.unwrap(), Some(marked), "all of them, and an hour is nothing");
+    let last = deleted(&mut world).await;
+    clock.advance_millis(3_700_000);
+    assert_eq!(bound.shipped().await.unwrap(), None, "{last} is old");
+}
+
 /// The disk must not fill up because a remote place is away.
 #[tokio::test]
 async fn i5_nobody_waits_for_a_backup_that_is_too_far_behind() {
@@ -218,6 +235,56 @@ async fn i1_a_backup_whose_records_are_gone_is_given_up() {
     assert_eq!(cursor(&world).await, None);
     let late = world.commit(Commit::AdvanceCursor { consumer, through: begun }).await;
     assert!(matches!(late, Err(CommitError::InvalidState(_))), "{late:?}");
+}
+
+/// The log is trimmed between a look at the cursor and one at the log.
+#[tokio::test]
+async fn i1_a_backup_that_moves_on_while_it_is_looked_at_is_not_given_up() {
+    let mut world = followed().await;
+    let last = deleted(&mut world).await;
+    let (bound, _) = bound(&world);
+    let log = Arc::new(MovesOn {
+        world: Arc::clone(&world.meta) as Arc<dyn ChangeLog>,
+        last,
+        looks: AtomicU32::new(0),
+    });
+    let moving = CursorBound { log, ..bound };
+    assert_eq!(moving.settled().await.unwrap(), Some(last));
+    assert!(cursor(&world).await.is_some());
+}
+
+/// Whose cursor moves to the end after the first look, up to where the log is trimmed then.
+#[derive(Debug)]
+struct MovesOn {
+    world: Arc<dyn ChangeLog>,
+    last: CommitSeq,
+    looks: AtomicU32,
+}
+
+#[async_trait]
+impl ChangeLog for MovesOn {
+    async fn last_seq(&self) -> Result<CommitSeq, MetaError> {
+        Ok(self.last)
+    }
+    async fn changes_after(&self, seq: CommitSeq, limit: usize) -> Result<Vec<LogRecord>, MetaError> {
+        if seq < self.last {
+            return Err(MetaError::Trimmed(seq));
+        }
+        self.world.changes_after(seq, limit).await
+    }
+    async fn wait_after(&self, _: CommitSeq) {}
+    async fn known_cursor(&self, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError> {
+        if self.looks.fetch_add(1, Ordering::SeqCst) == 0 {
+            return self.world.known_cursor(consumer).await;
+        }
+        Ok(Some(self.last))
+    }
+    async fn manifests(&self, _: Option<ManifestId>, _: usize) -> Result<Vec<ManifestRow>, MetaError> {
+        Ok(Vec::new())
+    }
+    async fn totals(&self) -> Result<Totals, MetaError> {
+        Ok(Totals::default())
+    }
 }
 
 /// A log that was cut off in front of a cursor.

@@ -46,7 +46,7 @@ impl Lane {
     }
 
     /// A page of a listing takes as long as a hundred look-ups: a flood of them would have the cores, and each look-up would wait for its
-    /// turn at one. They hold no lock that others want.
+    /// turn at one. What others want of them they hold for moments.
     fn prepare(self) {
         if self == Self::Scans {
             give_way();

@@ -92,8 +92,23 @@ impl Backups {
     }
 
     /// Runs until a request ends it.
-    pub async fn kill_at(&self, mut command: Command, number: u64, moment: Moment) -> End {
+    pub async fn kill_at(&self, command: Command, number: u64, moment: Moment) -> End {
         self.proxy.arm(number, moment);
+        self.kill_when_sprung(command).await
+    }
+
+    /// As [`Self::kill_at`], and only writes count whose path contains this one.
+    pub async fn kill_at_write(
+        &self,
+        command: Command,
+        (path, number): (&'static str, u64),
+        moment: Moment,
+    ) -> End {
+        self.proxy.arm_writes(path, number, moment);
+        self.kill_when_sprung(command).await
+    }
+
+    async fn kill_when_sprung(&self, mut command: Command) -> End {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_child(&child);
         let mut ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());

@@ -76,6 +76,10 @@ impl Fault {
 #[derive(Debug, Default)]
 struct State {
     requests: u64,
+    /// What the trap counts: writes below this path alone.
+    only: Option<&'static str>,
+    /// Writes below [`Self::only`] since the trap was set.
+    writes: u64,
     trap: Option<(u64, Moment)>,
     /// Of the trap: tells it from those before.
     serial: u64,
@@ -142,7 +146,7 @@ impl S3Proxy {
     /// The request of that number from now on, counted from 1, ends everything.
     pub fn arm(&self, number: u64, moment: Moment) {
         let mut state = self.inner.state.lock();
-        (state.requests, state.trap, state.is_held) = (0, Some((number, moment)), false);
+        (state.requests, state.trap, state.is_held, state.only) = (0, Some((number, moment)), false, None);
         state.serial += 1;
     }
 
@@ -156,6 +160,18 @@ impl S3Proxy {
     /// Since [`Self::arm`] or [`Self::reset`].
     pub fn requests(&self) -> u64 {
         self.inner.state.lock().requests
+    }
+
+    /// As [`Self::arm`], and only writes count whose path contains this one.
+    pub fn arm_writes(&self, path: &'static str, number: u64, moment: Moment) {
+        self.arm(number, moment);
+        let mut state = self.inner.state.lock();
+        (state.only, state.writes) = (Some(path), 0);
+    }
+
+    /// Of those that [`Self::arm_writes`] counts.
+    pub fn writes(&self) -> u64 {
+        self.inner.state.lock().writes
     }
 
     /// Nothing is answered any more.
@@ -191,7 +207,12 @@ impl Inner {
             return Way::Hold;
         }
         state.requests += 1;
-        if let Some((_, moment)) = state.trap.filter(|(number, _)| *number == state.requests) {
+        let is_write = *method == Method::PUT || *method == Method::POST;
+        let is_counted = state.only.is_none_or(|path| is_write && target.contains(path));
+        state.writes += u64::from(is_counted);
+        let count = if state.only.is_some() { state.writes } else { state.requests };
+        let is_sprung = |(number, _): &(u64, Moment)| is_counted && *number == count;
+        if let Some((_, moment)) = state.trap.filter(is_sprung) {
             state.is_held = true;
             return Way::Trap(moment, state.serial);
         }
