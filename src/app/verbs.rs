@@ -96,7 +96,7 @@ pub(super) fn catching_up(shown: &Shown) -> Arc<dyn Fn(u64, u64) + Send + Sync> 
 }
 
 /// Cancelled by SIGINT: long work then stops between two steps. A second one ends the process at once, as a crash would: nothing is lost by
-/// that, and the same command goes on where it can.
+/// that, the same command goes on where it can, and scratch outside the data directory stays.
 pub(super) fn interrupted() -> CancellationToken {
     let stop = CancellationToken::new();
     let told = stop.clone();

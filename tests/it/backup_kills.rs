@@ -4,7 +4,8 @@
 //! A proxy ends the world at the request of a number: before it is passed on, when it is done and not answered, a moment after
 //! its answer, or, of who writes, so that it is done only when the next process is at work. Nobody waits for the lease of the dead, but
 //! behind a prune. `SEDIMENT_BACKUP_KILLS=N` asks for N rounds (default 2), each of a kill in every command; `all` for every request
-//! of each command in all these ways (`SEDIMENT_TEST_BIN` with a release: some minutes). `SEDIMENT_BACKUP_SEED` repeats a run's choices.
+//! of each command in all these ways: one after the other, until the command ends before it, twice (`SEDIMENT_TEST_BIN` with a release:
+//! some minutes). `SEDIMENT_BACKUP_SEED` repeats a run's choices.
 
 use super::support::backups::{BUCKET, Backups, Bodies, End, alone, difference, put, read, start, stop};
 use super::support::noise;
@@ -27,6 +28,8 @@ const LANES: u64 = 2;
 const MANY_LANES: u64 = 4;
 const ROUNDS: u64 = 2;
 const KEYS: u64 = 10;
+/// For a request that does not come.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// More than a call carries, so that it goes in parts.
 const LARGE: usize = 9 << 20;
 /// Enough for each moment that is gone back to, with a snapshot that a killed command has left beside it.
@@ -55,6 +58,17 @@ enum Step {
 }
 
 impl Step {
+    const ALL: [Self; 8] = [
+        Self::Keeper,
+        Self::Run,
+        Self::Prune,
+        Self::Verify,
+        Self::Repair,
+        Self::Restore,
+        Self::LazyRestore,
+        Self::ServeWhileRestoring,
+    ];
+
     /// It writes under the lease, and nothing of that does harm when it comes late.
     const fn may_come_late(self) -> bool {
         matches!(self, Self::Keeper | Self::Run | Self::Repair)
@@ -76,16 +90,6 @@ struct Tally {
 }
 
 impl Tally {
-    /// Turns until each step has ended at each of its requests in each way; one more than there are: a command may have something
-    /// more to do than any before.
-    fn turns(&self, step: Step) -> u64 {
-        step.ways() * (self.requests.get(&step).copied().unwrap_or(0) + 1)
-    }
-
-    fn all_turns(&self) -> u64 {
-        self.requests.keys().map(|step| self.turns(*step)).max().unwrap_or(0)
-    }
-
     fn kills(&self) -> u64 {
         self.kills.values().sum()
     }
@@ -113,28 +117,43 @@ struct Lane {
     moments: Vec<(String, Bodies)>,
     dice: SeededRandom,
     tally: Tally,
+    /// Its own number, and of how many lanes: it takes each so manieth request.
+    place: (u64, u64),
+    ahead: BTreeMap<Step, Ahead>,
     /// What a failure is told with.
     at: String,
     serial: u64,
 }
 
-/// Which requests a round ends at: the `turn`th of each step's, counted on through the ways to die.
+/// Which requests a round ends at.
 #[derive(Debug, Clone, Copy)]
 enum Choice {
     Nowhere,
     Random,
-    Turn(u64),
+    /// Of each step the one behind the last.
+    Next,
+}
+
+/// Where a step is killed next.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ahead {
+    way: u64,
+    /// Requests of this way that are done.
+    done: u64,
+    /// It has ended before this one.
+    was_faster: bool,
 }
 
 impl Lane {
-    async fn new(seed: u64) -> Self {
+    async fn new(place: (u64, u64), seed: u64) -> Self {
         let rig = Backups::new().await;
         let near = rig.store("near");
         let (bodies, moments, dice) = (Bodies::new(), Vec::new(), SeededRandom::new(seed));
         let server = rig.serve(&near);
         server.client().create_bucket().bucket(BUCKET).send().await.unwrap();
         stop(server);
-        Self { rig, near, bodies, moments, dice, tally: Tally::default(), at: String::new(), serial: 0 }
+        let (tally, ahead, at) = (Tally::default(), BTreeMap::new(), String::new());
+        Self { rig, near, bodies, moments, dice, tally, place, ahead, at, serial: 0 }
     }
 
     fn below(&self, bound: u64) -> u64 {
@@ -155,7 +174,11 @@ impl Lane {
         let (number, way) = match choice {
             Choice::Nowhere => return None,
             Choice::Random => (1 + self.below(requests), self.below(step.ways())),
-            Choice::Turn(turn) => (1 + turn % (requests + 1), turn / (requests + 1) % step.ways()),
+            Choice::Next if self.is_done(step) => return None,
+            Choice::Next => {
+                let (ahead, (lane, lanes)) = (self.ahead.entry(step).or_default(), self.place);
+                (1 + lane + ahead.done * lanes, ahead.way)
+            }
         };
         let moment = match way {
             0 => Moment::Before,
@@ -167,12 +190,29 @@ impl Lane {
         Some((number, moment))
     }
 
+    /// Whether a step was killed at every request in each way.
+    fn is_done(&self, step: Step) -> bool {
+        self.ahead.get(&step).is_some_and(|ahead| ahead.way == step.ways())
+    }
+
+    fn struck(&mut self, step: Step, is_killed: bool) {
+        *self.tally.kills.entry(step).or_default() += u64::from(is_killed);
+        let ahead = self.ahead.entry(step).or_default();
+        *ahead = match (is_killed, ahead.was_faster) {
+            (true, _) => Ahead { done: ahead.done + 1, was_faster: false, ..*ahead },
+            // How many it makes is not the same each time.
+            (false, false) => Ahead { was_faster: true, ..*ahead },
+            (false, true) => Ahead { way: ahead.way + 1, ..Ahead::default() },
+        };
+    }
+
     /// Runs a command that is killed, and then again to its end.
     async fn strike(&mut self, step: Step, choice: Choice, (store, args): (&Path, &[&str])) -> Value {
         if let Some((number, moment)) = self.trap(step, choice) {
             match self.rig.kill_at(self.rig.command(store, args), number, moment).await {
-                End::Killed => *self.tally.kills.entry(step).or_default() += 1,
+                End::Killed => self.struck(step, true),
                 End::Itself(output) if output.status.success() => {
+                    self.struck(step, false);
                     self.at.push_str(" (was faster)");
                     // What is restored is left as it is.
                     if matches!(step, Step::Restore | Step::LazyRestore) {
@@ -221,12 +261,19 @@ impl Lane {
         tokio::select! {
             output = &mut run => {
                 let output = output.unwrap();
-                assert!(asked.is_some() || output.status.success(), "{output:?}");
-                self.tally.met(Step::Keeper, self.rig.proxy.requests());
+                if output.status.success() {
+                    self.tally.met(Step::Keeper, self.rig.proxy.requests());
+                    if asked.is_some() {
+                        self.struck(Step::Keeper, false);
+                    }
+                } else {
+                    // By the trap alone.
+                    let sprung = tokio::time::timeout(PATIENCE, self.rig.proxy.sprung()).await;
+                    assert!(asked.is_some() && sprung.is_ok(), "{output:?}");
+                    self.struck(Step::Keeper, true);
+                }
             }
-            () = self.rig.proxy.sprung(), if asked.is_some() => {
-                *self.tally.kills.entry(Step::Keeper).or_default() += 1;
-            }
+            () = self.rig.proxy.sprung(), if asked.is_some() => self.struck(Step::Keeper, true),
         }
         over.store(true, Ordering::SeqCst);
         server.kill();
@@ -295,16 +342,22 @@ impl Lane {
     /// Backed up, pruned and verified, with a kill in each.
     async fn back_up(&mut self, choice: Choice) {
         let near = self.near.clone();
-        let full: &[&str] = if self.below(4) == 0 { &["--full"] } else { &[] };
+        // One that was too short is tried again as a longer one.
+        let was_short = self.ahead.get(&Step::Run).is_some_and(|ahead| ahead.was_faster);
+        let is_full = self.below(4) == 0 || was_short;
+        let full: &[&str] = if is_full { &["--full"] } else { &[] };
         let run = self.strike(Step::Run, choice, (&near, &[&["backup", "run"], full].concat())).await;
         let name = run["snapshot"].as_str().unwrap_or_else(|| self.fail(&run.to_string())).to_owned();
         self.moments.push((name, self.bodies.clone()));
         self.collect();
         self.strike(Step::Prune, choice, (&near, &[&["backup", "prune"], &KEEP[..]].concat())).await;
         self.moments.drain(..self.moments.len().saturating_sub(2));
-        self.strike(Step::Verify, choice, (&near, &["backup", "verify", "--read-data", "--all"])).await;
-        let repair = ["backup", "verify", "--repair"];
-        self.strike(Step::Repair, choice, (&near, &repair)).await;
+        if self.is_wanted(choice, &[Step::Verify]) {
+            self.strike(Step::Verify, choice, (&near, &["backup", "verify", "--read-data", "--all"])).await;
+        }
+        if self.is_wanted(choice, &[Step::Repair]) {
+            self.strike(Step::Repair, choice, (&near, &["backup", "verify", "--repair"])).await;
+        }
         self.fsck(&near);
     }
 
@@ -332,8 +385,8 @@ impl Lane {
     /// What has been killed in every way is done now and then all the same.
     fn is_wanted(&self, choice: Choice, steps: &[Step]) -> bool {
         match choice {
-            Choice::Turn(turn) => {
-                self.tally.rounds.is_multiple_of(8) || steps.iter().any(|step| turn < self.tally.turns(*step))
+            Choice::Next => {
+                self.tally.rounds.is_multiple_of(8) || steps.iter().any(|step| !self.is_done(*step))
             }
             Choice::Nowhere | Choice::Random => true,
         }
@@ -346,9 +399,8 @@ impl Lane {
         if let Some((number, moment)) = self.trap(Step::ServeWhileRestoring, choice) {
             self.rig.proxy.arm(number, moment);
             let server = Sediment::spawn(self.lazily(&lazy), &[]);
-            if tokio::time::timeout(Duration::from_secs(3), self.rig.proxy.sprung()).await.is_ok() {
-                *self.tally.kills.entry(Step::ServeWhileRestoring).or_default() += 1;
-            }
+            let sprung = tokio::time::timeout(PATIENCE, self.rig.proxy.sprung()).await;
+            self.struck(Step::ServeWhileRestoring, sprung.is_ok());
             server.kill();
         }
         self.rig.proxy.reset();
@@ -397,7 +449,7 @@ async fn write(client: Client, over: Arc<AtomicBool>, serial: u64) -> Vec<(Strin
 }
 
 async fn run_lane((lane, lanes): (u64, u64), rounds: Option<u64>, seed: u64) -> Tally {
-    let mut life = Lane::new(seed ^ lane << 48).await;
+    let mut life = Lane::new((lane, lanes), seed ^ lane << 48).await;
     life.round(Choice::Nowhere).await;
     match rounds {
         Some(rounds) => {
@@ -406,19 +458,12 @@ async fn run_lane((lane, lanes): (u64, u64), rounds: Option<u64>, seed: u64) -> 
             }
         }
         None => {
-            let mut turn = lane;
-            // Steps may make more requests in a later round than in the first.
-            while turn < life.tally.all_turns() {
-                life.round(Choice::Turn(turn)).await;
-                turn += lanes;
-                let (of, tally) = (life.tally.all_turns(), &life.tally);
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "lane {lane} turn {turn} of {of}: {} kills, {:?} of {:?}",
-                    tally.kills(),
-                    tally.kills,
-                    tally.requests
-                );
+            while !Step::ALL.into_iter().all(|step| life.is_done(step)) {
+                life.round(Choice::Next).await;
+                let (tally, ahead) = (&life.tally, &life.ahead);
+                let at = ahead.iter().map(|(step, ahead)| format!("{step:?} {}:{}", ahead.way, ahead.done));
+                let at = at.collect::<Vec<_>>().join(", ");
+                let _ = writeln!(std::io::stderr(), "lane {lane}: {} kills, {at}", tally.kills());
             }
         }
     }
@@ -443,4 +488,6 @@ async fn i1_death_at_every_step_of_backup_and_restore_loses_nothing() {
     let (kills, seconds) = (tally.kills(), began.elapsed().as_secs());
     let _ = writeln!(std::io::stderr(), "{kills} kills, 0 losses in {seconds} s: {tally:?}");
     assert!(tally.kills() > 0);
+    let is_killed = |step: &Step| tally.kills.get(step).is_some_and(|kills| *kills >= step.ways());
+    assert!(rounds.is_some() || Step::ALL.iter().all(is_killed), "{tally:?}");
 }
