@@ -7,7 +7,9 @@
 //! of each command in all these ways: one after the other, until the command ends before it, twice (`SEDIMENT_TEST_BIN` with a release:
 //! some minutes). `SEDIMENT_BACKUP_SEED` repeats a run's choices.
 
-use super::support::backups::{BUCKET, Backups, Bodies, End, alone, difference, put, read, start, stop};
+use super::support::backups::{
+    BUCKET, Backups, Bodies, End, alone, difference, kills_asked, put, read, start, stop,
+};
 use super::support::noise;
 use super::support::refusal::{until, without_retries};
 use super::support::s3_proxy::Moment;
@@ -472,11 +474,7 @@ async fn run_lane((lane, lanes): (u64, u64), rounds: Option<u64>, seed: u64) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i1_death_at_every_step_of_backup_and_restore_loses_nothing() {
-    let asked = std::env::var("SEDIMENT_BACKUP_KILLS").unwrap_or_else(|_| ROUNDS.to_string());
-    let rounds = if asked == "all" { None } else { Some(asked.parse().expect("SEDIMENT_BACKUP_KILLS")) };
-    let seed = std::env::var("SEDIMENT_BACKUP_SEED");
-    let seed = seed.map_or(u64::from(std::process::id()), |text| text.parse().expect("SEDIMENT_BACKUP_SEED"));
-    let _ = writeln!(std::io::stderr(), "SEDIMENT_BACKUP_SEED={seed} SEDIMENT_BACKUP_KILLS={asked}");
+    let (rounds, seed) = kills_asked(ROUNDS);
     let (mut tally, began) = (Tally::default(), Instant::now());
     let lanes = if rounds.is_none_or(|rounds| rounds > 8) { MANY_LANES } else { LANES };
     let lives: Vec<_> = (0..lanes)

@@ -5,7 +5,9 @@
 //! `SEDIMENT_BACKUP_SEED` repeats a run's choices. What was sent and not answered may arrive late, so whoever comes next waits for the lease
 //! of the dead; here it is shown as old.
 
-use super::support::backups::{BUCKET, Backups, Bodies, End, alone, difference, far, put, read, start, stop};
+use super::support::backups::{
+    BUCKET, Backups, Bodies, End, alone, difference, far, kills_asked, put, read, start, stop,
+};
 use super::support::noise;
 use super::support::refusal::without_retries;
 use super::support::s3_proxy::Moment;
@@ -181,11 +183,7 @@ async fn live(seed: u64, kills: Option<u64>) -> Life {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i1_death_at_every_step_of_writing_over_what_is_damaged_loses_nothing() {
-    let asked = std::env::var("SEDIMENT_BACKUP_KILLS").unwrap_or_else(|_| KILLS.to_string());
-    let kills = if asked == "all" { None } else { Some(asked.parse().expect("SEDIMENT_BACKUP_KILLS")) };
-    let seed = std::env::var("SEDIMENT_BACKUP_SEED");
-    let seed = seed.map_or(u64::from(std::process::id()), |text| text.parse().expect("SEDIMENT_BACKUP_SEED"));
-    let _ = writeln!(std::io::stderr(), "SEDIMENT_BACKUP_SEED={seed} SEDIMENT_BACKUP_KILLS={asked}");
+    let (kills, seed) = kills_asked(KILLS);
     let life = alone(async move || live(seed, kills).await).await;
     let (kills, lingered) = (life.kills, life.lingered);
     let _ = writeln!(

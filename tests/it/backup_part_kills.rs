@@ -4,7 +4,7 @@
 //! `SEDIMENT_BACKUP_KILLS=N` asks for N rounds (default 3), each of a kill on either side; `all` for every request of both, in all three ways.
 //! `SEDIMENT_BACKUP_SEED` repeats a run's choices.
 
-use super::support::backups::{End, alone};
+use super::support::backups::{End, alone, kills_asked};
 use super::support::parts::{Parts, killed_at, run};
 use super::support::s3_proxy::{Moment, S3Proxy};
 use sediment::sys::{Random, SeededRandom};
@@ -97,11 +97,7 @@ async fn live(seed: u64, rounds: Option<u64>) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i1_death_at_every_step_of_restoring_a_part_loses_nothing_and_doubles_nothing() {
-    let asked = std::env::var("SEDIMENT_BACKUP_KILLS").unwrap_or_else(|_| ROUNDS.to_string());
-    let rounds = if asked == "all" { None } else { Some(asked.parse().expect("SEDIMENT_BACKUP_KILLS")) };
-    let seed = std::env::var("SEDIMENT_BACKUP_SEED");
-    let seed = seed.map_or(u64::from(std::process::id()), |text| text.parse().expect("SEDIMENT_BACKUP_SEED"));
-    let _ = writeln!(std::io::stderr(), "SEDIMENT_BACKUP_SEED={seed} SEDIMENT_BACKUP_KILLS={asked}");
+    let (rounds, seed) = kills_asked(ROUNDS);
     let kills = alone(async move || live(seed, rounds).await).await;
     let _ = writeln!(std::io::stderr(), "{kills} kills of restores of a part, 0 losses");
     assert!(kills > 0);

@@ -7,6 +7,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tokio::task::block_in_place;
@@ -123,6 +124,16 @@ impl Backups {
         self.proxy.reset();
         end
     }
+}
+
+/// How many kills are asked for, `None`: all there are, and the seed of their choices; both are told, so that a run can be repeated.
+pub fn kills_asked(default: u64) -> (Option<u64>, u64) {
+    let asked = std::env::var("SEDIMENT_BACKUP_KILLS").unwrap_or_else(|_| default.to_string());
+    let kills = if asked == "all" { None } else { Some(asked.parse().expect("SEDIMENT_BACKUP_KILLS")) };
+    let seed = std::env::var("SEDIMENT_BACKUP_SEED");
+    let seed = seed.map_or(u64::from(std::process::id()), |text| text.parse().expect("SEDIMENT_BACKUP_SEED"));
+    let _ = writeln!(std::io::stderr(), "SEDIMENT_BACKUP_SEED={seed} SEDIMENT_BACKUP_KILLS={asked}");
+    (kills, seed)
 }
 
 /// A server with a bucket for backups.
