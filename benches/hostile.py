@@ -2,13 +2,15 @@
 """Measures what floods and stalled clients do to everybody else, and prints a Markdown table.
 
     benches/hostile.py BINARY [BINARY ...] [--client BINARY] [--attacks NAME,NAME] [--connections N] [--rate N] [--seconds N]
-                       [--size SIZE] [--objects N] [--rounds N]
+                       [--size SIZE] [--objects N] [--rounds N] [--apart] [--split]
 
 A good client, the root user, does a paced mix of GET, HEAD, PUT and DELETE (`sediment bench mixed --rate`), first alone and then
 beside each attack, which is made with the keys of an account from the same machine, at the lowest priority so that the attackers take
 what the server and the good client leave. Printed are the good client's times, what failed of it, the server's peak memory and descriptors
 while the attack lasted, and what the attackers got. Floods: `list`, `put`, `get`, `head` (`--connections` of them, always at work). Stalled:
 `idle`, `heads`, `bodies`, `readers` (they begin and then do nothing). Client and servers share the machine: quote what else it does.
+`--apart` runs the good client before everybody. `--split` leaves the server one processor of its own and everybody else the others, as clients on
+machines of their own do: what the attackers' own work costs is not the server's.
 """
 import argparse, asyncio, datetime, hashlib, hmac, json, os, statistics, subprocess, threading, time, urllib.request
 import gateway
@@ -195,10 +197,16 @@ def main():
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--size", default="4KiB")
     parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--split", action="store_true")
     options = parser.parse_args()
     options.client = os.path.abspath(options.client or options.binaries[0])
     os.environ["SEDIMENT_S3__ACCOUNTS"] = ACCOUNTS
+    processors = sorted(os.sched_getaffinity(0))
+    own, others = (processors[:1], processors[1:]) if options.split else (processors, processors)
+    assert others, "one processor is not enough to split"
+    os.sched_setaffinity(0, own)
     servers = {binary: Server(os.path.abspath(binary)) for binary in options.binaries}
+    os.sched_setaffinity(0, others)
     try:
         print("| server | attack | p50 | p99 | GET p99 | PUT p99 | ratio of p99 | failed | not begun | peak MiB | descriptors | the attackers got |")
         print("|---" * 12 + "|", flush=True)

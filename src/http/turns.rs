@@ -7,6 +7,7 @@
 //!
 //! A client is an address and, from the first request of a connection on that was signed, by whom.
 
+use crate::sys::step_aside;
 use crate::types::Caller;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -242,7 +243,7 @@ impl Turn {
         let is_contended = ready!(self.poll_begin(cx));
         self.begun = self.begun.wrapping_add(1);
         if is_contended && self.begun.is_multiple_of(GIVES_WAY) {
-            std::thread::yield_now();
+            step_aside();
         }
         Poll::Ready(())
     }

@@ -64,15 +64,21 @@ fn write(into: &mut Vec<u8>, object: &ListedObject, names: Names, owner: Option<
     whole_seconds(into, object.modified);
     into.extend_from_slice(b"</LastModified>");
     into.extend_from_slice(owner.unwrap_or_default());
-    let _ = write!(into, "<Size>{}</Size>", object.size);
+    into.extend_from_slice(b"<Size>");
+    into.extend_from_slice(itoa::Buffer::new().format(object.size).as_bytes());
+    into.extend_from_slice(b"</Size>");
     text(into, "StorageClass", object.storage_class.as_deref().unwrap_or(STANDARD_CLASS));
     into.extend_from_slice(b"</Contents>");
 }
 
 fn text(into: &mut Vec<u8>, name: &str, value: &str) {
-    let _ = write!(into, "<{name}>");
+    into.push(b'<');
+    into.extend_from_slice(name.as_bytes());
+    into.push(b'>');
     escape(into, value.as_bytes());
-    let _ = write!(into, "</{name}>");
+    into.extend_from_slice(b"</");
+    into.extend_from_slice(name.as_bytes());
+    into.push(b'>');
 }
 
 /// Control characters become character references, as in all answers.
@@ -102,7 +108,11 @@ fn whole_seconds(into: &mut Vec<u8>, at: UnixMillis) {
     let (year, month, day) = at.to_calendar_date();
     let (hour, minute, second) = at.to_hms();
     let month = u8::from(month);
-    let _ = write!(into, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z");
+    let _ = write!(into, "{year:04}");
+    for (before, number) in [(b'-', month), (b'-', day), (b'T', hour), (b':', minute), (b':', second)] {
+        into.extend_from_slice(&[before, b'0' + number / 10, b'0' + number % 10]);
+    }
+    into.extend_from_slice(b".000Z");
 }
 
 #[cfg(test)]

@@ -21,9 +21,11 @@ pub struct S3Settings {
     pub concurrent_reads: usize,
     /// Pages of listings that are made at once.
     pub concurrent_listings: usize,
+    /// As many of them are one client's while another one has come within the last two seconds.
+    pub concurrent_listings_per_client: usize,
     /// Writes, of bodies up to 1 MiB, that are worked on at once. One that takes long goes on uncounted.
     pub concurrent_writes: usize,
-    /// As many of them are one client's while another one has written within the last five seconds.
+    /// As many of them are one client's while another one has come within the last two seconds.
     pub concurrent_writes_per_client: usize,
     /// Deletions of many keys, and completions of uploads of many parts, that are worked on at once.
     pub concurrent_heavy: usize,
@@ -42,8 +44,9 @@ impl Default for S3Settings {
             document_bytes: 32 << 20,
             concurrent_reads: 128,
             concurrent_listings: 4,
+            concurrent_listings_per_client: 1,
             concurrent_writes: 512,
-            concurrent_writes_per_client: 16,
+            concurrent_writes_per_client: 4,
             concurrent_heavy: 8,
             concurrent_per_client: 320,
             wait_milliseconds: 5000,
@@ -59,6 +62,10 @@ impl S3Settings {
             (self.document_bytes < 8 << 20, "s3.document_bytes must be at least 8388608"),
             (self.concurrent_reads == 0, "s3.concurrent_reads must be at least 1"),
             (self.concurrent_listings == 0, "s3.concurrent_listings must be at least 1"),
+            (
+                self.concurrent_listings_per_client == 0,
+                "s3.concurrent_listings_per_client must be at least 1",
+            ),
             (self.concurrent_writes == 0, "s3.concurrent_writes must be at least 1"),
             (self.concurrent_writes_per_client == 0, "s3.concurrent_writes_per_client must be at least 1"),
             (self.concurrent_heavy == 0, "s3.concurrent_heavy must be at least 1"),

@@ -12,6 +12,7 @@ mod pause;
 mod queued;
 mod random;
 mod rate;
+mod step_aside;
 mod yield_point;
 
 pub use aside::{Aside, give_way};
@@ -32,6 +33,7 @@ pub use pause::pause;
 pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};
 pub use rate::Rate;
+pub use step_aside::step_aside;
 #[cfg(test)]
 pub(crate) use yield_point::shake;
 pub(crate) use yield_point::{stall_point, yield_point};

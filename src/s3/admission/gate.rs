@@ -64,8 +64,8 @@ impl Gate {
     }
 
     /// Where one client has no more than its share as long as another one comes, too. All weights are one.
-    pub(in crate::s3) fn shared(class: &'static str, limit: usize, share: usize, patience: Duration) -> Self {
-        Self::of(class, limit, Some(Shares::new(share.min(limit))), patience)
+    pub(super) fn shared(class: &'static str, limit: usize, shares: Shares, patience: Duration) -> Self {
+        Self::of(class, limit, Some(shares), patience)
     }
 
     fn of(class: &'static str, limit: usize, shares: Option<Shares>, patience: Duration) -> Self {
@@ -144,14 +144,11 @@ impl Shared {
 
 impl Lines {
     /// Whether somebody who comes now need not wait.
-    fn lets_in(&mut self, party: &Party, weight: usize) -> bool {
-        match &mut self.shares {
+    fn lets_in(&self, party: &Party, weight: usize) -> bool {
+        match &self.shares {
             None => self.waiting == 0 && self.free >= weight,
             // Who waits although there is room has his share.
-            Some(shares) => {
-                shares.seen(party);
-                self.free >= weight && !self.lines.contains_key(party) && shares.allow(party)
-            }
+            Some(shares) => self.free >= weight && !self.lines.contains_key(party) && shares.allow(party),
         }
     }
 
@@ -231,6 +228,17 @@ impl Lines {
 }
 
 impl Slot {
+    pub(super) const fn has_share(&self) -> bool {
+        self.party.is_some()
+    }
+
+    /// Keeps the place, and lets another one of its client in.
+    pub(super) fn leave_share(&mut self) {
+        if let (Some(gate), Some(party)) = (&self.gate, self.party.take()) {
+            gate.pass_on(0, Some(party));
+        }
+    }
+
     /// Forgets a place whose share is passed on by whoever made this.
     fn void(mut self) -> (usize, Option<Party>) {
         if let Some(gate) = self.gate.take() {

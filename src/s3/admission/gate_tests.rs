@@ -1,7 +1,9 @@
-use super::{Gate, MOST_WAITING, Party, Refused, Slot};
+use super::{Gate, MOST_WAITING, Party, Refused, Shares, Slot};
+use crate::s3::admission::presence::Presence;
 use crate::types::Principal;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -127,6 +129,12 @@ async fn i5_who_wanted_much_and_gave_up_leaves_what_is_free_to_those_behind_him(
     assert!(is_in(&mut little).is_some());
 }
 
+/// A gate of which a client has no more than its share while the presence is shared.
+fn shared(limit: usize, share: usize) -> (Gate, Arc<Presence>) {
+    let presence = Arc::new(Presence::new());
+    (Gate::shared("test", limit, Shares::new(share, Arc::clone(&presence)), LONG), presence)
+}
+
 /// Somebody with a name.
 fn known(number: u8) -> Party {
     Party::new(Principal::Root { access_key: "root".into() }, [10, 0, 0, number].into())
@@ -141,11 +149,13 @@ fn ask_known(gate: &Gate, number: u8) -> Entering {
 
 #[tokio::test(start_paused = true)]
 async fn i5_a_flood_has_its_share_once_somebody_else_comes_and_nobody_waits_for_nothing() {
-    let gate = Gate::shared("test", 8, 2, LONG);
+    let (gate, presence) = shared(8, 2);
+    presence.seen(&known(1));
     let mut flood = Vec::new();
     for _ in 0..6 {
         flood.push(gate.enter(&known(1), 1).await.unwrap());
     }
+    presence.seen(&known(2));
     let other = gate.enter(&known(2), 1).await.unwrap();
     let mut more = ask_known(&gate, 1);
     flood.truncate(2);
@@ -159,7 +169,8 @@ async fn i5_a_flood_has_its_share_once_somebody_else_comes_and_nobody_waits_for_
 
 #[tokio::test(start_paused = true)]
 async fn i5_shares_of_many_are_within_the_limit_and_all_are_let_in() {
-    let gate = Gate::shared("test", 4, 2, LONG);
+    let (gate, presence) = shared(4, 2);
+    (1..=2).for_each(|number| presence.seen(&known(number)));
     let first = gate.enter(&known(1), 1).await.unwrap();
     let second = gate.enter(&known(2), 1).await.unwrap();
     let mut inside = vec![first, second];

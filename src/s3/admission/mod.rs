@@ -5,7 +5,8 @@
 //! as many of them are counted apart, so that a flood of one kind does not hold up another; and within a kind clients take turns
 //! (`gate`). A client is whom a request is signed for, and from where it comes.
 //!
-//! A place is for work, not for waiting: what a read or a write still has to do after [`LEASE`], it does without one. It waits then for
+//! A place is for work, not for waiting: what a read or a write still has to do after [`LEASE`], it does without one, and what a write or a
+//! listing has after [`SHARE_LEASE`] is not of its client's share. It waits then for
 //! its client, for memory or for a slow disk, and each of those has bounds of its own. Long bodies take no place: their memory is counted
 //! (`engine::budget`). So that one client cannot have all of that, it has a bound on its requests of any kind, from their head to the end of
 //! their answer (`desk`).
@@ -13,6 +14,7 @@
 mod class;
 mod desk;
 mod gate;
+mod presence;
 mod shares;
 
 pub(super) use class::Class;
@@ -25,11 +27,16 @@ use super::refusal::Refusal;
 use crate::service::ServiceError;
 use crate::types::Principal;
 use futures::FutureExt;
+use presence::Presence;
+use shares::Shares;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a read or a write keeps its place.
 const LEASE: Duration = Duration::from_millis(250);
+/// How long a write or a listing is of its client's share. What takes longer waits for its client or its disk, not for a processor.
+const SHARE_LEASE: Duration = Duration::from_millis(10);
 
 /// Who takes turns with others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,22 +70,23 @@ pub(super) struct Admission {
     writes: Gate,
     heavy: Gate,
     desks: Desks,
+    presence: Arc<Presence>,
 }
 
 impl Admission {
     pub(super) fn new(settings: &S3Settings) -> Self {
         let patience = Duration::from_millis(settings.wait_milliseconds);
+        let presence = Arc::new(Presence::new());
+        let shares = |share| Shares::new(share, Arc::clone(&presence));
+        let listings = shares(settings.concurrent_listings_per_client);
+        let writes = shares(settings.concurrent_writes_per_client);
         Self {
             reads: Gate::new("read", settings.concurrent_reads, patience),
-            lists: Gate::new("list", settings.concurrent_listings, patience),
-            writes: Gate::shared(
-                "write",
-                settings.concurrent_writes,
-                settings.concurrent_writes_per_client,
-                patience,
-            ),
+            lists: Gate::shared("list", settings.concurrent_listings, listings, patience),
+            writes: Gate::shared("write", settings.concurrent_writes, writes, patience),
             heavy: Gate::new("heavy", settings.concurrent_heavy, patience),
             desks: Desks::new(settings.concurrent_per_client, patience),
+            presence,
         }
     }
 
@@ -100,6 +108,7 @@ impl Admission {
         party: &Party,
         mut work: impl Future<Output = Result<T, Refusal>> + Unpin,
     ) -> Result<T, Refusal> {
+        self.presence.seen(party);
         let (gate, is_leased) = match class {
             Class::Read => (&self.reads, true),
             Class::Write => (&self.writes, true),
@@ -107,21 +116,24 @@ impl Admission {
             Class::Heavy => (&self.heavy, false),
             Class::Long => return work.await,
         };
-        let slot = gate.enter(party, 1).await.map_err(busy)?;
-        if is_leased {
-            // What is in memory is done at once, and needs no timer.
-            if let Some(done) = (&mut work).now_or_never() {
+        let mut slot = gate.enter(party, 1).await.map_err(busy)?;
+        // What is in memory is done at once, and needs no timer.
+        if let Some(done) = (&mut work).now_or_never() {
+            return done;
+        }
+        if slot.has_share() {
+            if let Ok(done) = tokio::time::timeout(SHARE_LEASE, &mut work).await {
                 return done;
             }
-            match tokio::time::timeout(LEASE, &mut work).await {
-                Ok(done) => return done,
-                Err(_) => drop(slot),
-            }
-            return work.await;
+            slot.leave_share();
         }
-        let done = work.await;
-        drop(slot);
-        done
+        if is_leased {
+            if let Ok(done) = tokio::time::timeout(LEASE, &mut work).await {
+                return done;
+            }
+            drop(slot);
+        }
+        work.await
     }
 }
 
@@ -131,7 +143,7 @@ fn busy(Refused: Refused) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::{Admission, Class, LEASE, Party};
+    use super::{Admission, Class, LEASE, Party, SHARE_LEASE};
     use crate::s3::S3Settings;
     use crate::types::Principal;
     use futures::FutureExt;
@@ -182,7 +194,25 @@ mod tests {
             _ = slow => unreachable!(),
             done = admission.run(Class::Write, &party, ready(Ok(()))) => done.unwrap(),
         }
-        assert_eq!(began.elapsed(), LEASE);
+        assert_eq!(began.elapsed(), SHARE_LEASE + LEASE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i5_who_waits_for_a_slow_client_is_soon_none_of_its_clients_share() {
+        let admission =
+            Admission::new(&S3Settings { concurrent_writes_per_client: 1, ..S3Settings::default() });
+        let known = |access_key: &str| Party::of(&Principal::Root { access_key: access_key.into() }, None);
+        let (one, other) = (known("one"), known("other"));
+        let slow = admission.run(Class::Write, &one, pending::<Result<(), _>>());
+        tokio::pin!(slow);
+        assert!((&mut slow).now_or_never().is_none());
+        admission.run(Class::Read, &other, ready(Ok(()))).await.unwrap();
+        let began = tokio::time::Instant::now();
+        tokio::select! {
+            _ = slow => unreachable!(),
+            done = admission.run(Class::Write, &one, ready(Ok(()))) => done.unwrap(),
+        }
+        assert_eq!(began.elapsed(), SHARE_LEASE);
     }
 
     #[test]
