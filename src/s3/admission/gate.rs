@@ -228,10 +228,6 @@ impl Lines {
 }
 
 impl Slot {
-    pub(super) const fn has_share(&self) -> bool {
-        self.party.is_some()
-    }
-
     /// Keeps the place, and lets another one of its client in.
     pub(super) fn leave_share(&mut self) {
         if let (Some(gate), Some(party)) = (&self.gate, self.party.take()) {

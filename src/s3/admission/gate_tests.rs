@@ -168,6 +168,23 @@ async fn i5_a_flood_has_its_share_once_somebody_else_comes_and_nobody_waits_for_
 }
 
 #[tokio::test(start_paused = true)]
+async fn i5_a_share_that_is_left_is_given_back_once_and_its_place_later() {
+    let (gate, presence) = shared(2, 1);
+    (1..=2).for_each(|number| presence.seen(&known(number)));
+    let mut first = gate.enter(&known(1), 1).await.unwrap();
+    let (mut second, mut third) = (ask_known(&gate, 1), ask_known(&gate, 1));
+    first.leave_share();
+    let second = is_in(&mut second).expect("the first one left the share");
+    let mut other = ask_known(&gate, 2);
+    drop(first);
+    let other = is_in(&mut other).expect("the first one left its place");
+    drop(other);
+    assert!(is_in(&mut third).is_none(), "the share is the second's");
+    drop(second);
+    assert!(is_in(&mut third).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn i5_shares_of_many_are_within_the_limit_and_all_are_let_in() {
     let (gate, presence) = shared(4, 2);
     (1..=2).for_each(|number| presence.seen(&known(number)));

@@ -6,7 +6,7 @@
 //! (`gate`). A client is whom a request is signed for, and from where it comes.
 //!
 //! A place is for work, not for waiting: what a read or a write still has to do after [`LEASE`], it does without one, and what a write or a
-//! listing has after [`SHARE_LEASE`] is not of its client's share. It waits then for
+//! listing has after [`WRITE_SHARE_LEASE`] or [`LIST_SHARE_LEASE`] is not of its client's share. It waits then for
 //! its client, for memory or for a slow disk, and each of those has bounds of its own. Long bodies take no place: their memory is counted
 //! (`engine::budget`). So that one client cannot have all of that, it has a bound on its requests of any kind, from their head to the end of
 //! their answer (`desk`).
@@ -35,8 +35,10 @@ use std::time::Duration;
 
 /// How long a read or a write keeps its place.
 const LEASE: Duration = Duration::from_millis(250);
-/// How long a write or a listing is of its client's share. What takes longer waits for its client or its disk, not for a processor.
-const SHARE_LEASE: Duration = Duration::from_millis(10);
+/// How long a write is of its client's share. What takes longer waits for its client or its disk, not for a processor.
+const WRITE_SHARE_LEASE: Duration = Duration::from_millis(20);
+/// How long a listing is, whose threads give way to all others.
+const LIST_SHARE_LEASE: Duration = Duration::from_millis(100);
 
 /// Who takes turns with others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -109,11 +111,11 @@ impl Admission {
         mut work: impl Future<Output = Result<T, Refusal>> + Unpin,
     ) -> Result<T, Refusal> {
         self.presence.seen(party);
-        let (gate, is_leased) = match class {
-            Class::Read => (&self.reads, true),
-            Class::Write => (&self.writes, true),
-            Class::List => (&self.lists, false),
-            Class::Heavy => (&self.heavy, false),
+        let (gate, share_lease, lease) = match class {
+            Class::Read => (&self.reads, None, Some(LEASE)),
+            Class::Write => (&self.writes, Some(WRITE_SHARE_LEASE), Some(LEASE - WRITE_SHARE_LEASE)),
+            Class::List => (&self.lists, Some(LIST_SHARE_LEASE), None),
+            Class::Heavy => (&self.heavy, None, None),
             Class::Long => return work.await,
         };
         let mut slot = gate.enter(party, 1).await.map_err(busy)?;
@@ -121,14 +123,14 @@ impl Admission {
         if let Some(done) = (&mut work).now_or_never() {
             return done;
         }
-        if slot.has_share() {
-            if let Ok(done) = tokio::time::timeout(SHARE_LEASE, &mut work).await {
+        if let Some(lease) = share_lease {
+            if let Ok(done) = tokio::time::timeout(lease, &mut work).await {
                 return done;
             }
             slot.leave_share();
         }
-        if is_leased {
-            if let Ok(done) = tokio::time::timeout(LEASE, &mut work).await {
+        if let Some(lease) = lease {
+            if let Ok(done) = tokio::time::timeout(lease, &mut work).await {
                 return done;
             }
             drop(slot);
@@ -143,12 +145,13 @@ fn busy(Refused: Refused) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::{Admission, Class, LEASE, Party, SHARE_LEASE};
+    use super::{Admission, Class, LEASE, LIST_SHARE_LEASE, Party, WRITE_SHARE_LEASE};
     use crate::s3::S3Settings;
     use crate::types::Principal;
     use futures::FutureExt;
     use http::StatusCode;
     use std::future::{pending, ready};
+    use std::time::Duration;
 
     fn party() -> Party {
         Party::of(&Principal::Anonymous, None)
@@ -194,25 +197,36 @@ mod tests {
             _ = slow => unreachable!(),
             done = admission.run(Class::Write, &party, ready(Ok(()))) => done.unwrap(),
         }
-        assert_eq!(began.elapsed(), SHARE_LEASE + LEASE);
+        assert_eq!(began.elapsed(), LEASE);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn i5_who_waits_for_a_slow_client_is_soon_none_of_its_clients_share() {
-        let admission =
-            Admission::new(&S3Settings { concurrent_writes_per_client: 1, ..S3Settings::default() });
+    /// How long a client's request waits for an earlier one, which never ends, while somebody else is there.
+    async fn waits(class: Class) -> Duration {
+        let admission = Admission::new(&S3Settings {
+            concurrent_writes_per_client: 1,
+            concurrent_listings_per_client: 1,
+            ..S3Settings::default()
+        });
         let known = |access_key: &str| Party::of(&Principal::Root { access_key: access_key.into() }, None);
         let (one, other) = (known("one"), known("other"));
-        let slow = admission.run(Class::Write, &one, pending::<Result<(), _>>());
+        let slow = admission.run(class, &one, pending::<Result<(), _>>());
         tokio::pin!(slow);
         assert!((&mut slow).now_or_never().is_none());
+        admission.run(class, &one, ready(Ok(()))).await.unwrap();
         admission.run(Class::Read, &other, ready(Ok(()))).await.unwrap();
         let began = tokio::time::Instant::now();
         tokio::select! {
             _ = slow => unreachable!(),
-            done = admission.run(Class::Write, &one, ready(Ok(()))) => done.unwrap(),
+            done = admission.run(class, &one, ready(Ok(()))) => done.unwrap(),
         }
-        assert_eq!(began.elapsed(), SHARE_LEASE);
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i5_who_shares_has_its_share_of_what_does_not_wait_for_something_else() {
+        assert_eq!(waits(Class::Write).await, WRITE_SHARE_LEASE);
+        assert_eq!(waits(Class::List).await, LIST_SHARE_LEASE);
+        assert_eq!(waits(Class::Read).await, Duration::ZERO);
     }
 
     #[test]
