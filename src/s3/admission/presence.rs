@@ -42,7 +42,7 @@ impl Presence {
         }
     }
 
-    /// Whether one more than one client has come within the last two seconds.
+    /// Whether more than one client has come within the last two seconds.
     pub(super) fn is_shared(&self) -> bool {
         let changed = self.changed_milliseconds.load(Ordering::Relaxed);
         changed != 0 && self.now_milliseconds().saturating_sub(changed) < ABSENT.as_millis() as u64
