@@ -6,8 +6,8 @@ use crate::engine::index::stamps;
 use crate::meta::{Commit, CommitError, Outcome};
 use crate::storage::PackId;
 use crate::sys::{FailPoint, stall_point};
-use crate::types::{CommitSeq, PlainId};
-use std::collections::{BTreeMap, HashMap};
+use crate::types::CommitSeq;
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -25,15 +25,6 @@ pub(super) struct Fence {
     pub(super) oldest_hold: Option<CommitSeq>,
 }
 
-/// A plain file that no row names.
-#[derive(Debug, Clone, Copy)]
-struct Unused {
-    /// The first mark taken after it was seen so.
-    mark: CommitSeq,
-    /// A mark taken when nobody could commit it any more: whatever took its last row stands before.
-    let_go: Option<CommitSeq>,
-}
-
 /// What is remembered of packs between runs. Lost at a restart, which only costs work.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
@@ -41,7 +32,6 @@ pub(super) struct Notes {
     sealed_before: HashMap<PackId, CommitSeq>,
     /// Live bytes, and whether the pack was settled, when its holes were last punched.
     punched: HashMap<PackId, (u64, bool)>,
-    unused: BTreeMap<PlainId, Unused>,
     pub(super) census: PlainCensus,
 }
 
@@ -51,43 +41,6 @@ impl Notes {
         for pack in sealed {
             self.sealed_before.entry(*pack).or_insert(mark);
         }
-    }
-
-    /// `unused` must have been listed before `mark` was asked for.
-    pub(super) fn saw_unused(&mut self, unused: &[PlainId], mark: CommitSeq) {
-        let known = std::mem::take(&mut self.unused);
-        let new = Unused { mark, let_go: None };
-        self.unused = unused.iter().map(|id| (*id, known.get(id).copied().unwrap_or(new))).collect();
-    }
-
-    /// Those of nobody who is at work, in order of id: a file is made by a holder, and committed before it lets go.
-    pub(super) fn ownerless(&self, oldest_hold: Option<CommitSeq>) -> Vec<PlainId> {
-        let is_past = |(_, unused): &(_, &Unused)| stamps::is_past(unused.mark, oldest_hold);
-        self.unused.iter().filter(is_past).map(|(id, _)| *id).collect()
-    }
-
-    /// Whether some of them have not been seen ownerless before.
-    pub(super) fn are_new(&self, ownerless: &[PlainId]) -> bool {
-        ownerless.iter().any(|id| self.unused.get(id).is_some_and(|unused| unused.let_go.is_none()))
-    }
-
-    /// `ownerless` must have been found without a row before `mark` was asked for. One may have been committed, and deleted again,
-    /// since it was first seen: that record is behind the first mark.
-    pub(super) fn let_go(&mut self, ownerless: &[PlainId], mark: CommitSeq) {
-        for id in ownerless {
-            if let Some(unused) = self.unused.get_mut(id) {
-                unused.let_go.get_or_insert(mark);
-            }
-        }
-    }
-
-    /// Those of `ownerless` whose last record has been copied.
-    pub(super) fn copied(&self, mut ownerless: Vec<PlainId>, shipped: CommitSeq) -> Vec<PlainId> {
-        ownerless.retain(|id| {
-            let let_go = self.unused.get(id).and_then(|unused| unused.let_go);
-            let_go.is_some_and(|mark| stamps::is_past(mark, Some(shipped)))
-        });
-        ownerless
     }
 
     /// Whether everyone who may have appended to the pack is done: then no record of it that the index does not

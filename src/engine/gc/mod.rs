@@ -58,8 +58,8 @@
 //!   aborted meanwhile is `PartGone` or `NoSuchUpload`, and nothing changes. Who completes holds from before the rows are read,
 //!   so that a part stored whole can still be read to be joined.
 //! - **B** A copy names a manifest that must still have a row: `BodyGone` otherwise, and the source is read again.
-//! - **F** A file that no row names goes only when nobody is at work any more who was when it was first seen so; the
-//!   rows are looked at again then.
+//! - **F** A file that no row names goes only when nobody is at work any more who was before it was looked for, and no record has named it
+//!   since (`index::unnamed`): so a reader of what was committed and deleted meanwhile keeps it, too.
 //! - **L** References fall only when the index applies the commit; the run waits for the end of the log.
 //! - **S** A hit names an id, never a place. A place moved before the commit is as good; its pack is settled, so
 //!   nothing of this write is in it without the index knowing.
@@ -82,7 +82,7 @@
 //!   scanned. Until all are gone who held before, and all is applied again that was, nothing is collected.
 //! - **M** A backup copies what is durable, and the log only after all bytes that it names.
 //! - **U** What became unused behind its cursor is older than the bound only once it was copied, or once its oldest record
-//!   is too old to be waited for ([`CursorBound`]); a file likewise, by a mark behind whoever might have committed it. Before anything is
+//!   is too old to be waited for ([`CursorBound`]); a file likewise, by the mark after it was looked for. Before anything is
 //!   collected that it lacks its cursor is gone, durably, and cannot be advanced any more: so it notices, and begins anew.
 //! - **N** It moves on only when no space was given back while it read: what was moved meanwhile it copies from where it is.
 //! - **Y** Every round begins at the cursor, with what the packs then show to be durable.
@@ -109,6 +109,8 @@ mod copy_tests;
 mod engine_tests;
 #[cfg(test)]
 mod matrix_tests;
+#[cfg(test)]
+mod plain_tests;
 #[cfg(test)]
 mod race_history_tests;
 #[cfg(test)]

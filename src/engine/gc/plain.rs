@@ -1,11 +1,12 @@
 //! Plain files that belong to no version: of deleted objects, of crashes, of writes that were given up.
 
+use super::fence::Fence;
 use super::report::{GcPhase, GcReport};
 use super::{Collector, Run, blocking};
 use crate::engine::{EngineError, PlainStore};
 use crate::meta::Inspect;
 use crate::sys::FailPoint;
-use crate::types::{CommitSeq, PlainId};
+use crate::types::PlainId;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,36 +54,26 @@ impl Collector {
         self.0.notes.lock().census
     }
 
-    /// Removes files that no row names, once nobody is at work who was when they were first seen so, and whoever copies
-    /// has copied the record that took their last one. Memory: 16 bytes for each plain file.
+    /// Removes files that no row names and nobody has, once whoever copies has copied the record that took their last row. Memory: 16 bytes
+    /// for each file, and some 120 for each that is unused.
     pub(super) async fn sweep_plain(&self, run: &Run, report: &mut GcReport) -> Result<(), EngineError> {
         let Some(plain) = &self.0.plain else { return Ok(()) };
-        let store = plain.store.clone();
-        let files = blocking(move || store.list()).await?;
-        let unused = self.unused(files, plain.inspect.as_ref()).await?;
-        if unused.is_empty() {
-            self.0.notes.lock().saw_unused(&unused, CommitSeq::ZERO);
+        if !self.note_unused(plain).await? {
             return Ok(());
         }
         let Some(fence) = self.fence(&run.stop).await? else { return Ok(()) };
-        let ownerless = {
-            let mut notes = self.0.notes.lock();
-            notes.saw_unused(&unused, fence.mark);
-            notes.ownerless(fence.oldest_hold)
-        };
-        // Whoever was at work may have committed one before it ended.
-        let ownerless = self.unused(ownerless, plain.inspect.as_ref()).await?;
-        let unused = self.copied(ownerless).await?;
+        let unused = self.of_nobody(plain, fence).await?;
         let total = unused.len() as u64;
         for (done, id) in unused.into_iter().enumerate() {
             if run.stop.is_cancelled() {
                 break;
             }
-            let (store, began) = (plain.store.clone(), Instant::now());
+            let (store, index, began) = (plain.store.clone(), self.0.index.clone(), Instant::now());
             let bytes = blocking(move || {
                 let bytes = store.allocated_bytes(id)?;
                 FailPoint::GcPlain.pass()?;
                 store.remove(id)?;
+                index.unnamed().forget(id);
                 Ok(bytes)
             });
             report.plain_bytes += bytes.await?;
@@ -93,24 +84,50 @@ impl Collector {
         Ok(())
     }
 
-    /// Those of `ownerless` that nobody is to copy any more. The bound is looked at behind the mark, which names nothing: so where all else is
-    /// copied, they are.
-    async fn copied(&self, ownerless: Vec<PlainId>) -> Result<Vec<PlainId>, EngineError> {
-        let Some(bound) = self.0.shipped.get() else { return Ok(ownerless) };
-        if bound.settled().await?.is_none() {
-            return Ok(ownerless);
-        }
-        if self.0.notes.lock().are_new(&ownerless) {
-            let mark = self.mark().await?;
-            self.0.notes.lock().let_go(&ownerless, mark);
-        }
-        let Some(shipped) = bound.settled().await? else { return Ok(ownerless) };
-        Ok(self.0.notes.lock().copied(ownerless, shipped))
+    /// Notes the files that no row names; whether there are any.
+    async fn note_unused(&self, plain: &PlainFiles) -> Result<bool, EngineError> {
+        let (store, index) = (plain.store.clone(), self.0.index.clone());
+        let files = blocking(move || store.list()).await?;
+        let unused = self.unused(files, plain.inspect.as_ref()).await?;
+        let note = move || {
+            index.unnamed().note(&unused);
+            Ok(unused)
+        };
+        let noted = blocking(note).await?;
+        // Named between the look and the note: no record will tell.
+        let unused = self.unused(noted, plain.inspect.as_ref()).await?;
+        let (index, are_any) = (self.0.index.clone(), !unused.is_empty());
+        let keep = move || {
+            index.unnamed().keep(&unused);
+            Ok(are_any)
+        };
+        blocking(keep).await
+    }
+
+    /// Of the noted those that nobody has, and nobody is to copy any more. The bound is looked at behind their marks, which name nothing: so where
+    /// all else is copied, they are.
+    async fn of_nobody(&self, plain: &PlainFiles, fence: Fence) -> Result<Vec<PlainId>, EngineError> {
+        let shipped = match self.0.shipped.get() {
+            Some(bound) => bound.settled().await?,
+            None => None,
+        };
+        let index = self.0.index.clone();
+        let find = move || {
+            index.unnamed().mark(fence.mark);
+            let mut found = index.unnamed().of_nobody(fence.oldest_hold);
+            found.retain(|(_, mark)| shipped.is_none_or(|shipped| shipped >= *mark));
+            Ok(found.into_iter().map(|(file, _)| file).collect())
+        };
+        // No row can be there by now. But what goes here is gone.
+        self.unused(blocking(find).await?, plain.inspect.as_ref()).await
     }
 
     /// `files` without those in use, by merging two ordered lists.
     async fn unused(&self, files: Vec<PlainId>, inspect: &dyn Inspect) -> Result<Vec<PlainId>, EngineError> {
         let mut unused = Vec::new();
+        if files.is_empty() {
+            return Ok(unused);
+        }
         let mut files = files.into_iter().peekable();
         let mut after = None;
         loop {

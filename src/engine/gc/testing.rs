@@ -483,6 +483,6 @@ pub(crate) fn body_size(seeds: &[u64]) -> u64 {
     body(seeds).len() as u64
 }
 
-fn new_object(body: NewBody, seeds: &[u64]) -> NewObject {
+pub(super) fn new_object(body: NewBody, seeds: &[u64]) -> NewObject {
     object(body, body_size(seeds))
 }

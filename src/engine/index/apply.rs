@@ -39,6 +39,7 @@ impl ChunkIndex {
     /// `Index` when a record is missing in between; what came before stays applied.
     pub fn apply(&self, records: &[LogRecord]) -> Result<(), EngineError> {
         let mut to_count = self.0.applying.lock();
+        self.0.unnamed.named_by(records);
         let mut nodes = self.0.take_nodes(&mut to_count)?;
         let mut rest = records;
         while !rest.is_empty() {

@@ -7,6 +7,7 @@ use super::hold::{Hold, Holds};
 use super::stamps;
 use super::store::{Home, Store, Totals};
 use super::types::{IndexCounts, IndexEntry, PackUsage};
+use super::unnamed::Unnamed;
 use crate::engine::EngineError;
 use crate::engine::pack::{Location, PackSet, RecordKind};
 use crate::storage::PackId;
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) reopened: Mutex<Reopened>,
     /// Packs that were sealed at the last checkpoint, and the hold that came next then. Taken before `totals`.
     pub(super) settling: Mutex<(u64, Vec<PackId>)>,
+    pub(super) unnamed: Unnamed,
 }
 
 impl ChunkIndex {
@@ -82,6 +84,12 @@ impl ChunkIndex {
     /// Keeps from collection what is referenced now, and what is hit or inserted with it. Does not block.
     pub fn hold(&self) -> Hold {
         self.0.holds.take()
+    }
+
+    /// Files of whole bodies that nobody may have.
+    #[must_use]
+    pub fn unnamed(&self) -> &Unnamed {
+        &self.0.unnamed
     }
 
     #[must_use]

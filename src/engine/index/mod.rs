@@ -110,6 +110,7 @@ pub(super) mod stamps;
 mod store;
 mod sync;
 mod types;
+mod unnamed;
 
 pub(super) use encoding::fuzz;
 
@@ -132,3 +133,4 @@ pub use heal::Steady;
 pub use hold::Hold;
 pub use lookup::ChunkIndex;
 pub use types::{IndexCounts, IndexEntry, IndexSettings, PackUsage, Progress};
+pub use unnamed::Unnamed;

@@ -5,6 +5,7 @@ use super::hold::Holds;
 use super::lookup::{ChunkIndex, Shared};
 use super::store::{Store, Totals, fjall_error};
 use super::types::{IndexSettings, Progress};
+use super::unnamed::Unnamed;
 use crate::engine::EngineError;
 use crate::engine::pack::PackSet;
 use crate::sys::FailPoint;
@@ -70,6 +71,7 @@ impl ChunkIndex {
             steady: RwLock::new(()),
             reopened: Mutex::default(),
             settling: Mutex::default(),
+            unnamed: Unnamed::default(),
         }));
         if is_empty {
             index.clear()?;
