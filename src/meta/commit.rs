@@ -95,9 +95,9 @@ pub enum Commit {
     /// Says how far a consumer of the log has got, for ever. Not logged. `InvalidState` past the end of the log; also for one
     /// that copies what the log names and has no cursor, unless it is at the end: it was given up, and lacks something.
     AdvanceCursor { consumer: Consumer, through: CommitSeq },
-    /// The consumer holds the log and collection back no more. One that comes again begins anew. Not logged. `InvalidState`
-    /// for the chunk index.
-    ForgetConsumer { consumer: Consumer },
+    /// The consumer holds the log and collection back no more. One that comes again begins anew. Not logged. `ConditionFailed` where its
+    /// cursor is not `at` any more; `None`: wherever it is. `InvalidState` for the chunk index.
+    ForgetConsumer { consumer: Consumer, at: Option<CommitSeq> },
     /// Changes what the lifecycle worker has to look at. Not logged.
     Agenda(Vec<AgendaChange>),
     /// Changes what replication keeps. Of a version that is no more nothing is kept. Not logged.

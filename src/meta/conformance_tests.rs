@@ -322,7 +322,7 @@ fn command() -> impl Strategy<Value = Commit> {
             consumer: Consumer::Backup, through: CommitSeq::new(through),
         }),
         1 => Just(Commit::Follow { consumer: Consumer::Backup }),
-        1 => Just(Commit::ForgetConsumer { consumer: Consumer::Backup }),
+        1 => Just(Commit::ForgetConsumer { consumer: Consumer::Backup, at: None }),
         1 => (0..60u64).prop_map(|through| Commit::TrimLog { through: CommitSeq::new(through) }),
     ]
 }

@@ -168,7 +168,7 @@ impl ReplicationWorker {
 
     async fn forget(&self) -> Result<(), CommitError> {
         let consumer = Consumer::Replication;
-        self.shared.meta.commit(Commit::ForgetConsumer { consumer }).await.map(drop)
+        self.shared.meta.commit(Commit::ForgetConsumer { consumer, at: None }).await.map(drop)
     }
 
     async fn read_rules(&self) -> Result<Arc<Ruled>, MetaError> {

@@ -38,7 +38,7 @@ pub async fn restore_rows<M: MetaStore>(
     fetch_base(repository, base, fs, path, progress, stop).await?;
     let meta = open().await?;
     for consumer in [Consumer::Backup, Consumer::Replication] {
-        meta.commit(Commit::ForgetConsumer { consumer }).await?;
+        meta.commit(Commit::ForgetConsumer { consumer, at: None }).await?;
     }
     // Now, while the image's record is the last: a record that is replayed may bring those behind it.
     meta.commit(Commit::Follow { consumer: Consumer::Backup }).await?;

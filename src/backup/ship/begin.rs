@@ -122,7 +122,7 @@ fn up_to(mut path: Vec<Stretch>, end: CommitSeq) -> Vec<Stretch> {
 
 /// From the store's last record on, collection waits for this backup.
 async fn anew(source: &Source) -> Result<CommitSeq, BackupError> {
-    source.meta.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await?;
+    source.meta.commit(Commit::ForgetConsumer { consumer: Consumer::Backup, at: None }).await?;
     // Whatever is committed from here on is behind the cursor; what collection took before is not needed any more.
     match source.meta.commit(Commit::Follow { consumer: Consumer::Backup }).await? {
         Outcome::Follows { from } => Ok(from),

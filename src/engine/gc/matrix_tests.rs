@@ -478,7 +478,7 @@ async fn meet_in_order(pair: [Op; 2], order: &[bool]) {
         world.verify(&context).await;
     }
     drop(running);
-    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await.unwrap();
+    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup, at: None }).await.unwrap();
     world.collect_all(&context).await;
     world.verify(&context).await;
 }

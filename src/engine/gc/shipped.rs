@@ -2,7 +2,7 @@
 
 use super::commit_error;
 use crate::engine::EngineError;
-use crate::meta::{Change, ChangeLog, Commit, Consumer, LogRecord, MetaError, MetaStore};
+use crate::meta::{Change, ChangeLog, Commit, CommitError, Consumer, LogRecord, MetaError, MetaStore};
 use crate::sys::Clock;
 use crate::types::{CommitSeq, UnixMillis};
 use async_trait::async_trait;
@@ -109,17 +109,23 @@ impl ShippedBound for CursorBound {
     }
 
     async fn settled(&self) -> Result<Option<CommitSeq>, EngineError> {
-        let (cursor, why) = match self.copier().await? {
-            Copier::Nobody => return Ok(None),
-            Copier::Waited(cursor) => return Ok(Some(cursor)),
-            Copier::GivenUp { cursor, why } => (cursor, why),
-        };
-        let consumer = self.consumer;
-        self.meta.commit(Commit::ForgetConsumer { consumer }).await.map_err(commit_error)?;
-        tracing::error!(
-            consumer = consumer.name(), %cursor, why,
-            "given up: what it has not copied is collected from now on, and it has to begin anew"
-        );
-        Ok(None)
+        loop {
+            let (cursor, why) = match self.copier().await? {
+                Copier::Nobody => return Ok(None),
+                Copier::Waited(cursor) => return Ok(Some(cursor)),
+                Copier::GivenUp { cursor, why } => (cursor, why),
+            };
+            let consumer = self.consumer;
+            match self.meta.commit(Commit::ForgetConsumer { consumer, at: Some(cursor) }).await {
+                // It has moved on since it was looked at.
+                Err(CommitError::ConditionFailed) => continue,
+                forgotten => forgotten.map_err(commit_error)?,
+            };
+            tracing::error!(
+                consumer = consumer.name(), %cursor, why,
+                "given up: what it has not copied is collected from now on, and it has to begin anew"
+            );
+            return Ok(None);
+        }
     }
 }

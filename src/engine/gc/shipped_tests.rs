@@ -3,7 +3,8 @@
 use super::testing::World;
 use super::{CursorBound, ShippedBound};
 use crate::meta::{
-    ChangeLog, Commit, CommitError, Consumer, LogRecord, ManifestRow, MetaError, MetaStore, NewBody, Totals,
+    ChangeLog, Commit, CommitError, Consumer, LogRecord, ManifestRow, MemoryStore, MetaError, MetaStore,
+    NewBody, Totals,
 };
 use crate::sys::{Clock, ManualClock, SystemClock};
 use crate::types::{ChunkId, CommitSeq, ManifestId};
@@ -152,7 +153,7 @@ async fn i5_garbage_does_not_wait_for_a_backup_that_was_turned_off() {
     deleted(&mut world).await;
     world.gc().await.unwrap();
     assert!(are_there(&world));
-    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await.unwrap();
+    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup, at: None }).await.unwrap();
     world.gc().await.unwrap();
     assert!(!are_there(&world));
 }
@@ -198,7 +199,7 @@ async fn i5_nobody_waits_for_a_backup_that_is_too_far_behind() {
     assert_eq!(bound.shipped().await.unwrap(), None, "its oldest record is older than an hour");
     ship(&world, last).await;
     assert_eq!(bound.settled().await.unwrap(), Some(last), "it has all there is");
-    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await.unwrap();
+    world.commit(Commit::ForgetConsumer { consumer: Consumer::Backup, at: None }).await.unwrap();
     assert_eq!(bound.settled().await.unwrap(), None);
 }
 
@@ -278,6 +279,48 @@ impl ChangeLog for MovesOn {
             return self.world.known_cursor(consumer).await;
         }
         Ok(Some(self.last))
+    }
+    async fn manifests(&self, _: Option<ManifestId>, _: usize) -> Result<Vec<ManifestRow>, MetaError> {
+        Ok(Vec::new())
+    }
+    async fn totals(&self) -> Result<Totals, MetaError> {
+        Ok(Totals::default())
+    }
+}
+
+/// Between the look that finds it too far behind and the commit that gives it up.
+#[tokio::test]
+async fn i1_a_backup_that_moves_on_while_it_is_given_up_is_not() {
+    let mut world = followed().await;
+    let last = deleted(&mut world).await;
+    let (bound, clock) = bound(&world);
+    clock.advance_millis(3_700_000);
+    let moving = CursorBound { log: Arc::new(Ships { meta: world.meta.clone(), last }), ..bound };
+    assert_eq!(moving.settled().await.unwrap(), Some(last));
+    assert_eq!(cursor(&world).await, Some(last));
+}
+
+/// Whose cursor moves to the end behind each look.
+#[derive(Debug)]
+struct Ships {
+    meta: Arc<MemoryStore>,
+    last: CommitSeq,
+}
+
+#[async_trait]
+impl ChangeLog for Ships {
+    async fn last_seq(&self) -> Result<CommitSeq, MetaError> {
+        Ok(self.last)
+    }
+    async fn changes_after(&self, seq: CommitSeq, limit: usize) -> Result<Vec<LogRecord>, MetaError> {
+        let found = self.meta.changes_after(seq, limit).await;
+        let (consumer, through) = (Consumer::Backup, self.last);
+        self.meta.commit(Commit::AdvanceCursor { consumer, through }).await.unwrap();
+        found
+    }
+    async fn wait_after(&self, _: CommitSeq) {}
+    async fn known_cursor(&self, consumer: Consumer) -> Result<Option<CommitSeq>, MetaError> {
+        self.meta.known_cursor(consumer).await
     }
     async fn manifests(&self, _: Option<ManifestId>, _: usize) -> Result<Vec<ManifestRow>, MetaError> {
         Ok(Vec::new())

@@ -153,7 +153,7 @@ pub(super) async fn consumers(subject: &Subject) {
         } else {
             advance(consumer, 5).await;
         }
-        subject.commit(Commit::ForgetConsumer { consumer }).await;
+        subject.commit(Commit::ForgetConsumer { consumer, at: None }).await;
         assert_eq!(known(consumer).await.unwrap(), None);
         assert_eq!(subject.log.cursor(consumer).await.unwrap(), seq(0));
     }
@@ -164,9 +164,15 @@ pub(super) async fn consumers(subject: &Subject) {
     advance(Consumer::ChunkIndex, 6).await;
     let trim = || subject.commit(Commit::TrimLog { through: seq(6) });
     assert_eq!(trim().await, Outcome::Trimmed { records: 5 });
-    subject.commit(Commit::ForgetConsumer { consumer: Consumer::Backup }).await;
+    let forget = |at| Commit::ForgetConsumer { consumer: Consumer::Backup, at: Some(seq(at)) };
+    advance(Consumer::Backup, 6).await;
+    expects!(subject.refuse(forget(5)).await, CommitError::ConditionFailed);
+    assert_eq!(known(Consumer::Backup).await.unwrap(), Some(seq(6)), "it has moved on");
+    subject.commit(forget(6)).await;
+    assert_eq!(known(Consumer::Backup).await.unwrap(), None);
+    expects!(subject.refuse(forget(6)).await, CommitError::ConditionFailed);
     assert_eq!(trim().await, Outcome::Trimmed { records: 1 });
-    let index = Commit::ForgetConsumer { consumer: Consumer::ChunkIndex };
+    let index = Commit::ForgetConsumer { consumer: Consumer::ChunkIndex, at: None };
     expects!(subject.refuse(index).await, CommitError::InvalidState(_));
 }
 
@@ -180,7 +186,7 @@ pub(super) async fn consumers_given_up(subject: &Subject) {
         expects!(subject.refuse(advance(consumer, 3)).await, CommitError::InvalidState(_));
         subject.commit(advance(consumer, 4)).await;
         subject.commit(advance(consumer, 2)).await;
-        subject.commit(Commit::ForgetConsumer { consumer }).await;
+        subject.commit(Commit::ForgetConsumer { consumer, at: None }).await;
         for late in [0, 2, 3] {
             expects!(subject.refuse(advance(consumer, late)).await, CommitError::InvalidState(_));
         }

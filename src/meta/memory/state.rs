@@ -97,10 +97,13 @@ impl State {
                 Ok(Outcome::Follows { from })
             }
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
-            Commit::ForgetConsumer { consumer: Consumer::ChunkIndex } => {
+            Commit::ForgetConsumer { consumer: Consumer::ChunkIndex, .. } => {
                 Err(CommitError::InvalidState("the chunk index always follows the log"))
             }
-            Commit::ForgetConsumer { consumer } => {
+            Commit::ForgetConsumer { consumer, at } => {
+                if at.is_some() && self.cursors.get(&consumer).copied() != at {
+                    return Err(CommitError::ConditionFailed);
+                }
                 self.cursors.remove(&consumer);
                 Ok(Outcome::Done)
             }

@@ -129,7 +129,7 @@ impl Session<'_> {
             Commit::Replay(record) => self.replay(&record, times),
             Commit::Follow { consumer } => self.follow(consumer),
             Commit::AdvanceCursor { consumer, through } => self.advance_cursor(consumer, through),
-            Commit::ForgetConsumer { consumer } => self.forget_consumer(consumer),
+            Commit::ForgetConsumer { consumer, at } => self.forget_consumer(consumer, at),
             Commit::Agenda(changes) => self.change_agenda(&changes),
             Commit::Replication(changes) => self.change_replication(&changes),
             Commit::TrimLog { through } => self.trim_log(through),
@@ -289,9 +289,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn forget_consumer(&mut self, consumer: Consumer) -> Result<Outcome, CommitError> {
+    fn forget_consumer(&mut self, consumer: Consumer, at: Option<CommitSeq>) -> Result<Outcome, CommitError> {
         if consumer == Consumer::ChunkIndex {
             return Err(CommitError::InvalidState("the chunk index always follows the log"));
+        }
+        if at.is_some() && found_cursor(self.db, consumer)? != at {
+            return Err(CommitError::ConditionFailed);
         }
         self.db.prepare_cached(sql::DROP_CURSOR)?.execute([consumer.name()])?;
         Ok(Outcome::Done)
