@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measures backups to another Sediment, and restic doing the same with the same tree, and prints a Markdown table.
 
-    benches/backup.py BINARY [tree] [restic] [load] [--unique-mib N] [--copies N] [--load-seconds N] [--rounds N] [--work DIR]
+    benches/backup.py BINARY [tree] [restic] [load] [--unique-mib N] [--copies N] [--load-seconds N] [--rounds N] [--split] [--work DIR]
 
 A tree of noise, a fifth of it files of 128 KiB and the rest of 64 MiB, is stored under several names; then about 1 % of it
 changes. Both gateways, the clients and restic share this machine and its disk: seconds are what all of them reach together.
 Needs free space of about six times the unique bytes under --work. `load` compares the same paced load with a backup and without:
-there the remote stands for one elsewhere, its data in memory and its process at the lowest priority.
+there the remote stands for one elsewhere, its data in memory and its process at the lowest priority. `--split` leaves the gateways that are
+compared a processor of their own, one of them idle at a time, and the remote and all clients the others.
 """
 import argparse, json, os, random, shutil, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 from gateway import KEY, MIB, SECRET, Client, Server, noise, noise_pieces
@@ -96,14 +97,16 @@ class Backup:
 class Gateway(Server):
     """A server that can be stopped and started on the same data, with other settings."""
 
-    def __init__(self, binary, data, env=(), aside=False):
-        saved = dict(os.environ)
+    def __init__(self, binary, data, env=(), aside=False, processors=None):
+        saved, here = dict(os.environ), os.sched_getaffinity(0)
         os.environ.update(env)
+        os.sched_setaffinity(0, processors or here)
         try:
             super().__init__(binary, data)
         finally:
             os.environ.clear()
             os.environ.update(saved)
+            os.sched_setaffinity(0, here)
         if aside:
             subprocess.run(["renice", "-n", "19", "-p", *os.listdir(f"/proc/{self.process.pid}/task")], check=True, stdout=subprocess.DEVNULL)
 
@@ -200,10 +203,14 @@ def under_load(options, work):
     """The same paced load with the backup's shipping and without, in turns, and how far behind the backup was."""
     ages, rounds, over = [], [], threading.Event()
     memory = tempfile.mkdtemp(prefix="sediment-remote-", dir="/dev/shm")
-    with Gateway(options.binary, memory + "/data", aside=True) as remote, Gateway(options.binary, work + "/alone") as alone:
+    processors = sorted(os.sched_getaffinity(0))
+    own, others = (processors[:1], processors[1:]) if options.split else (processors, processors)
+    assert others, "one processor is not enough to split"
+    os.sched_setaffinity(0, others)
+    with Gateway(options.binary, memory + "/data", aside=True) as remote, Gateway(options.binary, work + "/alone", processors=own) as alone:
         Client(remote.host).put("/backups", b"")
         backup = Backup(options.binary, remote, memory)
-        with Gateway(options.binary, work + "/shipped", backup.env) as shipped:
+        with Gateway(options.binary, work + "/shipped", backup.env, processors=own) as shipped:
             while backup.rpo_seconds(shipped.data) is None:
                 time.sleep(0.2)
 
@@ -226,7 +233,10 @@ def under_load(options, work):
                     thread.join()
             for number in range(options.rounds):
                 with_backup = looked_at(shipped, sample)
+                # Until it has sent the rest, which is no part of the other's.
+                time.sleep(15)
                 rounds.append((looked_at(alone, sample_nothing), with_backup))
+    os.sched_setaffinity(0, processors)
     shutil.rmtree(memory)
     ages.sort()
     yield ("what could be lost under load, `interval_seconds` 5", f"p50 {ages[len(ages) // 2]:.1f} s, p99 {ages[len(ages) * 99 // 100]:.1f} s, most {ages[-1]:.1f} s of {len(ages)} looks")
@@ -281,6 +291,7 @@ def main():
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--load-seconds", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--split", action="store_true")
     parser.add_argument("--work", help="where to put all of it: a directory on the disk that is to be measured")
     options = parser.parse_args()
     options.binary = os.path.abspath(options.binary)

@@ -4,8 +4,10 @@ use super::{
     Bucket, Commit, CommitError, Consumer, ListPage, ListQuery, LogRecord, ManifestRow, MetaError,
     ObjectVersion, Outcome, Part, Totals, Upload, UploadPage, VersionPage,
 };
+use crate::sys::SyncPace;
 use crate::types::{BucketId, BucketName, CommitSeq, ManifestId, ObjectKey, PartNumber, UploadId, VersionId};
 use async_trait::async_trait;
+use std::sync::Arc;
 
 /// Buckets, versions, uploads. A read that begins after a commit returned sees it.
 /// Nothing here blocks the calling thread; every queue inside is bounded.
@@ -14,6 +16,11 @@ pub trait MetaStore: Send + Sync + std::fmt::Debug {
     /// Returns once the write is durable and visible, or refused, or known to have failed: one that waited for too long
     /// before it was begun is `Unavailable`, and is not done later. Dropping the future does not take the write back.
     async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError>;
+
+    /// How long it takes to make a commit durable, where that is known.
+    fn sync_pace(&self) -> Arc<SyncPace> {
+        Arc::default()
+    }
 
     async fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError>;
 

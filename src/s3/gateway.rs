@@ -103,7 +103,8 @@ impl S3Gateway {
         let (documents, meters) = (Documents::new(settings.document_bytes), Arc::new(Meters::default()));
         let ids = Arc::new(RequestIds::new(random));
         let date = Arc::new(AnswerDate::new(Arc::clone(&clock)));
-        let (s3s, admission) = (builder.build(), Arc::new(Admission::new(settings)));
+        let admission = Arc::new(Admission::new(settings, service.sync_pace()));
+        let s3s = builder.build();
         Ok(Self { s3s, service, authenticator, domains, documents, admission, meters, ids, clock, date })
     }
 

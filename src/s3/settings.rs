@@ -46,7 +46,7 @@ impl Default for S3Settings {
             concurrent_listings: 4,
             concurrent_listings_per_client: 1,
             concurrent_writes: 512,
-            concurrent_writes_per_client: 4,
+            concurrent_writes_per_client: 2,
             concurrent_heavy: 8,
             concurrent_per_client: 320,
             wait_milliseconds: 5000,

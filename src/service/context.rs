@@ -8,7 +8,7 @@ use crate::engine::{BodyStore, StagedBody};
 use crate::meta::{
     Bucket, Commit, CommitError, MetaError, MetaStore, NewBody, Outcome, VersionKind, WriteCondition,
 };
-use crate::sys::{Clock, FailPoint, Random};
+use crate::sys::{Clock, FailPoint, Random, SyncPace};
 use crate::types::{AccountId, BucketId, BucketName, ObjectKey};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -85,6 +85,12 @@ impl ObjectService {
             Some(account) => self.inner.account_names.get(account).map_or(&*id, |name| name).to_owned(),
         };
         Owner { id, name }
+    }
+
+    /// How long it takes to make a write durable.
+    #[must_use]
+    pub fn sync_pace(&self) -> Arc<SyncPace> {
+        self.inner.meta.sync_pace()
     }
 
     #[must_use]

@@ -1,5 +1,6 @@
 //! Threads that give way to all others: for work that nobody waits for, or that may take long.
 
+use super::slice::lengthen_slice;
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -44,6 +45,10 @@ pub fn give_way() {
         .and_then(|now| rustix::process::setpriority_process(None, now.saturating_add(NICER)));
     if let Err(error) = lowered {
         tracing::debug!(%error, "a thread goes on at the priority of requests");
+    }
+    // A thread at work is seldom taken off before its slice is over, whoever wakes up, and each of a request's threads would wait for that.
+    if let Err(error) = lengthen_slice() {
+        tracing::debug!(%error, "a thread keeps the processor for as long as those of requests");
     }
 }
 

@@ -12,7 +12,9 @@ mod pause;
 mod queued;
 mod random;
 mod rate;
+mod slice;
 mod step_aside;
+mod sync_pace;
 mod yield_point;
 
 pub use aside::{Aside, give_way};
@@ -34,6 +36,7 @@ pub use queued::Queued;
 pub use random::{OsRandom, Random, SeededRandom};
 pub use rate::Rate;
 pub use step_aside::step_aside;
+pub use sync_pace::SyncPace;
 #[cfg(test)]
 pub(crate) use yield_point::shake;
 pub(crate) use yield_point::{stall_point, yield_point};

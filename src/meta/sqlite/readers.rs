@@ -109,7 +109,7 @@ impl Readers {
             queue.send(job).await.map_err(|_| STOPPING)?;
             answered.await.unwrap_or(Err(MetaError::Database("a look-up failed unexpectedly".into())))
         };
-        const STALLED: MetaError = MetaError::Unavailable("held up by its disk");
+        const STALLED: MetaError = MetaError::Unavailable("its disk hangs, or too much is asked of it");
         let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(STALLED));
         if let Err(MetaError::Damaged(why)) = &answer {
             poison(&self.poisoned, &damaged(why));

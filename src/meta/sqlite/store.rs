@@ -18,7 +18,7 @@ use crate::meta::{
     ObjectVersion, Outcome, Part, PartRow, PlainVersion, ScanPosition, Totals, Upload, UploadPage, UploadRow,
     VersionPage, VersionPlace, VersionRow, listing,
 };
-use crate::sys::{Barrier, Clock, Random, RecordedClock};
+use crate::sys::{Barrier, Clock, Random, RecordedClock, SyncPace};
 use crate::types::{
     BucketId, BucketName, CommitSeq, ManifestId, Namespace, ObjectKey, PartNumber, PlainId, UnixMillis,
     UploadId, VersionId, object_prefix,
@@ -47,6 +47,7 @@ pub struct SqliteStore {
     poisoned: Arc<OnceLock<String>>,
     ran_out: Arc<AtomicBool>,
     write_wait: Duration,
+    pace: Arc<SyncPace>,
     lock_clock: LockClock,
     path: PathBuf,
     images: Images,
@@ -104,7 +105,7 @@ impl SqliteStore {
         let (queue, commands) = mpsc::channel(settings.queue_commands);
         let (sender, published) = watch::channel(state);
         let ran_out = Arc::new(AtomicBool::new(false));
-        let lock_clock = LockClock::default();
+        let (lock_clock, pace) = (LockClock::default(), Arc::<SyncPace>::default());
         let synced = Arc::clone(&database);
         let checkpoints = Checkpoints::new(path, open::LOG_BYTES, move || synced.sync_data())?;
         let images = checkpoints.images();
@@ -122,6 +123,7 @@ impl SqliteStore {
             batch_commands: settings.batch_commands,
             poisoned: Arc::clone(&poisoned),
             ran_out: Arc::clone(&ran_out),
+            pace: Arc::clone(&pace),
         };
         let thread = std::thread::Builder::new().name("meta-write".into());
         let writer = Some(thread.spawn(move || writer.run(commands))?);
@@ -136,6 +138,7 @@ impl SqliteStore {
             poisoned,
             ran_out,
             write_wait: Duration::from_millis(settings.write_wait_milliseconds),
+            pace,
             lock_clock,
             path: path.to_owned(),
             images,
@@ -268,6 +271,10 @@ impl MetaStore for SqliteStore {
             // The writer has it: only the disk knows what becomes of it.
             Err(_) => answered.await.unwrap_or(Err(STOPPED)),
         }
+    }
+
+    fn sync_pace(&self) -> Arc<SyncPace> {
+        Arc::clone(&self.pace)
     }
 
     async fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError> {

@@ -10,8 +10,9 @@ use crate::meta::listing::{self, Positions, Source, Visit};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{
-    ChangeLog, Commit, CommitError, DeleteCondition, ListEntry, ListFrom, ListQuery, MetaError, MetaStore,
-    NewBody, NewObject, NewUpload, Outcome, StoredBody, VersionKind, VersionTarget, WriteCondition,
+    ChangeLog, Commit, CommitError, Consumer, DeleteCondition, ListEntry, ListFrom, ListQuery, MetaError,
+    MetaStore, NewBody, NewObject, NewUpload, Outcome, StoredBody, VersionKind, VersionTarget,
+    WriteCondition,
 };
 use crate::sys::{Barrier, ManualClock, NoBarrier, SeededRandom};
 use crate::types::{
@@ -256,6 +257,17 @@ async fn i1_i5_a_barrier_that_was_not_tried_refuses_and_poisons_nothing() {
     assert_eq!(store.last_seq().await.unwrap(), CommitSeq::new(1));
 }
 
+/// What is nothing to sync takes no time, whatever the disk is.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_long_a_sync_takes_is_learnt_where_there_is_something_to_sync() {
+    let (_dir, _path, _gate, store) = gated();
+    store.commit(Commit::ForgetConsumer { consumer: Consumer::Backup, at: None }).await.unwrap();
+    store.commit(Commit::TrimLog { through: CommitSeq::ZERO }).await.unwrap();
+    assert_eq!(store.sync_pace().least(), None);
+    store.commit(put(key(0), inline(), WriteCondition::None)).await.unwrap();
+    assert!(store.sync_pace().least().is_some());
+}
+
 /// The writer itself, without its thread.
 fn writer(path: &Path, log_bytes: u64) -> Writer {
     let db = open::open(path, OpenMode::Existing, UnixMillis::new(1), &settings()).unwrap();
@@ -274,6 +286,7 @@ fn writer(path: &Path, log_bytes: u64) -> Writer {
         batch_commands: 1,
         poisoned: Arc::default(),
         ran_out: Arc::default(),
+        pace: Arc::default(),
     }
 }
 

@@ -19,7 +19,7 @@ use super::syncs::{Syncing, Syncs};
 use crate::meta::rules::RulesSet;
 use crate::meta::times::LockClock;
 use crate::meta::{Commit, CommitError, MetaError, NewBody, Outcome};
-use crate::sys::{Clock, FailPoint, Random};
+use crate::sys::{Clock, FailPoint, Random, SyncPace};
 use crate::types::CommitSeq;
 use rusqlite::{Connection, ffi};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,6 +144,7 @@ pub(super) struct Writer {
     pub poisoned: Arc<OnceLock<String>>,
     /// A batch found no room, for whoever asks.
     pub ran_out: Arc<AtomicBool>,
+    pub pace: Arc<SyncPace>,
 }
 
 /// A batch in its open transaction.
@@ -223,7 +224,7 @@ impl Writer {
         touched.sort_unstable();
         touched.dedup();
         self.cache.begin(&touched);
-        let committed = self.finish();
+        let committed = self.finish(state.last_seq != self.state.last_seq);
         self.cache.end(&touched);
         committed?;
         self.rules.keep();
@@ -313,11 +314,18 @@ impl Writer {
         Ok(true)
     }
 
-    fn finish(&self) -> Result<(), Failure> {
+    /// Without a record there may be nothing to sync, and nothing is learnt of the disk.
+    fn finish(&self, has_records: bool) -> Result<(), Failure> {
         let began = Instant::now();
         let committed = self.commit_rows();
-        metrics::histogram!("sediment_fsync_seconds", "file" => "meta").record(began.elapsed());
-        let Err(error) = committed else { return Ok(()) };
+        let took = began.elapsed();
+        metrics::histogram!("sediment_fsync_seconds", "file" => "meta").record(took);
+        let Err(error) = committed else {
+            if has_records {
+                self.pace.took(took);
+            }
+            return Ok(());
+        };
         let failure = failed_commit(error);
         match (self.roll_back(), failure) {
             (Err(poison), Failure::Full) => Err(poison),

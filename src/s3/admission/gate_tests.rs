@@ -1,3 +1,4 @@
+use super::super::shares::Share;
 use super::{Gate, MOST_WAITING, Party, Refused, Shares, Slot};
 use crate::s3::admission::presence::Presence;
 use crate::types::Principal;
@@ -132,7 +133,7 @@ async fn i5_who_wanted_much_and_gave_up_leaves_what_is_free_to_those_behind_him(
 /// A gate of which a client has no more than its share while the presence is shared.
 fn shared(limit: usize, share: usize) -> (Gate, Arc<Presence>) {
     let presence = Arc::new(Presence::new());
-    (Gate::shared("test", limit, Shares::new(share, Arc::clone(&presence)), LONG), presence)
+    (Gate::shared("test", limit, Shares::new(Share::of(share), Arc::clone(&presence)), LONG), presence)
 }
 
 /// Somebody with a name.

@@ -25,11 +25,13 @@ use super::S3Settings;
 use super::error::refusal_of;
 use super::refusal::Refusal;
 use crate::service::ServiceError;
+use crate::sys::SyncPace;
 use crate::types::Principal;
 use futures::FutureExt;
 use presence::Presence;
-use shares::Shares;
+use shares::{Share, Shares};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,12 +78,14 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    pub(super) fn new(settings: &S3Settings) -> Self {
+    /// `pace`: of what makes writes durable.
+    pub(super) fn new(settings: &S3Settings, pace: Arc<SyncPace>) -> Self {
         let patience = Duration::from_millis(settings.wait_milliseconds);
         let presence = Arc::new(Presence::new());
         let shares = |share| Shares::new(share, Arc::clone(&presence));
-        let listings = shares(settings.concurrent_listings_per_client);
-        let writes = shares(settings.concurrent_writes_per_client);
+        let listings = shares(Share::of(settings.concurrent_listings_per_client));
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let writes = shares(Share::paced(settings.concurrent_writes_per_client, pace, processors));
         Self {
             reads: Gate::new("read", settings.concurrent_reads, patience),
             lists: Gate::shared("list", settings.concurrent_listings, listings, patience),
@@ -151,6 +155,7 @@ mod tests {
     use futures::FutureExt;
     use http::StatusCode;
     use std::future::{pending, ready};
+    use std::sync::Arc;
     use std::time::Duration;
 
     fn party() -> Party {
@@ -158,13 +163,14 @@ mod tests {
     }
 
     fn one_of_each() -> Admission {
-        Admission::new(&S3Settings {
+        let settings = S3Settings {
             concurrent_reads: 1,
             concurrent_listings: 1,
             concurrent_writes: 1,
             concurrent_heavy: 1,
             ..S3Settings::default()
-        })
+        };
+        Admission::new(&settings, Arc::default())
     }
 
     #[tokio::test(start_paused = true)]
@@ -202,11 +208,12 @@ mod tests {
 
     /// How long a client's request waits for an earlier one, which never ends, while somebody else is there.
     async fn waits(class: Class) -> Duration {
-        let admission = Admission::new(&S3Settings {
+        let settings = S3Settings {
             concurrent_writes_per_client: 1,
             concurrent_listings_per_client: 1,
             ..S3Settings::default()
-        });
+        };
+        let admission = Admission::new(&settings, Arc::default());
         let known = |access_key: &str| Party::of(&Principal::Root { access_key: access_key.into() }, None);
         let (one, other) = (known("one"), known("other"));
         let slow = admission.run(class, &one, pending::<Result<(), _>>());

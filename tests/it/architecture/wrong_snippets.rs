@@ -2,7 +2,7 @@
 
 use super::{
     File, check_file_size, check_function_sizes, check_globs, check_includes, check_ranks, check_s3s,
-    check_system, problems_of,
+    check_system, check_unsafe, problems_of,
 };
 
 fn file(path: &str, source: &str) -> File {
@@ -25,6 +25,16 @@ fn a_room_imports_only_lower_rooms() {
     assert_eq!(ranks("meta/a.rs", "pub(crate) fn f() {}\npub(in crate::meta) fn g() {}"), 0);
     assert_eq!(ranks("main.rs", "use crate::app::X;"), 1);
     assert_eq!(ranks("lib.rs", "pub use crate::engine::X;"), 0);
+}
+
+#[test]
+fn unsafe_code_is_in_one_file() {
+    let found = |path, source| check_unsafe(&file(path, source)).len();
+    assert_eq!(found("sys/slice.rs", "#![allow(unsafe_code)]\nfn f() { unsafe { g() } }"), 0);
+    assert_eq!(found("sys/clock.rs", "fn f() { unsafe { g() } }"), 1);
+    assert_eq!(found("meta/a.rs", "#[allow(unsafe_code)]\nfn f() {}"), 1);
+    assert_eq!(found("meta/a.rs", "mod tests { unsafe extern \"C\" { fn g(); } }"), 1, "in tests as well");
+    assert_eq!(found("meta/a.rs", "// unsafe\nfn not_unsafe_at_all() {}"), 0);
 }
 
 #[test]
