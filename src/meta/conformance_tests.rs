@@ -323,6 +323,9 @@ fn command() -> impl Strategy<Value = Commit> {
         }),
         1 => Just(Commit::Follow { consumer: Consumer::Backup }),
         1 => Just(Commit::ForgetConsumer { consumer: Consumer::Backup, at: None }),
+        1 => (0..40_u64).prop_map(|at| {
+            Commit::ForgetConsumer { consumer: Consumer::Backup, at: Some(CommitSeq::new(at)) }
+        }),
         1 => (0..60u64).prop_map(|through| Commit::TrimLog { through: CommitSeq::new(through) }),
     ]
 }

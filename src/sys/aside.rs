@@ -1,6 +1,7 @@
 //! Threads that give way to all others: for work that nobody waits for, or that may take long.
 
 use super::slice::lengthen_slice;
+use rustix::process::{getpriority_process, setpriority_process};
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -17,8 +18,11 @@ impl Aside {
     /// # Errors
     /// When its threads cannot be made.
     pub fn new() -> io::Result<Self> {
+        // Threads inherit it, and these make each other: each would be lower than the one that made it.
+        let others = getpriority_process(None)?;
         let mut builder = Builder::new_multi_thread();
-        builder.enable_all().worker_threads(WORKERS).thread_name("sediment-aside").on_thread_start(give_way);
+        builder.enable_all().worker_threads(WORKERS).thread_name("sediment-aside");
+        builder.on_thread_start(move || give_way_to(others));
         builder.build().map(Some).map(Self)
     }
 
@@ -41,9 +45,15 @@ impl Drop for Aside {
 /// From now on the calling thread gives way to those of requests, where cores are wanted by several; else it loses nothing. It cannot be
 /// taken back without privilege, and what the thread spawns gives way, too. On Linux a priority is the thread's.
 pub fn give_way() {
-    let lowered = rustix::process::getpriority_process(None)
-        .and_then(|now| rustix::process::setpriority_process(None, now.saturating_add(NICER)));
-    if let Err(error) = lowered {
+    match getpriority_process(None) {
+        Ok(others) => give_way_to(others),
+        Err(error) => tracing::debug!(%error, "a thread goes on at the priority of requests"),
+    }
+}
+
+/// To those of that priority.
+fn give_way_to(others: i32) {
+    if let Err(error) = setpriority_process(None, others.saturating_add(NICER)) {
         tracing::debug!(%error, "a thread goes on at the priority of requests");
     }
     // A thread at work is seldom taken off before its slice is over, whoever wakes up, and each of a request's threads would wait for that.
@@ -66,5 +76,16 @@ mod tests {
         let expected = (before + NICER).min(19);
         assert_eq!((worker.await.unwrap(), blocking.await.unwrap()), (expected, expected));
         assert_eq!(getpriority_process(None).unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_one_of_them_made_gives_way_no_more_than_it() {
+        let aside = Aside::new().unwrap();
+        let nested = async {
+            let blocking = tokio::task::spawn_blocking(|| getpriority_process(None).unwrap());
+            (getpriority_process(None).unwrap(), blocking.await.unwrap())
+        };
+        let (worker, blocking) = aside.handle().spawn(nested).await.unwrap();
+        assert_eq!(blocking, worker);
     }
 }

@@ -22,15 +22,12 @@ async fn seen_before_its_commit(world: &mut World) -> PlainId {
     file
 }
 
-#[tokio::test]
-async fn i1_a_plain_file_that_was_seen_before_its_commit_stays_for_whoever_reads_it() {
-    let mut world = World::new().await;
-    let file = seen_before_its_commit(&mut world).await;
-    // Whatever the index has applied meanwhile.
+/// Reads what names the file, and deletes that: the file stays until the reader has gone, whatever the index has applied before.
+async fn read_and_delete(world: &mut World, key: &str, file: PlainId) {
     world.follow().await;
     let reader = world.index.hold();
-    assert!(world.read_plain("whole").await.is_some());
-    world.delete("whole").await;
+    assert!(world.read_plain(key).await.is_some());
+    world.delete(key).await;
     for _ in 0..3 {
         world.gc().await.unwrap();
         assert_eq!(world.plain.list().unwrap(), [file], "its reader is at work");
@@ -38,6 +35,13 @@ async fn i1_a_plain_file_that_was_seen_before_its_commit_stays_for_whoever_reads
     drop(reader);
     world.gc().await.unwrap();
     assert_eq!(world.plain.list().unwrap(), []);
+}
+
+#[tokio::test]
+async fn i1_a_plain_file_that_was_seen_before_its_commit_stays_for_whoever_reads_it() {
+    let mut world = World::new().await;
+    let file = seen_before_its_commit(&mut world).await;
+    read_and_delete(&mut world, "whole", file).await;
 }
 
 /// As who completes an upload of a part stored whole.
@@ -48,15 +52,7 @@ async fn i1_a_plain_file_stays_for_whoever_reads_what_names_it_again() {
     world.follow().await;
     world.put_body("copy", NewBody::SharedPlain(file), &[1, 2, 3]).await.unwrap();
     world.delete("whole").await;
-    world.follow().await;
-    let reader = world.index.hold();
-    assert!(world.read_plain("copy").await.is_some());
-    world.delete("copy").await;
-    world.gc().await.unwrap();
-    assert_eq!(world.plain.list().unwrap(), [file], "its reader is at work");
-    drop(reader);
-    world.gc().await.unwrap();
-    assert_eq!(world.plain.list().unwrap(), []);
+    read_and_delete(&mut world, "copy", file).await;
 }
 
 #[tokio::test]

@@ -126,6 +126,9 @@ fn failed_commit(error: rusqlite::Error) -> Failure {
     }
 }
 
+/// Commits of no more commands say what a sync takes.
+const FEW: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct Writer {
     pub db: Connection,
@@ -224,7 +227,9 @@ impl Writer {
         touched.sort_unstable();
         touched.dedup();
         self.cache.begin(&touched);
-        let committed = self.finish(state.last_seq != self.state.last_seq);
+        // What many write takes longer, and without a record there may be nothing to sync.
+        let tells = batch.len() <= FEW && state.last_seq != self.state.last_seq;
+        let committed = self.finish(tells);
         self.cache.end(&touched);
         committed?;
         self.rules.keep();
@@ -314,14 +319,14 @@ impl Writer {
         Ok(true)
     }
 
-    /// Without a record there may be nothing to sync, and nothing is learnt of the disk.
-    fn finish(&self, has_records: bool) -> Result<(), Failure> {
+    /// `tells`: how long it takes says how long a sync does.
+    fn finish(&self, tells: bool) -> Result<(), Failure> {
         let began = Instant::now();
         let committed = self.commit_rows();
         let took = began.elapsed();
         metrics::histogram!("sediment_fsync_seconds", "file" => "meta").record(took);
         let Err(error) = committed else {
-            if has_records {
+            if tells {
                 self.pace.took(took);
             }
             return Ok(());

@@ -15,6 +15,8 @@ use std::time::Duration;
 const WRITE: Duration = Duration::from_micros(500);
 /// However slow a disk is.
 const MOST_BY_PACE: usize = 64;
+/// So many processors at most are kept busy by writes: all are committed by one thread, to which each is a fifth of its work.
+const MOST_PROCESSORS: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Shares {
@@ -37,13 +39,13 @@ impl Share {
 
     /// On a slow disk writes wait for it, not for a processor: as many as so many processors do during half a sync add little to it, and fewer
     /// would leave all of them idle.
-    pub(super) const fn paced(least: usize, pace: Arc<SyncPace>, processors: usize) -> Self {
-        Self { least, pace: Some((pace, processors)) }
+    pub(super) fn paced(least: usize, pace: Arc<SyncPace>, processors: usize) -> Self {
+        Self { least, pace: Some((pace, processors.min(MOST_PROCESSORS))) }
     }
 
     fn now(&self) -> usize {
         let Some((pace, processors)) = &self.pace else { return self.least };
-        let sync = pace.least().unwrap_or_default();
+        let sync = pace.quick().unwrap_or_default();
         let done_meanwhile = sync.as_micros() * *processors as u128 / WRITE.as_micros();
         let by_pace = usize::try_from(done_meanwhile).unwrap_or(MOST_BY_PACE).min(MOST_BY_PACE);
         by_pace.max(self.least)
@@ -122,9 +124,9 @@ mod tests {
         let share = |sync| {
             let pace = Arc::new(SyncPace::default());
             pace.took(sync);
-            Share::paced(2, pace, 4).now()
+            Share::paced(2, pace, 16).now()
         };
-        assert_eq!(Share::paced(2, Arc::default(), 4).now(), 2, "nothing is known yet");
+        assert_eq!(Share::paced(2, Arc::default(), 16).now(), 2, "nothing is known yet");
         assert_eq!(share(Duration::from_micros(30)), 2);
         assert_eq!(share(Duration::from_micros(700)), 5);
         assert_eq!(share(Duration::from_millis(4)), 32);
