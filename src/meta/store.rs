@@ -17,7 +17,7 @@ pub trait MetaStore: Send + Sync + std::fmt::Debug {
     /// before it was begun is `Unavailable`, and is not done later. Dropping the future does not take the write back.
     async fn commit(&self, commit: Commit) -> Result<Outcome, CommitError>;
 
-    /// How long it takes to make a commit durable, where that is known.
+    /// How long it takes to make a commit durable. A store that does not time it says that it is not known.
     fn sync_pace(&self) -> Arc<SyncPace> {
         Arc::default()
     }

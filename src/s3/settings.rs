@@ -25,7 +25,7 @@ pub struct S3Settings {
     pub concurrent_listings_per_client: usize,
     /// Writes, of bodies up to 1 MiB, that are worked on at once. One that takes long goes on uncounted.
     pub concurrent_writes: usize,
-    /// As many of them are one client's while another one has come within the last two seconds.
+    /// At least as many of them are one client's while another one has come within the last two seconds; more where the disk is slow.
     pub concurrent_writes_per_client: usize,
     /// Deletions of many keys, and completions of uploads of many parts, that are worked on at once.
     pub concurrent_heavy: usize,

@@ -30,7 +30,7 @@ impl Unnamed {
         }
     }
 
-    /// Forgets all but these, which are in order.
+    /// Forgets all but these, which are in order. Time and the lock grow with their number.
     pub(in crate::engine) fn keep(&self, files: &[PlainId]) {
         let mut files = files.iter().peekable();
         self.0.lock().retain(|noted, _| {
